@@ -1,0 +1,112 @@
+-- acquire: grant now, join the line, or refuse (R1–R6, R11, R16, R25).
+--
+-- ARGV   7 number of items, then for each: id · 1 if it waits, else 0 · terms
+-- ANSWER granted STATEMENT · queued ticket ahead · full held waiting next-end · queue-full waiting · limits
+--        · mismatch weight highest
+--
+-- The first write is one that a full memory refuses, so a refused acquire leaves nothing.
+local items, weights, lowest, names = {}, 0, math.huge, {}
+for i = 1, number do
+  local at = 3 * i + 5
+  local terms = terms_of(ARGV[at + 2])
+  items[i] = { id = ARGV[at], waits = ARGV[at + 1] == '1', terms = terms }
+  weights, lowest = weights + terms.weight, math.min(lowest, terms.limit)
+  if terms.name then names[#names + 1] = 'n' .. terms.name end
+end
+
+local joined, answers = {}, {}
+
+local function full()
+  local in_ms = next_end()
+  return 'full ' .. num(g.held) .. ' ' .. waiting .. ' ' .. (in_ms and num(in_ms) or -1)
+end
+
+-- The same request again gets the same answer.
+local function known(item)
+  local it = record(item.id)
+  if it and it.lease then
+    if it.at_end > now then return 'granted ' .. statement(item.id, it) end
+    remove_lease(item.id, it)
+  elseif it then
+    return 'queued ' .. num(it.ticket) .. ' ' .. waiting - 1
+  end
+end
+
+local function by_name(item)
+  local former = owner_of(item.terms.name)
+  if not former then return nil end
+  local it = lease(former)
+  if it.at_end <= now then
+    remove_lease(former, it)
+  elseif not may_go_to(it, item.terms) then
+    return 'mismatch ' .. #it.slots .. ' ' .. num(it.slots[#it.slots])
+  else
+    return 'granted ' .. statement(item.id, (take_over(former, item.id, item.terms, item.terms.lease)))
+  end
+end
+
+-- Whether as many wait as the request allows, once dead waiters at the front have left.
+local function line_is_full(max)
+  if max < 0 or waiting < max then return false end
+  if queue_changed then flush() end
+  local first = waiting > 0 and redis.call('ZRANGE', QUEUE, 0, BUDGET - 1) or {}
+  local fields = {}
+  for i = 1, #first do
+    fields[2 * i - 1] = 'l' .. id_of(first[i])
+    fields[2 * i] = 'c' .. string.sub(first[i], 19, 34)
+  end
+  read(fields)
+  for i = 1, #first do
+    local id = id_of(first[i])
+    if id ~= '' and not live(string.sub(id, 1, 16)) then crowd().leave(id) end
+  end
+  return waiting >= max
+end
+
+local function answer(item)
+  local terms = item.terms
+  g.limit = terms.limit
+  local same = known(item) or (terms.name and by_name(item))
+  if same then return same end
+  if has_room(terms) and (waiting == 0 or not crowd().stands_before(terms.limit, terms.priority)) then
+    local it = grant(item.id, terms, terms.lease)
+    if it then return 'granted ' .. statement(item.id, it) end
+  end
+  if not item.waits then return full() end
+  if line_is_full(terms.max) then return 'queue-full ' .. waiting end
+  if not crowd().line_takes(terms.limit) then return 'limits' end
+  local ticket, ahead = math.max(g.ticket + 1, now_us), waiting
+  crowd().join(item.id, terms, ticket)
+  joined[item.id] = #answers + 1
+  return 'queued ' .. num(ticket) .. ' ' .. ahead
+end
+
+local function hand_off_to_joined()
+  local before, others = #handed, {}
+  crowd().hand_off()
+  for i = 1, #handed do
+    local place = i > before and joined[handed[i][1]]
+    if place then
+      answers[place] = 'granted ' .. handed[i][2]
+    else
+      others[#others + 1] = handed[i]
+    end
+  end
+  handed = others
+end
+
+local refused = make()
+if refused then return refused end
+local crowded = waiting > 0 or g.held + weights > lowest
+local removes = crowded or #names > 0
+read(names)
+for i = 1, #items do removes = removes or hash['l' .. items[i].id] end
+if removes then refused = write('HSET', GROUP, 'v', '1 ' .. g.epoch) end
+if refused then return refused end
+if crowded then
+  crowd().reap()
+  crowd().hand_off()
+end
+for i = 1, #items do answers[i] = answer(items[i]) end
+if next(joined) then hand_off_to_joined() end
+return close(answers, true)

@@ -1,0 +1,43 @@
+-- at once: nobody waits, the targets are ids, their leases have one slot and no name. What `release` and its pieces do
+-- in such a call comes to this; whatever isn't as plain as that is left to them, with nothing written.
+local plain = epoch and waiting == 0 and not line_lost and mend == '' and number <= BUDGET
+if plain then
+  local fields, ids, slots, answers, seen, released = {}, {}, {}, {}, number > 1 and {}, 0
+  for i = 1, number do
+    local field, record, slot = wanted[NAMED + i], got[NAMED + i], nil
+    if string.byte(field) ~= 108 then plain = false break end
+    if record and not (seen and seen[field]) then
+      slot = string.match(record, '^H %d+ %d+ %d+ (%d+) %-1 ')
+      if not slot then plain = false break end
+      if seen then seen[field] = true end
+      released = released + 1
+      fields[2 * released - 1], fields[2 * released] = 's' .. slot, field
+      ids[released], slots[released] = string.sub(field, 2), slot
+    end
+    answers[i] = slot and 1 or 0
+  end
+  local gaps, highest = {}, top
+  if released == held then
+    plain, highest = plain and top == held, 0
+  else
+    for i = released, 1, -1 do
+      if tonumber(slots[i]) == highest then
+        highest = highest - 1
+      else
+        gaps[#gaps + 1] = slots[i]
+        gaps[#gaps + 1] = slots[i]
+      end
+    end
+    plain = plain and (#gaps == 0 or string.find(made, 'g', 1, true))
+  end
+  -- A first write that is refused has written nothing either.
+  if plain and (released == 0 or type(redis.pcall('ZREM', ENDS, unpack(ids))) == 'number') then
+    if released > 0 then redis.call('HDEL', GROUP, unpack(fields)) end
+    if #gaps > 0 then redis.call('ZADD', GAPS, unpack(gaps)) end
+    if released > 0 then
+      redis.call('HSET', GROUP, 'state', string.format('%d %d %.0f %s %s %s', held - released,
+        leases - released, highest, limit_seen, token, latest_end))
+    end
+    return { 'ok', now, epoch, -1, 0, {}, answers }
+  end
+end

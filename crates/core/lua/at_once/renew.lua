@@ -1,0 +1,24 @@
+-- at once: nobody waits, and all the leases are there. What `renew` and its pieces do in such a call comes to this;
+-- whatever isn't as plain as that is left to them, with nothing written.
+if epoch and waiting == 0 and not line_lost and mend == '' and named == 0 and number > 0 and number <= BUDGET then
+  local fields, ends, answers, place = { 'state', '' }, {}, {}, NAMED
+  local latest, plain = tonumber(latest_end), string.find(made, 'e', 1, true)
+  for i = 1, number do
+    local id, length, name = ARGV[3 * i + 5], ARGV[3 * i + 6], ARGV[3 * i + 7]
+    local rest = string.match(got[place + 1] or '', '^H %d+( .*)$')
+    if not rest then plain = false break end
+    local at_end = string.format('%.0f', now + length)
+    fields[2 * i + 1], fields[2 * i + 2] = wanted[place + 1], 'H ' .. at_end .. rest
+    ends[2 * i - 1], ends[2 * i] = at_end, id
+    answers[i] = now + length
+    latest = math.max(latest, now + length)
+    place = place + (name == '' and 1 or 2)
+  end
+  -- A full memory doesn't refuse the first write, nor what comes after it (R25).
+  if plain and latest + RESERVE <= tonumber(expire) and type(redis.pcall('PEXPIREAT', GROUP, expire)) == 'number' then
+    redis.call('ZADD', ENDS, unpack(ends))
+    fields[2] = string.format('%d %d %.0f %s %s %.0f', held, leases, top, limit_seen, token, latest)
+    redis.call('HSET', GROUP, unpack(fields))
+    return { 'ok', now, epoch, -1, 0, {}, answers, 0, {} }
+  end
+end

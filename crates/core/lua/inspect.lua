@@ -1,0 +1,70 @@
+-- inspect: a read-only picture of a group for people, one page; writes nothing (R26).
+--
+-- ARGV   7 slots up to this one have been shown  8 so many waiters have been shown
+-- ANSWER of each holder: id token ends-in slots NAME LABEL
+-- ADDS   limit · held · waiting · of each waiter: id ticket limit weight priority NAME LABEL · next slot, or −1 after
+--        the last page · next waiter
+--
+-- A lease is shown whole, on the page of its lowest slot.
+local SCAN = 2000
+local after, shown = tonumber(ARGV[7]), tonumber(ARGV[8])
+
+local function lowest_of_leases(from, to)
+  local fields, ids, leases = {}, {}, {}
+  for slot = from, to do fields[#fields + 1] = 's' .. num(slot) end
+  read(fields)
+  for slot = from, to do
+    local id = hash['s' .. num(slot)]
+    if id then
+      ids[#ids + 1] = { id, slot }
+      leases[#leases + 1] = 'l' .. id
+    end
+  end
+  read(leases)
+  return ids
+end
+
+-- Holders of the page, the slot after which the next one begins, and whether there is a next one.
+local function holders()
+  local views, slots_shown, last = {}, 0, after
+  local scanned = math.min(after + SCAN, g.top)
+  for from = after + 1, scanned, BUDGET do
+    local ids = lowest_of_leases(from, math.min(from + BUDGET - 1, scanned))
+    for i = 1, #ids do
+      local it = lease(ids[i][1])
+      if it.slots[1] == ids[i][2] then
+        slots_shown = slots_shown + #it.slots
+        if slots_shown > BUDGET and #views > 0 then return views, last, true end
+        last = it.slots[1]
+        views[#views + 1] = ids[i][1] .. ' ' .. num(it.token) .. ' ' .. num(math.max(it.at_end - now, 0)) .. ' '
+          .. it.slots_text .. ' ' .. it.tail
+      end
+    end
+  end
+  if scanned < g.top then return views, scanned, true end
+  return views, last, false
+end
+
+local function waiters()
+  if waiting <= shown then return {} end
+  local members, fields, views = redis.call('ZRANGE', QUEUE, shown, shown + BUDGET - 1), {}, {}
+  for i = 1, #members do fields[i] = 'l' .. id_of(members[i]) end
+  read(fields)
+  for i = 1, #members do
+    local id = id_of(members[i])
+    local it = id ~= '' and waiter(id)
+    if it then
+      views[#views + 1] = id .. ' ' .. num(it.ticket) .. ' ' .. it.terms.limit .. ' ' .. it.terms.weight .. ' '
+        .. it.terms.priority .. ' ' .. it.terms.tail
+    end
+  end
+  return views
+end
+
+local views, last, more = holders()
+local in_line = waiters()
+more = more or shown + #in_line < waiting
+return {
+  'ok', now, g.epoch or '', -1, 0, {}, views,
+  g.limit, g.held, waiting, in_line, more and last or -1, shown + #in_line,
+}

@@ -1,0 +1,131 @@
+-- reconcile: settle the session's own ids after an unclear outcome; store its connection number (R12, R14, R30).
+--
+-- ARGV   7 number of items, then for each one of
+--          keep · id · terms · epoch · token · slots · end, ms
+--          want · id · terms · ticket, or nothing
+--          drop · id
+-- ANSWER held STATEMENT · line ticket · unknown · taken · dropped 1 or 0
+--
+-- Begins with a write that a full memory doesn't refuse: giving back goes on then (R25).
+local GUARD = 60000
+local items, at = {}, 8
+for i = 1, number do
+  local item = { verb = ARGV[at], id = ARGV[at + 1] }
+  if item.verb ~= 'drop' then item.terms = terms_of(ARGV[at + 2]) end
+  if item.verb == 'keep' then
+    item.epoch, item.token, item.slots = ARGV[at + 3], tonumber(ARGV[at + 4]), slots_of(ARGV[at + 5])
+    item.at_end = tonumber(ARGV[at + 6])
+    at = at + 7
+  else
+    item.ticket = item.verb == 'want' and tonumber(ARGV[at + 3])
+    at = at + (item.verb == 'want' and 4 or 2)
+  end
+  items[i] = item
+end
+
+-- Takes one slot below the highest in use out of the gaps.
+local function take_from_gaps(slot)
+  if slot >= (tonumber(string.match(g.mend, '^%d+')) or math.huge) then return end
+  local member = redis.call('ZREVRANGEBYSCORE', GAPS, slot, '-inf', 'LIMIT', 0, 1)[1]
+  local lo, hi = string.match(member or '', '^(%d+)%-?(%d*)$')
+  lo, hi = tonumber(lo), tonumber(hi) or tonumber(lo)
+  if not lo or hi < slot then
+    crowd().begin_mending()
+    again = true
+    return
+  end
+  redis.call('ZREM', GAPS, member)
+  local rest = {}
+  if lo < slot then crowd().found_free(lo, slot - 1, rest) end
+  if slot < hi then crowd().found_free(slot + 1, hi, rest) end
+  gaps_left = gaps_left - (hi - lo + 1)
+  add(GAPS, 'g', rest)
+end
+
+local function take_just(slots)
+  local fields = {}
+  for i = 1, #slots do fields[i] = 's' .. num(slots[i]) end
+  read(fields)
+  for i = 1, #fields do
+    if hash[fields[i]] then return false end
+  end
+  -- What the call has freed so far must be in the gaps, or the group be empty again, before slots are taken from them.
+  flush()
+  table.sort(slots)
+  local above = {}
+  for i = 1, #slots do
+    if slots[i] > g.top then
+      if slots[i] > g.top + 1 and g.mend == '' then crowd().found_free(g.top + 1, slots[i] - 1, above) end
+      g.top = slots[i]
+    else
+      take_from_gaps(slots[i])
+    end
+  end
+  add(GAPS, 'g', above)
+  return true
+end
+
+local function held(item, it)
+  extend(item.id, it, item.terms.lease)
+  return 'held ' .. statement(item.id, it)
+end
+
+local function keep(item)
+  local it, terms = lease(item.id), item.terms
+  if it then return held(item, it) end
+  crowd().leave(item.id)
+  if terms.name and owner_of(terms.name) then return 'taken' end
+  local may_return = item.epoch ~= g.epoch or SETTLING
+  if not may_return or item.at_end <= now or not has_room(terms) or not take_just(item.slots) then return 'unknown' end
+  g.token = math.max(g.token, item.token)
+  return 'held ' .. statement(item.id, new_lease(item.id, terms, item.token, item.slots, now + terms.lease))
+end
+
+local function want(item)
+  local it, terms = record(item.id), item.terms
+  if it and it.lease then return held(item, it) end
+  if it then return 'line ' .. num(it.ticket) end
+  local former = terms.name and owner_of(terms.name)
+  if not item.ticket or not crowd().line_takes(terms.limit) or (former and not may_go_to(lease(former), terms)) then
+    return 'unknown'
+  end
+  crowd().join(item.id, terms, item.ticket)
+  return 'line ' .. num(item.ticket)
+end
+
+local function drop(item)
+  local it = lease(item.id)
+  if it then remove_lease(item.id, it) else crowd().leave(item.id) end
+  return it and 'dropped 1' or 'dropped 0'
+end
+
+-- Each guard that is set pays for the removal of those that have passed.
+local function remove_passed_guards()
+  if not string.find(g.made, 'e', 1, true) then return end
+  local passed = redis.call('ZRANGEBYSCORE', ENDS, -now, '(0', 'LIMIT', 0, BUDGET)
+  for i = 1, #passed do
+    set_end(passed[i], false)
+    local id = string.sub(passed[i], 2)
+    if not session(id) then put('c' .. id, false) end
+  end
+end
+
+local function guard()
+  local own = session(SESSION) or new_session()
+  own.connection, own.guard = CONNECTION, now + GUARD
+  remove_passed_guards()
+  latest(own.guard)
+  set_end('~' .. SESSION, -own.guard)
+  keep_alive(own)
+end
+
+local refused = begin() or make()
+if refused then return refused end
+guard()
+local answers, settle = {}, { keep = keep, want = want, drop = drop }
+for i = 1, #items do answers[i] = settle[items[i].verb](items[i]) end
+if waiting > 0 then
+  crowd().reap()
+  crowd().hand_off()
+end
+return close(answers, true)

@@ -1,0 +1,24 @@
+-- release: give back, then hand off; nothing is reaped (R13, R17, R25).
+--
+-- ARGV   7 number of items, then for each: i and a lease id, or n and a holder name
+-- ANSWER 1 released · 0 gone
+local answers = {}
+if gone then
+  lose(gone.owner)
+  remove_lease(gone.id, lease(gone.id))
+  answers[1] = 1
+end
+for i = #answers + 1, number do
+  local target = ARGV[i + 7]
+  local id = string.sub(target, 2)
+  if string.byte(target) == 110 then id = owner_of(id) end
+  local it = id and lease(id)
+  if it then remove_lease(id, it) end
+  answers[i] = it and 1 or 0
+end
+if waiting > 0 then
+  local refused = begin()
+  if refused then return refused end
+  crowd().hand_off()
+end
+return close(answers, false)

@@ -1,0 +1,2 @@
+-- No items.
+anyone = true

@@ -1,0 +1,191 @@
+//! The options, checked once: where Redis is, and what a request asks for.
+//!
+//! Every bound is stated here and nowhere else in the core; a bad value is a [`Error::Config`] that names the option, what
+//! was given and what is expected, before anything is asked of Redis.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::lease::Key;
+
+/// How to reach Redis, and how long things may take.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Options {
+    /// `redis://[user:password@]host[:port][/db]`, or `memory:` for the embedded store of this process.
+    pub url: String,
+    /// How long opening a connection may take. Default 10 s.
+    pub connect_timeout: Duration,
+    /// How long an answer may take. Default 1 s.
+    pub command_timeout: Duration,
+    /// `CLIENT SETNAME`. Default none.
+    pub client_name: Option<String>,
+    /// What the names of all keys and channels begin with. Default `cl`.
+    pub key_prefix: String,
+    /// How long after its start a server is asked for nothing new. Default 2 s; zero switches it off.
+    pub settle: Duration,
+    /// What becomes of requests while Redis can't be reached. Default: they're rejected.
+    pub on_unavailable: OnUnavailable,
+}
+
+/// What becomes of requests while Redis can't be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnUnavailable {
+    /// They fail as unavailable.
+    Reject,
+    /// They're let in without a limit, for so long after the first of them.
+    Allow(Duration),
+    /// They're limited within this process alone, for so long after the first of them.
+    Local(Duration),
+}
+
+impl Options {
+    /// The defaults, for this address.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            connect_timeout: Duration::from_secs(10),
+            command_timeout: Duration::from_secs(1),
+            client_name: None,
+            key_prefix: "cl".into(),
+            settle: Duration::from_secs(2),
+            on_unavailable: OnUnavailable::Reject,
+        }
+    }
+
+    /// Whether the options can be used together.
+    pub fn check(&self) -> Result<(), Error> {
+        let prefix = &self.key_prefix;
+        if prefix.is_empty() || prefix.len() > 128 || prefix.contains(['{', '}']) {
+            return Err(bad("keyPrefix", format!("{prefix:?}"), "1 to 128 bytes without braces"));
+        }
+        if self.connect_timeout.is_zero() {
+            return Err(bad("connectTimeout", "0", "more than 0"));
+        }
+        if self.command_timeout.is_zero() {
+            return Err(bad("commandTimeout", "0", "more than 0"));
+        }
+        Ok(())
+    }
+}
+
+/// What a request asks for. Every member but `key` and `limit` has a default.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LimitConfig {
+    /// The group: 1 to 512 bytes.
+    pub key: String,
+    /// How many slots of the group may be held at once: 1 to 1,000,000.
+    pub limit: u32,
+    /// How long to wait in line. Default 10 s; zero tries once, `None` waits for ever.
+    pub limit_timeout: Option<Duration>,
+    /// How often to look again where push isn't to be had: 10 ms to an hour. Default 0.1 s.
+    pub limit_interval: Duration,
+    /// The lease: how long a crashed holder's slot stays taken. 0.1 s to 7 days, default 60 s.
+    pub limit_expire: Duration,
+    /// Slots taken in one grant: 1 to 1,000, at most the limit. Default 1.
+    pub weight: u32,
+    /// −10 to 10, higher goes first. Default 0.
+    pub priority: i8,
+    /// Refuse when that many already wait. Default: no bound.
+    pub max_waiting: Option<u64>,
+    /// Whether the lease is renewed while it's held. Default: it is.
+    pub renew: bool,
+    /// The longest hold, at least 0.1 s. Default: no bound.
+    pub limit_hold: Option<Duration>,
+    /// A name of the holder's own, 1 to 256 bytes: who acquires it again takes over.
+    pub holder: Option<String>,
+    /// Shown by `status`, up to 128 bytes.
+    pub label: Option<String>,
+}
+
+impl LimitConfig {
+    /// The defaults, for this key and limit.
+    pub fn new(key: impl Into<String>, limit: u32) -> Self {
+        Self {
+            key: key.into(),
+            limit,
+            limit_timeout: Some(Duration::from_secs(10)),
+            limit_interval: Duration::from_millis(100),
+            limit_expire: Duration::from_secs(60),
+            weight: 1,
+            priority: 0,
+            max_waiting: None,
+            renew: true,
+            limit_hold: None,
+            holder: None,
+            label: None,
+        }
+    }
+
+    /// The key, once every member has been found usable.
+    pub fn check(&self) -> Result<Key, Error> {
+        let seconds = |length: Duration| format!("{} s", length.as_secs_f64());
+        let key = Key::new(self.key.as_str())
+            .ok_or_else(|| bad("key", format!("{} bytes", self.key.len()), "1 to 512 bytes"))?;
+        if !(1..=1_000_000).contains(&self.limit) {
+            return Err(bad("limit", self.limit, "1 to 1000000"));
+        }
+        if self.weight == 0 || self.weight > self.limit.min(1_000) {
+            return Err(bad("weight", self.weight, "1 to 1000, at most the limit"));
+        }
+        if !(-10..=10).contains(&self.priority) {
+            return Err(bad("priority", self.priority, "-10 to 10"));
+        }
+        if !(Duration::from_millis(10)..=Duration::from_secs(3_600)).contains(&self.limit_interval) {
+            return Err(bad("limitInterval", seconds(self.limit_interval), "0.01 to 3600 s"));
+        }
+        if !(Duration::from_millis(100)..=Duration::from_secs(7 * 86_400)).contains(&self.limit_expire) {
+            return Err(bad("limitExpire", seconds(self.limit_expire), "0.1 to 604800 s"));
+        }
+        if let Some(hold) = self.limit_hold.filter(|hold| *hold < Duration::from_millis(100)) {
+            return Err(bad("limitHold", seconds(hold), "at least 0.1 s"));
+        }
+        if let Some(holder) = self.holder.as_ref().filter(|name| name.is_empty() || name.len() > 256) {
+            return Err(bad("holder", format!("{} bytes", holder.len()), "1 to 256 bytes"));
+        }
+        if let Some(label) = self.label.as_ref().filter(|label| label.len() > 128) {
+            return Err(bad("label", format!("{} bytes", label.len()), "at most 128 bytes"));
+        }
+        Ok(key)
+    }
+}
+
+fn bad(option: &'static str, given: impl ToString, expected: &str) -> Error {
+    Error::Config { option, given: given.to_string(), expected: expected.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(change: impl FnOnce(&mut LimitConfig)) -> &'static str {
+        let mut config = LimitConfig::new("k", 10);
+        change(&mut config);
+        match config.check() {
+            Err(Error::Config { option, .. }) => option,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_bound_names_its_option() {
+        assert_eq!(rejected(|c| c.key = String::new()), "key");
+        assert_eq!(rejected(|c| c.key = "k".repeat(513)), "key");
+        assert_eq!(rejected(|c| c.limit = 0), "limit");
+        assert_eq!(rejected(|c| c.limit = 1_000_001), "limit");
+        assert_eq!(rejected(|c| c.weight = 0), "weight");
+        assert_eq!(rejected(|c| c.weight = 11), "weight");
+        assert_eq!(rejected(|c| c.priority = 11), "priority");
+        assert_eq!(rejected(|c| c.limit_interval = Duration::ZERO), "limitInterval");
+        assert_eq!(rejected(|c| c.limit_expire = Duration::from_millis(99)), "limitExpire");
+        assert_eq!(rejected(|c| c.limit_hold = Some(Duration::ZERO)), "limitHold");
+        assert_eq!(rejected(|c| c.holder = Some(String::new())), "holder");
+        assert_eq!(rejected(|c| c.label = Some("l".repeat(129))), "label");
+        assert!(LimitConfig::new("k", 1).check().is_ok());
+    }
+
+    #[test]
+    fn a_prefix_with_braces_would_move_the_hash_tag_and_is_refused() {
+        let options = Options { key_prefix: "a{b}".into(), ..Options::new("memory:") };
+        assert!(matches!(options.check(), Err(Error::Config { option: "keyPrefix", .. })));
+    }
+}

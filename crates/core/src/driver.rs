@@ -1,0 +1,254 @@
+//! Moves calls, replies, pushes and time between sessions and their stores, on one thread for the whole process.
+//!
+//! No rule of the limiter lives here. Here are the clients, the registry of sessions and the thread; `run` is a session's
+//! task, `stand_in` what serves while Redis is out of reach. Clients with the same resolved options share a session, and with it one
+//! connection, whatever thread they live on.
+
+mod run;
+mod stand_in;
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime;
+use tokio::sync::Notify;
+
+use self::run::{Driver, Sinks};
+use self::stand_in::StandIn;
+use crate::config::{OnUnavailable, Options};
+use crate::error::Error;
+use crate::lease::SessionId;
+use crate::session::{ClientId, Event, Question, Request, Session, Settings, Tag};
+use crate::store::Store;
+use crate::store::memory::MemoryStore;
+use crate::store::redis::{AddressError, RedisOptions, RedisStore};
+
+/// Who is told what becomes of a client's requests. Called on the core's thread: must not block.
+pub trait Sink: Send + Sync + 'static {
+    /// Events, in order. The vector is the callee's to drain.
+    fn tell(&self, events: &mut Vec<Event>);
+
+    /// The session has ended by a fault of this program: nothing will be told any more.
+    fn broken(&self, message: &str);
+}
+
+/// What a client wants.
+#[derive(Debug)]
+pub enum Command {
+    /// A lease.
+    Submit(Request),
+    /// A lease given back.
+    Release(Tag),
+    /// A request no longer wanted.
+    Cancel(Tag),
+    /// An answer.
+    Ask(Tag, Question),
+    /// From now on the client's leases are renewed only while it beats at least that often.
+    Watch(Duration),
+    /// A sign of life.
+    Beat,
+}
+
+/// One user of the limiter. Dropping it closes it.
+pub struct Client {
+    seat: Seat,
+    stand_in: Option<Arc<StandIn>>,
+}
+
+/// A place at a session.
+struct Seat {
+    id: ClientId,
+    shared: Arc<Shared>,
+    closed: AtomicBool,
+}
+
+struct Shared {
+    session: SessionId,
+    inbox: Mutex<Inbox>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Inbox {
+    joined: Vec<(ClientId, Arc<dyn Sink>)>,
+    wishes: Vec<(ClientId, Wish)>,
+}
+
+enum Wish {
+    Command(Command),
+    Close { tag: Tag, release: bool },
+}
+
+/// A running session, and how many clients it has.
+struct Entry {
+    shared: Arc<Shared>,
+    clients: usize,
+}
+
+/// The process's sessions by their options.
+static REGISTRY: Mutex<Option<HashMap<Options, Entry>>> = Mutex::new(None);
+
+static NEXT_CLIENT: AtomicU64 = AtomicU64::new(1);
+
+impl Client {
+    /// A client for these options; connects when it first asks for something.
+    pub fn open(options: &Options, sink: Arc<dyn Sink>) -> Result<Self, Error> {
+        let stand_in = StandIn::open(options, &sink)?;
+        let sink = match &stand_in {
+            Some(stand_in) => stand_in.guard(sink),
+            None => sink,
+        };
+        Ok(Self { seat: Seat::open(options, sink)?, stand_in })
+    }
+
+    /// What the client is called in the requests it submits.
+    pub fn id(&self) -> ClientId {
+        self.seat.id
+    }
+
+    /// The session that its leases are named after.
+    pub fn session(&self) -> SessionId {
+        self.seat.shared.session
+    }
+
+    /// Says what the client wants, in order. Returns at once; false when the client is closed, and then nobody will answer.
+    pub fn send(&self, commands: impl IntoIterator<Item = Command>) -> bool {
+        match &self.stand_in {
+            Some(stand_in) => {
+                let rest: Vec<Command> = commands.into_iter().filter_map(|c| stand_in.route(c)).collect();
+                self.seat.send(rest)
+            }
+            None => self.seat.send(commands),
+        }
+    }
+
+    /// Ends the client, once: what waits fails as closed, what is held is given back (or left to its end), and
+    /// [`Event::Closed`] with this tag is the last it hears. False if it was closed before.
+    pub fn close(&self, tag: Tag, release: bool) -> bool {
+        if let Some(stand_in) = &self.stand_in {
+            stand_in.close(release);
+        }
+        self.seat.close(tag, release)
+    }
+}
+
+impl Seat {
+    fn open(options: &Options, sink: Arc<dyn Sink>) -> Result<Self, Error> {
+        options.check()?;
+        let store = store_for(options)?;
+        let id = ClientId(NEXT_CLIENT.fetch_add(1, Ordering::Relaxed));
+        let mut registry = lock(&REGISTRY);
+        let sessions = registry.get_or_insert_default();
+        let shared = match sessions.get_mut(options) {
+            Some(entry) => {
+                entry.clients += 1;
+                Arc::clone(&entry.shared)
+            }
+            None => {
+                let shared = start(options, store);
+                sessions.insert(options.clone(), Entry { shared: Arc::clone(&shared), clients: 1 });
+                shared
+            }
+        };
+        lock(&shared.inbox).joined.push((id, sink));
+        Ok(Self { id, shared, closed: AtomicBool::new(false) })
+    }
+
+    /// False when it's closed: then nobody will answer.
+    fn send(&self, commands: impl IntoIterator<Item = Command>) -> bool {
+        let mut inbox = lock(&self.shared.inbox);
+        // Under the inbox's lock: nothing that is wanted comes after the close, where nobody would answer it.
+        let open = !self.closed.load(Ordering::Relaxed);
+        if open {
+            inbox.wishes.extend(commands.into_iter().map(|command| (self.id, Wish::Command(command))));
+            self.shared.wake.notify_one();
+        }
+        open
+    }
+
+    fn close(&self, tag: Tag, release: bool) -> bool {
+        let mut inbox = lock(&self.shared.inbox);
+        let first = !self.closed.swap(true, Ordering::Relaxed);
+        if first {
+            inbox.wishes.push((self.id, Wish::Close { tag, release }));
+            self.shared.wake.notify_one();
+        }
+        first
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.close(Tag::MAX, true);
+    }
+}
+
+/// A panic elsewhere leaves these collections whole: each is changed by single calls.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn store_for(options: &Options) -> Result<Arc<dyn Store>, Error> {
+    if let Some(name) = options.url.strip_prefix("memory:") {
+        return Ok(Arc::new(MemoryStore::shared(name)));
+    }
+    let store = RedisStore::new(RedisOptions {
+        url: options.url.clone(),
+        connect_timeout: options.connect_timeout,
+        command_timeout: options.command_timeout,
+        client_name: options.client_name.clone(),
+        key_prefix: options.key_prefix.clone(),
+    });
+    // What was given isn't repeated: it may have a password in it.
+    let bad = |error: AddressError| Error::Config {
+        option: "url",
+        given: "an address that can't be used".into(),
+        expected: error.to_string(),
+    };
+    Ok(Arc::new(store.map_err(bad)?))
+}
+
+fn start(options: &Options, store: Arc<dyn Store>) -> Arc<Shared> {
+    let id = SessionId(getrandom::u64().expect("the system has a source of random numbers"));
+    let shared = Arc::new(Shared { session: id, inbox: Mutex::default(), wake: Notify::new() });
+    let session = Session::new(Settings {
+        id,
+        address: store.address(),
+        command_timeout: options.command_timeout,
+        connect_timeout: options.connect_timeout,
+        settle: options.settle,
+        impatient: options.on_unavailable != OnUnavailable::Reject,
+    });
+    let sinks = Arc::default();
+    let driver = Driver::new(Arc::clone(&shared), options.clone(), session, store, Arc::clone(&sinks));
+    runtime().spawn(supervise(driver, Arc::clone(&shared), options.clone(), sinks));
+    shared
+}
+
+/// The process's one runtime, on a thread of its own.
+fn runtime() -> &'static runtime::Handle {
+    static RUNTIME: OnceLock<runtime::Handle> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        let runtime =
+            runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
+        let handle = runtime.handle().clone();
+        let thread = std::thread::Builder::new().name("concurrency-limit".into());
+        thread.spawn(move || runtime.block_on(pending::<()>())).expect("a thread can be started");
+        handle
+    })
+}
+
+/// Runs a session's task. If it dies by a fault of ours, its clients hear of it instead of waiting for ever.
+async fn supervise(driver: Driver, shared: Arc<Shared>, options: Options, sinks: Arc<Sinks>) {
+    let Err(error) = tokio::spawn(driver.run()).await else { return };
+    if let Some(sessions) = lock(&REGISTRY).as_mut() {
+        sessions.remove(&options);
+    }
+    let joined = std::mem::take(&mut lock(&shared.inbox).joined);
+    for (_, sink) in joined.into_iter().chain(std::mem::take(&mut *lock(&sinks))) {
+        sink.broken(&error.to_string());
+    }
+}

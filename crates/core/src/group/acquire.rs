@@ -1,0 +1,114 @@
+//! The acquire call: grant now, join the line, or refuse (R1, R3, R5, R6, R11, R16).
+//!
+//! Settling isn't looked at beyond the hand-off: a settling session doesn't ask (R30).
+
+use std::collections::HashMap;
+
+use super::hand_off::Turn;
+use super::state::State;
+use crate::lease::LeaseId;
+use crate::protocol::{Acquired, Ask, MAX_TOUCHED, Terms};
+
+impl State {
+    pub(super) fn acquire(&mut self, turn: &mut Turn<'_>, asks: &[Ask]) -> Vec<Acquired> {
+        if !self.line.is_empty() || self.lacks_room_for(asks) {
+            self.reap(turn);
+            self.hand_off(turn);
+        }
+        let mut joined = HashMap::new();
+        let mut answers = Vec::with_capacity(asks.len());
+        for ask in asks {
+            let (answer, joins) = self.acquire_one(turn, ask);
+            if joins {
+                joined.insert(ask.id, answers.len());
+            }
+            answers.push(answer);
+        }
+        if !joined.is_empty() {
+            let handed_before = turn.handed.len();
+            self.hand_off(turn);
+            for grant in turn.handed.split_off(handed_before) {
+                match joined.get(&grant.id) {
+                    Some(place) => answers[*place] = Acquired::Granted(grant),
+                    None => turn.handed.push(grant),
+                }
+            }
+        }
+        answers
+    }
+
+    fn lacks_room_for(&self, asks: &[Ask]) -> bool {
+        let weights: u64 = asks.iter().map(|ask| u64::from(ask.terms.weight)).sum();
+        let lowest = asks.iter().map(|ask| u64::from(ask.terms.limit)).min();
+        lowest.is_some_and(|limit| self.leases.held() + weights > limit)
+    }
+
+    /// The answer to one request, and whether it has just joined the line.
+    fn acquire_one(&mut self, turn: &Turn<'_>, ask: &Ask) -> (Acquired, bool) {
+        let (now, terms) = (turn.now, &ask.terms);
+        self.limit_seen = terms.limit;
+        if let Some(answer) = self.known(turn, ask.id).or_else(|| self.by_name(turn, ask)) {
+            return (answer, false);
+        }
+        if self.has_room(terms) && !self.line.stands_before(terms.limit, terms.priority) {
+            return (Acquired::Granted(self.grant(now, ask.id, terms, terms.lease_ms)), false);
+        }
+        if !ask.wait {
+            let next_end_in_ms = self.next_end_in_ms(now);
+            return (
+                Acquired::Full { held: self.leases.held(), waiting: self.line.len(), next_end_in_ms },
+                false,
+            );
+        }
+        if self.line_is_full(turn, terms) {
+            return (Acquired::QueueFull { waiting: self.line.len() }, false);
+        }
+        if !self.line.takes(terms.limit) {
+            return (Acquired::TooManyLimits, false);
+        }
+        let ahead = self.line.len();
+        let ticket = self.join(now, turn.caller, ask.id, terms);
+        (Acquired::Queued { ticket, ahead }, true)
+    }
+
+    /// The same request again gets the same answer (R11).
+    fn known(&mut self, turn: &Turn<'_>, id: LeaseId) -> Option<Acquired> {
+        if let Some(lease) = self.leases.get(id) {
+            if !lease.has_ended(turn.now.ms) {
+                return Some(Acquired::Granted(lease.as_grant(id, turn.now.ms)));
+            }
+            self.leases.remove(id);
+        }
+        let ticket = self.line.get(id)?.ticket;
+        Some(Acquired::Queued { ticket, ahead: self.line.len() - 1 })
+    }
+
+    /// A name that is held moves to the asker, whoever has it (R16).
+    fn by_name(&mut self, turn: &Turn<'_>, ask: &Ask) -> Option<Acquired> {
+        let (now, terms) = (turn.now, &ask.terms);
+        let (former, lease) = self.leases.named(terms.holder.as_ref())?;
+        if lease.has_ended(now.ms) {
+            self.leases.remove(former);
+            return None;
+        }
+        if !lease.may_go_to(terms) {
+            let (weight, highest) = (lease.slots.weight(), lease.slots.highest());
+            return Some(Acquired::HolderMismatch { weight, highest });
+        }
+        let (_, grant) = self.take_over(now, former, ask.id, terms, terms.lease_ms)?;
+        Some(Acquired::Granted(grant))
+    }
+
+    /// Whether as many wait as the request allows, once dead waiters at the front have left (R6).
+    fn line_is_full(&mut self, turn: &Turn<'_>, terms: &Terms) -> bool {
+        let Some(most) = terms.max_waiting else { return false };
+        if self.line.len() >= most {
+            let first = self.line.in_order().take(MAX_TOUCHED).map(|(id, _)| id);
+            let dead: Vec<LeaseId> = first.filter(|id| !self.is_live(turn.now, id.session)).collect();
+            for id in dead {
+                self.leave(turn.now, id);
+            }
+        }
+        self.line.len() >= most
+    }
+}

@@ -1,0 +1,161 @@
+//! The steps that the calls share: reaping what has ended, and handing freed room to those who wait.
+//!
+//! Keeps R4, R9, R17, R18, R19, R20, R22 and the bound of R26. Publishing is the caller's: here it's only asked for,
+//! and its answer believed.
+
+use std::sync::Arc;
+
+use super::Receivers;
+use super::leases::Lease;
+use super::state::{Now, State};
+use crate::lease::{Epoch, LeaseId, SessionId};
+use crate::protocol::{Caller, Grant, MAX_TOUCHED, Terms};
+
+/// Tells a session of its grants.
+pub(super) type Publish<'a> = &'a mut dyn FnMut(SessionId, Epoch, &[Grant]) -> Receivers;
+
+/// One call on its way: what it may still touch, and what its reply will say besides the answers.
+pub(super) struct Turn<'a> {
+    pub(super) now: Now,
+    pub(super) caller: &'a Caller,
+    pub(super) handed: Vec<Grant>,
+    pub(super) again: bool,
+    pub(super) push_refused: bool,
+    publish: Publish<'a>,
+    touched: usize,
+}
+
+/// What a round granted to one listening session, and what each grant was taken from.
+struct Parcel {
+    session: SessionId,
+    grants: Vec<Grant>,
+    formers: Vec<Option<(LeaseId, Lease)>>,
+}
+
+impl<'a> Turn<'a> {
+    pub(super) fn new(now: Now, caller: &'a Caller, publish: Publish<'a>) -> Self {
+        Self { now, caller, handed: Vec::new(), again: false, push_refused: false, publish, touched: 0 }
+    }
+
+    /// Whether there is no more to touch; then another call has to go on.
+    fn is_spent(&mut self) -> bool {
+        let spent = self.touched >= MAX_TOUCHED;
+        self.again |= spent;
+        spent
+    }
+}
+
+impl State {
+    /// Removes ended leases, earliest first; how many.
+    pub(super) fn reap(&mut self, turn: &mut Turn<'_>) -> u64 {
+        let mut reaped = 0;
+        while let Some((end_at_ms, id)) = self.leases.first_to_end()
+            && end_at_ms <= turn.now.ms
+            && !turn.is_spent()
+        {
+            turn.touched += self.leases.remove(id).map_or(0, |lease| lease.slots.weight() as usize);
+            reaped += 1;
+        }
+        reaped
+    }
+
+    /// While the next waiter fits, it's granted.
+    pub(super) fn hand_off(&mut self, turn: &mut Turn<'_>) {
+        if turn.caller.settling || self.line.is_empty() {
+            return;
+        }
+        // What a gone session gives back is somebody else's: hence another round after each that found one.
+        loop {
+            let parcels = self.grant_in_order(turn);
+            if !self.publish(turn, parcels) {
+                return;
+            }
+        }
+    }
+
+    fn grant_in_order(&mut self, turn: &mut Turn<'_>) -> Vec<Parcel> {
+        let mut parcels = Vec::new();
+        let mut floor = 0;
+        while !turn.is_spent()
+            && let Some((id, waiter)) = self.line.head_above(self.leases.held().max(floor))
+        {
+            let terms = waiter.terms.clone();
+            let named = self.leases.named(terms.holder.as_ref());
+            let former = named.map(|(former, lease)| (former, lease.may_go_to(&terms)));
+            let mismatched = matches!(former, Some((_, false)));
+            if mismatched || !self.is_live(turn.now, id.session) {
+                self.leave(turn.now, id);
+                turn.touched += 1;
+            } else if former.is_some() || self.has_room(&terms) {
+                turn.touched += terms.weight as usize;
+                self.hand(turn, id, &terms, former.map(|(former, _)| former), &mut parcels);
+            } else {
+                floor = u64::from(terms.limit);
+            }
+        }
+        parcels
+    }
+
+    /// Grants to the head of the line: in the reply if it is the caller's own, else under its claim window (R20).
+    fn hand(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: LeaseId,
+        terms: &Arc<Terms>,
+        former: Option<LeaseId>,
+        parcels: &mut Vec<Parcel>,
+    ) {
+        let own = id.session == turn.caller.session;
+        let listens = self.sessions.listens(id.session);
+        let length_ms = if own { terms.lease_ms } else { terms.claim_ms };
+        self.leave(turn.now, id);
+        let taken = former.and_then(|former| {
+            let (before, grant) = self.take_over(turn.now, former, id, terms, length_ms)?;
+            Some((grant, Some((former, before))))
+        });
+        let (grant, former) = taken.unwrap_or_else(|| (self.grant(turn.now, id, terms, length_ms), None));
+        if own {
+            turn.handed.push(grant);
+        } else if listens {
+            pack(parcels, id.session, grant, former);
+        }
+    }
+
+    /// Tells each session once; whether one of them was found gone.
+    fn publish(&mut self, turn: &mut Turn<'_>, parcels: Vec<Parcel>) -> bool {
+        let mut found_gone = false;
+        for parcel in parcels {
+            match (turn.publish)(parcel.session, self.epoch, &parcel.grants) {
+                Receivers::Somebody | Receivers::Unknown => {}
+                Receivers::Refused => turn.push_refused = true,
+                Receivers::Nobody => {
+                    found_gone = true;
+                    self.sessions.lose(parcel.session);
+                    self.take_back(parcel);
+                }
+            }
+        }
+        found_gone
+    }
+
+    /// The last grant first, so that a name that went from hand to hand within the round comes back to its first owner.
+    fn take_back(&mut self, parcel: Parcel) {
+        for (grant, former) in parcel.grants.into_iter().zip(parcel.formers).rev() {
+            match former {
+                Some((former, before)) => self.leases.give_again(grant.id, former, before),
+                None => drop(self.leases.remove(grant.id)),
+            }
+        }
+    }
+}
+
+fn pack(parcels: &mut Vec<Parcel>, session: SessionId, grant: Grant, former: Option<(LeaseId, Lease)>) {
+    // Neighbours in line are often of one session, and a round touches few: from the back, no index.
+    match parcels.iter_mut().rfind(|parcel| parcel.session == session) {
+        Some(parcel) => {
+            parcel.grants.push(grant);
+            parcel.formers.push(former);
+        }
+        None => parcels.push(Parcel { session, grants: vec![grant], formers: vec![former] }),
+    }
+}

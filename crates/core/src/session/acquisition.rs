@@ -1,0 +1,267 @@
+//! One request's life, from asking to its last trace.
+//!
+//! `wanted` says whether the requester still waits for an answer; `state` says what Redis may know of the request. They
+//! part ways when a requester gives up before Redis has answered: then only the traces are cleared away (R12).
+
+use std::time::Duration;
+
+use std::sync::Arc;
+
+use super::{ClientId, Event, Request, Session, Tag, Timer};
+use crate::error::Error;
+use crate::lease::{Epoch, FencingToken, Slot, Ticket};
+use crate::moment::Moment;
+use crate::protocol::Terms;
+
+#[derive(Debug)]
+pub(super) struct Acquisition {
+    pub(super) client: ClientId,
+    pub(super) tag: Tag,
+    pub(super) line: usize,
+    pub(super) terms: Arc<Terms>,
+    pub(super) interval: Duration,
+    pub(super) asked_at: Moment,
+    /// The end of its time in line; `None` waits for ever.
+    pub(super) give_up_at: Option<Moment>,
+    pub(super) renew: bool,
+    pub(super) hold: Option<Duration>,
+    pub(super) timer: Option<Moment>,
+    pub(super) wanted: bool,
+    pub(super) queued: bool,
+    pub(super) state: State,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// Redis surely knows nothing of it.
+    Pending,
+    /// An acquire call is under way.
+    Asked,
+    /// An acquire call was under way when the connection died.
+    Unclear,
+    /// In line; `since` is when the last call left that was answered "still waiting" for it.
+    InLine {
+        ticket: Ticket,
+        since: Moment,
+    },
+    /// Its time in line is over or it was cancelled, and Redis has to say whether it had just been granted.
+    Leaving,
+    Held(Held),
+    /// The holder was told that it's lost and hasn't released it yet.
+    Lost,
+    /// Being given back; by `answer_by` the holder is told, whatever happens.
+    Releasing {
+        answer_by: Option<Moment>,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) slots: Vec<Slot>,
+    pub(super) token: FencingToken,
+    pub(super) epoch: Epoch,
+    pub(super) end_at_ms: u64,
+    /// The local verdict: from here on it's lost (R10).
+    pub(super) valid_until: Moment,
+    pub(super) renew_at: Option<Moment>,
+    /// A renew call is under way.
+    pub(super) renewing: bool,
+    pub(super) hold_until: Option<Moment>,
+}
+
+impl Acquisition {
+    pub(super) fn new(now: Moment, line: usize, request: Request) -> Self {
+        let mut terms = request.terms;
+        if let Some(hold) = request.hold {
+            terms.lease_ms = terms.lease_ms.min(hold.as_millis() as u64).max(1);
+        }
+        Self {
+            client: request.client,
+            tag: request.tag,
+            line,
+            terms: Arc::new(terms),
+            interval: request.interval,
+            asked_at: now,
+            give_up_at: request.timeout.map(|timeout| now + timeout),
+            renew: request.renew,
+            hold: request.hold,
+            timer: None,
+            wanted: true,
+            queued: false,
+            state: State::Pending,
+        }
+    }
+
+    pub(super) fn tries_once(&self) -> bool {
+        self.give_up_at == Some(self.asked_at)
+    }
+
+    pub(super) fn lease(&self) -> Duration {
+        Duration::from_millis(self.terms.lease_ms)
+    }
+
+    /// Until when the requester is told something, in its present state.
+    fn due_at(&self, ready: bool, connect: Duration, command: Duration) -> Option<Moment> {
+        if let State::Releasing { answer_by } = self.state {
+            return answer_by;
+        }
+        if !self.wanted {
+            return None;
+        }
+        let give_up_at = self.give_up_at?;
+        match self.state {
+            State::InLine { .. } => Some(give_up_at),
+            // While it could be asked, it will be: only then is the answer "full" rather than "not available".
+            State::Pending if !ready && !self.tries_once() => Some(give_up_at),
+            _ if self.tries_once() => Some(give_up_at + connect + command),
+            _ => Some(give_up_at + command),
+        }
+    }
+}
+
+impl Session {
+    /// Sets the request's timer to what its state asks for. Requests on their way over a living connection have none:
+    /// the call's own time-out covers them.
+    pub(super) fn arm(&mut self, now: Moment, number: u64) {
+        let ready = self.ready(now);
+        let (connect, command) = (self.settings.connect_timeout, self.settings.command_timeout);
+        let Some(acquisition) = self.acquisitions.get_mut(&number) else { return };
+        let due = acquisition.due_at(ready, connect, command);
+        if acquisition.timer == due {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut acquisition.timer, due) {
+            self.timers.remove(&(old, Timer::Request(number)));
+        }
+        if let Some(due) = due {
+            self.timers.insert((due, Timer::Request(number)));
+        }
+    }
+
+    pub(super) fn disarm(&mut self, number: u64) {
+        if let Some(acquisition) = self.acquisitions.get_mut(&number)
+            && let Some(old) = acquisition.timer.take()
+        {
+            self.timers.remove(&(old, Timer::Request(number)));
+        }
+    }
+
+    pub(super) fn handle_request_timer(&mut self, now: Moment, number: u64) {
+        let ready = self.ready(now);
+        let (connect, command) = (self.settings.connect_timeout, self.settings.command_timeout);
+        let Some(acquisition) = self.acquisitions.get_mut(&number) else { return };
+        acquisition.timer = None;
+        match acquisition.due_at(ready, connect, command) {
+            Some(due) if due <= now => {}
+            _ => return self.arm(now, number),
+        }
+        if let State::Releasing { answer_by } = &mut acquisition.state {
+            *answer_by = None;
+            let (client, tag) = (acquisition.client, acquisition.tag);
+            return self.tell(Event::Released { client, tag, was_held: false });
+        }
+        if let State::InLine { .. } = acquisition.state {
+            acquisition.state = State::Leaving;
+            let line = acquisition.line;
+            self.line_mut(line).leaves.push(number);
+            self.soil(line);
+            return self.arm(now, number);
+        }
+        self.stats.refused += 1;
+        let error = self.unavailable(self.why_not_available(now));
+        self.unwant(number, Some(error));
+    }
+
+    /// The requester gets its answer (an error, or none for a cancellation) and Redis forgets the request.
+    pub(super) fn unwant(&mut self, number: u64, error: Option<Error>) {
+        self.disarm(number);
+        let Some(acquisition) = self.acquisitions.get_mut(&number) else { return };
+        acquisition.wanted = false;
+        let (client, tag, line) = (acquisition.client, acquisition.tag, acquisition.line);
+        match acquisition.state {
+            State::Pending => {
+                self.line_mut(line).pending.remove(&number);
+                self.remove(number);
+            }
+            State::InLine { .. } => {
+                acquisition.state = State::Leaving;
+                self.line_mut(line).leaves.push(number);
+                self.soil(line);
+            }
+            _ => {}
+        }
+        self.tell(Event::Failed { client, tag, error });
+    }
+
+    /// Gives a held or lost lease back to Redis.
+    pub(super) fn give_back(&mut self, number: u64, answer_by: Option<Moment>) {
+        let Some(acquisition) = self.acquisitions.get_mut(&number) else { return };
+        acquisition.wanted = false;
+        acquisition.state = State::Releasing { answer_by };
+        let line = acquisition.line;
+        let side = self.line_mut(line);
+        side.held.remove(&number);
+        side.waiting.remove(&number);
+        side.releases.push(number);
+        self.soil(line);
+    }
+
+    /// Stops knowing a lease, without a word to Redis: it ends by itself.
+    pub(super) fn forget(&mut self, number: u64) {
+        self.disarm(number);
+        if let Some(acquisition) = self.acquisitions.get(&number) {
+            let line = acquisition.line;
+            self.line_mut(line).held.remove(&number);
+            self.soil(line);
+        }
+        self.remove(number);
+    }
+
+    /// The last trace of a request goes.
+    pub(super) fn remove(&mut self, number: u64) {
+        self.disarm(number);
+        let Some(acquisition) = self.acquisitions.remove(&number) else { return };
+        self.by_tag.remove(&(acquisition.client, acquisition.tag));
+        let side = self.line_mut(acquisition.line);
+        side.waiting.remove(&number);
+        side.members -= 1;
+        if side.members == 0 {
+            self.soil(acquisition.line);
+        }
+        for closing in &mut self.closings {
+            if closing.client == acquisition.client {
+                closing.left -= 1;
+            }
+        }
+        self.finish_closings(None);
+    }
+
+    /// Nobody hears a client after its end: releases that weren't confirmed in time are answered now.
+    fn answer_releases_of(&mut self, client: super::ClientId) {
+        let mut unanswered = Vec::new();
+        for acquisition in self.acquisitions.values_mut().filter(|a| a.client == client) {
+            if let State::Releasing { answer_by } = &mut acquisition.state
+                && answer_by.take().is_some()
+            {
+                unanswered.push(acquisition.tag);
+            }
+        }
+        for tag in unanswered {
+            self.tell(Event::Released { client, tag, was_held: false });
+        }
+    }
+
+    /// Tells the closings that are complete, and at `now` those whose time is over.
+    pub(super) fn finish_closings(&mut self, now: Option<Moment>) {
+        let done =
+            |closing: &super::Closing| closing.left == 0 || now.is_some_and(|now| closing.until <= now);
+        let (done, open) = std::mem::take(&mut self.closings).into_iter().partition(done);
+        self.closings = open;
+        for closing in done {
+            let super::Closing { client, tag, .. } = closing;
+            self.answer_releases_of(client);
+            self.closed.push(client);
+            self.tell(Event::Closed { client, tag });
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The session's side of one group: which of its requests stand where, and what has to be asked next.
+
+use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
+
+use super::{Session, Timer};
+use crate::lease::Key;
+use crate::moment::Moment;
+
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) key: Key,
+    /// How many acquisitions stand here, in whatever state.
+    pub(super) members: u64,
+    /// To be asked for, oldest first.
+    pub(super) pending: BTreeSet<u64>,
+    /// To be given back; a number without an acquisition is a stray grant.
+    pub(super) releases: Vec<u64>,
+    /// To leave the line.
+    pub(super) leaves: Vec<u64>,
+    /// Held and not lost.
+    pub(super) held: HashSet<u64>,
+    /// In line as far as Redis knows: `InLine` and `Leaving`.
+    pub(super) waiting: HashSet<u64>,
+    /// To be settled by reconcile before anything else is asked (R12).
+    pub(super) unsettled: Vec<u64>,
+    /// Waiters to be asked about one by one, because the counts differed (R21).
+    pub(super) doubtful: Vec<u64>,
+    /// The look under way asks about them.
+    pub(super) doubted: bool,
+    /// Calls under way; they keep the line alive.
+    pub(super) flights: u32,
+    /// Those of them that the window counts.
+    pub(super) under_way: u32,
+    /// Reconcile calls under way.
+    pub(super) settling_calls: u32,
+    /// A look is under way.
+    pub(super) looking: bool,
+    pub(super) look_at: Option<Moment>,
+    /// The shortest `limitInterval` of those who wait.
+    pub(super) interval: Option<Duration>,
+    /// The last look that found everyone still waiting left then.
+    pub(super) all_waiting_at: Moment,
+    /// Redis's clock, as the last reply said it.
+    pub(super) heard_ms: u64,
+    /// Clean has to be called: a bounded step stopped half-way (R17).
+    pub(super) again: bool,
+    /// Not asked before: the server refused for now (R29).
+    pub(super) not_before: Moment,
+    pub(super) refusals: u32,
+    pub(super) timer: Option<Moment>,
+    pub(super) dirty: bool,
+}
+
+impl Line {
+    fn new(key: Key) -> Self {
+        Self {
+            key,
+            members: 0,
+            pending: BTreeSet::new(),
+            releases: Vec::new(),
+            leaves: Vec::new(),
+            held: HashSet::new(),
+            waiting: HashSet::new(),
+            unsettled: Vec::new(),
+            doubtful: Vec::new(),
+            doubted: false,
+            flights: 0,
+            under_way: 0,
+            settling_calls: 0,
+            looking: false,
+            look_at: None,
+            interval: None,
+            all_waiting_at: Moment::default(),
+            heard_ms: 0,
+            again: false,
+            not_before: Moment::default(),
+            refusals: 0,
+            timer: None,
+            dirty: false,
+        }
+    }
+
+    /// Something is still to be done here, or heard.
+    fn in_use(&self) -> bool {
+        self.members > 0
+            || self.dirty
+            || self.again
+            || self.flights > 0
+            || !(self.releases.is_empty() && self.unsettled.is_empty())
+    }
+}
+
+impl Session {
+    pub(super) fn line_for(&mut self, key: &Key) -> usize {
+        if let Some(line) = self.line_of.get(key) {
+            return *line;
+        }
+        let fresh = Some(Line::new(key.clone()));
+        let line = match self.free_lines.pop() {
+            Some(line) => {
+                self.lines[line] = fresh;
+                line
+            }
+            None => {
+                self.lines.push(fresh);
+                self.lines.len() - 1
+            }
+        };
+        self.line_of.insert(key.clone(), line);
+        line
+    }
+
+    /// The line of an acquisition or a call under way: both keep it alive.
+    pub(super) fn line_mut(&mut self, line: usize) -> &mut Line {
+        self.lines[line].as_mut().expect("a line lives as long as somebody stands in it")
+    }
+
+    pub(super) fn line(&self, line: usize) -> &Line {
+        self.lines[line].as_ref().expect("a line lives as long as somebody stands in it")
+    }
+
+    pub(super) fn key_of(&self, number: u64) -> Key {
+        self.line(self.acquisitions[&number].line).key.clone()
+    }
+
+    /// The line has something new to ask.
+    pub(super) fn soil(&mut self, line: usize) {
+        let side = self.line_mut(line);
+        if !std::mem::replace(&mut side.dirty, true) {
+            self.dirty.push_back(line);
+        }
+    }
+
+    /// Drops a line that nobody stands in.
+    pub(super) fn sweep(&mut self, line: usize) {
+        let Some(side) = self.lines[line].as_ref().filter(|side| !side.in_use()) else { return };
+        if let Some(at) = side.timer {
+            self.timers.remove(&(at, Timer::Line(line)));
+        }
+        self.line_of.remove(&side.key);
+        self.lines[line] = None;
+        self.free_lines.push(line);
+    }
+
+    /// Wakes the line at `at` at the latest.
+    pub(super) fn wake(&mut self, line: usize, at: Moment) {
+        let side = self.line_mut(line);
+        if side.timer.is_some_and(|timer| timer <= at) {
+            return;
+        }
+        if let Some(old) = side.timer.replace(at) {
+            self.timers.remove(&(old, Timer::Line(line)));
+        }
+        self.timers.insert((at, Timer::Line(line)));
+    }
+}

@@ -1,0 +1,344 @@
+//! The connection's coming and going, and what follows from it: settling (R30), backoff and asking again (R29), and that
+//! whatever Redis may know of this session is settled before anything else is asked (R12).
+
+use std::time::Duration;
+
+use super::acquisition::{Acquisition, State};
+use super::ask::{About, Items};
+use super::{Event, Output, Session};
+use crate::moment::Moment;
+
+/// A late answer isn't held against the server before the link has had this long to bring in what lies in the socket: a
+/// process that was frozen finds its answers there.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// Why nothing new is asked of a server that has just started (R30).
+pub(super) const SETTLES: &str = "the server has just started and settles";
+
+/// The first wait between two attempts to connect.
+const BACKOFF: Duration = Duration::from_millis(50);
+
+/// The longest, where no settling time bounds it.
+const LONGEST_BACKOFF: Duration = Duration::from_millis(500);
+
+/// How long, after its lease, a trace is kept that couldn't be cleared away: waiters are out of the line by then.
+const TRACE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    state: LinkState,
+    /// The number of the present connection, or of the one that is being opened.
+    pub(super) number: u64,
+    pub(super) listens: bool,
+    settled_at: Option<Moment>,
+    overdue_since: Option<Moment>,
+    failures: u32,
+    last_error: Option<String>,
+    was_up: bool,
+    down_since: Moment,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+enum LinkState {
+    #[default]
+    Down,
+    Waiting(Moment),
+    Connecting,
+    Up,
+}
+
+impl Link {
+    pub(super) fn up(&self) -> bool {
+        self.state == LinkState::Up
+    }
+}
+
+impl Session {
+    /// A request may be asked at once.
+    pub(super) fn ready(&self, now: Moment) -> bool {
+        self.link.up() && !self.settling(now)
+    }
+
+    pub(super) fn settling(&self, now: Moment) -> bool {
+        self.link.up() && self.link.settled_at.is_some_and(|at| now < at)
+    }
+
+    /// The last attempt to connect failed: nobody who is in a hurry waits for the next.
+    pub(super) fn out_of_reach(&self) -> bool {
+        self.link.failures > 0
+    }
+
+    pub(super) fn why_not_available(&self, now: Moment) -> String {
+        if self.settling(now) {
+            return SETTLES.into();
+        }
+        match &self.link.last_error {
+            Some(error) if !self.link.up() => error.clone(),
+            _ => "no answer in time".into(),
+        }
+    }
+
+    pub(super) fn wants_link(&self, now: Moment) -> bool {
+        let may = match self.link.state {
+            LinkState::Down => true,
+            LinkState::Waiting(until) => until <= now,
+            LinkState::Connecting | LinkState::Up => false,
+        };
+        may && self.needs_link()
+    }
+
+    /// Somebody waits for Redis, or was turned away and would like to know when it's back.
+    fn needs_link(&self) -> bool {
+        let asked = !(self.acquisitions.is_empty() && self.questions.is_empty());
+        asked || (self.settings.impatient && self.out_of_reach())
+    }
+
+    pub(super) fn begin_connecting(&mut self) -> Output {
+        self.link.state = LinkState::Connecting;
+        self.link.number += 1;
+        Output::Connect
+    }
+
+    /// The connection stands. `uptime` is the server's, where it may be asked.
+    pub fn handle_connected(&mut self, now: Moment, listens: bool, uptime: Option<Duration>) {
+        let again = std::mem::replace(&mut self.link.was_up, true);
+        let settle = self.settings.settle;
+        // Without INFO, a session that had a connection before takes the server for a new one.
+        let left = match uptime {
+            Some(uptime) => settle.saturating_sub(uptime),
+            None if again => settle,
+            None => Duration::ZERO,
+        };
+        self.link.state = LinkState::Up;
+        self.link.listens = listens;
+        self.link.settled_at = (!left.is_zero()).then(|| now + left);
+        self.link.overdue_since = None;
+        self.link.failures = 0;
+        if again {
+            self.stats.reconnects += 1;
+            self.tell(Event::Reconnected);
+        }
+        if !listens {
+            self.tell(Event::PushUnavailable);
+        }
+        self.unsettle_everything();
+        if self.settling(now) {
+            let tries_once =
+                |a: &Acquisition| a.wanted && a.tries_once() && matches!(a.state, State::Pending);
+            self.refuse_all(tries_once, SETTLES);
+        }
+        self.soil_everything();
+    }
+
+    /// The connection couldn't be opened. `fatal`: trying again won't help those who ask.
+    pub fn handle_connect_failed(&mut self, now: Moment, message: String, fatal: bool) {
+        self.link.failures += 1;
+        self.link.last_error = Some(message);
+        let longest = match self.settings.settle / 4 {
+            Duration::ZERO => LONGEST_BACKOFF,
+            longest => longest.min(LONGEST_BACKOFF),
+        };
+        let backoff = (BACKOFF * 2u32.saturating_pow(self.link.failures.min(10) - 1)).min(longest);
+        self.link.state = LinkState::Waiting(now + self.jitter(backoff.mul_f64(0.9)));
+        let cause = self.why_not_available(now);
+        let all = fatal || self.settings.impatient;
+        self.refuse_all(|a| a.wanted && (all || a.tries_once()), &cause);
+        self.fail_questions(&cause);
+        self.forget_ended_traces(now);
+    }
+
+    /// The connection is gone, and why.
+    pub fn handle_down(&mut self, now: Moment, reason: String) {
+        if !self.link.up() {
+            return;
+        }
+        self.link.state = LinkState::Waiting(now);
+        self.link.down_since = now;
+        self.link.listens = false;
+        self.link.settled_at = None;
+        for flight in std::mem::take(&mut self.flights) {
+            match flight.about {
+                About::Question(question) => self.ask_question_again(question),
+                About::Line { items, line } => self.lose_flight(line, items),
+            }
+        }
+        for line in self.lines.iter_mut().flatten() {
+            line.flights = 0;
+            line.under_way = 0;
+            line.settling_calls = 0;
+            line.looking = false;
+            line.again = false;
+            line.leaves.clear();
+            line.doubtful.clear();
+            line.doubted = false;
+        }
+        for number in self.sorted(|a| a.wanted || matches!(a.state, State::Releasing { .. })) {
+            self.arm(now, number);
+        }
+        self.tell(Event::Disconnected(reason.clone()));
+        self.link.last_error = Some(reason);
+    }
+
+    /// Pushes don't arrive any more, though calls do.
+    pub fn handle_push_lost(&mut self, now: Moment) {
+        if std::mem::take(&mut self.link.listens) {
+            self.tell(Event::PushUnavailable);
+            for line in 0..self.lines.len() {
+                if self.lines[line].as_ref().is_some_and(|side| !side.waiting.is_empty()) {
+                    self.look_by(line, now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn link_deadline(&self) -> Option<Moment> {
+        match self.link.state {
+            LinkState::Waiting(until) => self.needs_link().then_some(until),
+            LinkState::Up => {
+                let overdue = self.link.overdue_since.map(|since| since + GRACE);
+                let due = self.flights.front().map(|flight| flight.sent_at + self.settings.command_timeout);
+                [overdue.or(due), self.link.settled_at].into_iter().flatten().min()
+            }
+            LinkState::Down | LinkState::Connecting => None,
+        }
+    }
+
+    pub(super) fn handle_link_timeout(&mut self, now: Moment) {
+        if self.link.settled_at.is_some_and(|at| at <= now) {
+            self.link.settled_at = None;
+            self.soil_everything();
+        }
+        let timeout = self.settings.command_timeout;
+        let overdue =
+            self.link.up() && self.flights.front().is_some_and(|flight| flight.sent_at + timeout <= now);
+        match (overdue, self.link.overdue_since) {
+            (false, _) => self.link.overdue_since = None,
+            (true, None) => self.link.overdue_since = Some(now),
+            (true, Some(since)) if since + GRACE <= now => {
+                self.drop_link(now, format!("no answer for {timeout:?}"));
+                // Their one try has had its time; a lost connection alone would have left them another.
+                let all = self.settings.impatient;
+                self.refuse_all(
+                    |a| a.wanted && (all || a.tries_once()),
+                    &format!("no answer for {timeout:?}"),
+                );
+            }
+            (true, Some(_)) => {}
+        }
+    }
+
+    fn drop_link(&mut self, now: Moment, reason: String) {
+        self.outputs.push_back(Output::Disconnect);
+        self.handle_down(now, reason);
+    }
+
+    /// The server has become a replica: whoever is the primary now may be found under the same address.
+    pub(super) fn look_for_the_primary(&mut self, now: Moment) {
+        if self.link.up() {
+            self.drop_link(now, "the server is a read-only replica".into());
+            self.link.state = LinkState::Waiting(now + self.jitter(LONGEST_BACKOFF / 2));
+        }
+    }
+
+    /// The server is still loading: its settling time counts from when it answers normally (R30).
+    pub(super) fn settle_anew(&mut self, now: Moment) {
+        if !self.settings.settle.is_zero() {
+            self.link.settled_at = Some(now + self.settings.settle);
+        }
+    }
+
+    /// An answer came: the server lives.
+    pub(super) fn hear(&mut self) {
+        self.link.overdue_since = None;
+    }
+
+    /// The server refuses the line's calls for now.
+    pub(super) fn back_off(&mut self, now: Moment, line: usize) {
+        let refusals = self.line_mut(line).refusals;
+        self.line_mut(line).refusals = refusals.saturating_add(1);
+        let wait = self.jitter((BACKOFF / 5 * 2u32.saturating_pow(refusals.min(10))).min(LONGEST_BACKOFF));
+        self.line_mut(line).not_before = now + wait;
+        self.wake(line, now + wait);
+    }
+
+    fn lose_flight(&mut self, line: usize, items: Items) {
+        match items {
+            Items::Acquire(numbers) => {
+                for number in numbers {
+                    if let Some(a) = self.acquisitions.get_mut(&number)
+                        && matches!(a.state, State::Asked)
+                    {
+                        a.state = State::Unclear;
+                    }
+                }
+            }
+            // A number without an acquisition is a stray grant: it's given back again when the link stands.
+            Items::Release(numbers) => self.line_mut(line).releases.extend(numbers),
+            Items::Renew { leases, .. } => {
+                for (number, _) in leases {
+                    if let Some(a) = self.acquisitions.get_mut(&number)
+                        && let State::Held(held) = &mut a.state
+                    {
+                        held.renewing = false;
+                    }
+                }
+            }
+            Items::Reconcile(_) | Items::Leave(_) | Items::Clean => {}
+        }
+    }
+
+    /// Everything that Redis may know of this session has to be settled.
+    fn unsettle_everything(&mut self) {
+        for number in self.sorted(|a| !matches!(a.state, State::Pending)) {
+            let line = self.acquisitions[&number].line;
+            self.line_mut(line).unsettled.push(number);
+        }
+        let known = &self.acquisitions;
+        for side in self.lines.iter_mut().flatten() {
+            // What is to be released is settled as unwanted; strays have no acquisition that would say so.
+            let releases = std::mem::take(&mut side.releases);
+            side.leaves.clear();
+            side.unsettled.extend(releases.into_iter().filter(|number| !known.contains_key(number)));
+        }
+    }
+
+    /// What isn't wanted and has ended in Redis since the connection was lost needs no connection any more.
+    fn forget_ended_traces(&mut self, now: Moment) {
+        let down_since = self.link.down_since;
+        let ended = |a: &Acquisition| {
+            !(a.wanted || matches!(a.state, State::Held(_) | State::Lost))
+                && now > down_since + a.lease() + TRACE
+        };
+        for number in self.sorted(ended) {
+            let acquisition = &self.acquisitions[&number];
+            if let State::Releasing { answer_by: Some(_) } = acquisition.state {
+                let (client, tag) = (acquisition.client, acquisition.tag);
+                self.tell(Event::Released { client, tag, was_held: false });
+            }
+            self.remove(number);
+        }
+    }
+
+    fn refuse_all(&mut self, which: impl Fn(&Acquisition) -> bool, cause: &str) {
+        for number in self.sorted(which) {
+            self.stats.refused += 1;
+            let error = self.unavailable(cause);
+            self.unwant(number, Some(error));
+        }
+    }
+
+    fn soil_everything(&mut self) {
+        for line in 0..self.lines.len() {
+            if self.lines[line].is_some() {
+                self.soil(line);
+            }
+        }
+    }
+
+    fn sorted(&self, of: impl Fn(&Acquisition) -> bool) -> Vec<u64> {
+        let mut numbers: Vec<u64> =
+            self.acquisitions.iter().filter(|(_, a)| of(a)).map(|(n, _)| *n).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+}

@@ -1,0 +1,6 @@
+//! What a process does about its leases and waiters, claim by claim, on virtual time against the rules of a group.
+
+mod desk;
+mod holding;
+mod linking;
+mod waiting;

@@ -1,0 +1,271 @@
+//! A session, a group and a hand that carries calls between them when the test says so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::group::{Group, Receivers};
+use crate::lease::{Epoch, Key, LeaseId, SessionId};
+use crate::moment::Moment;
+use crate::protocol::{Ask, Call, CallError, Caller, Push, Reply, Target, Terms, Verb};
+use crate::session::{ClientId, Event, Granted, Output, Request, Session, Settings, Tag};
+
+pub(super) const CLIENT: ClientId = ClientId(1);
+pub(super) const LIMIT: u32 = 2;
+
+pub(super) fn s(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+/// A request for one slot of two, with a lease of 6 s.
+pub(super) fn request(tag: Tag) -> Request {
+    let terms = Terms {
+        limit: LIMIT,
+        weight: 1,
+        priority: 0,
+        lease_ms: 6_000,
+        claim_ms: 6_000,
+        max_waiting: None,
+        holder: None,
+        label: None,
+    };
+    let key = Key::new("k").expect("a key");
+    Request {
+        client: CLIENT,
+        tag,
+        key,
+        terms,
+        timeout: Some(s(10.0)),
+        interval: s(0.1),
+        renew: true,
+        hold: None,
+    }
+}
+
+pub(super) fn trying_once(tag: Tag) -> Request {
+    Request { timeout: Some(Duration::ZERO), ..request(tag) }
+}
+
+pub(super) struct Sent {
+    pub(super) number: u64,
+    pub(super) caller: Caller,
+    pub(super) call: Call,
+}
+
+pub(super) struct Desk {
+    pub(super) session: Session,
+    pub(super) now: Moment,
+    /// Calls that wait to be carried out.
+    pub(super) sent: Vec<Sent>,
+    pub(super) events: Vec<Event>,
+    pub(super) connects: usize,
+    pub(super) disconnects: usize,
+    /// Pushes that wait to be brought.
+    pub(super) pushes: Vec<Push>,
+    pub(super) group: Group,
+    /// The epoch that a group gets when it's made.
+    pub(super) fresh: Epoch,
+    others: u64,
+}
+
+impl Desk {
+    /// A session whose connection isn't open yet.
+    pub(super) fn offline() -> Self {
+        let settings = Settings {
+            id: SessionId(1),
+            address: "redis://test".into(),
+            command_timeout: s(1.0),
+            connect_timeout: s(10.0),
+            settle: s(2.0),
+            impatient: false,
+        };
+        Self {
+            session: Session::new(settings),
+            now: Moment::at(s(1_000.0)),
+            sent: Vec::new(),
+            events: Vec::new(),
+            connects: 0,
+            disconnects: 0,
+            pushes: Vec::new(),
+            group: Group::default(),
+            fresh: Epoch(7),
+            others: 0,
+        }
+    }
+
+    /// A session with an open connection and one lease, tag 0.
+    pub(super) fn online() -> Self {
+        let mut desk = Self::offline();
+        desk.session.submit(desk.now, request(0));
+        desk.pump();
+        desk.connect(Some(s(3_600.0)));
+        desk.exchange();
+        desk.granted(0);
+        desk
+    }
+
+    pub(super) fn connect(&mut self, uptime: Option<Duration>) {
+        self.session.handle_connected(self.now, true, uptime);
+        self.pump();
+    }
+
+    pub(super) fn submit(&mut self, request: Request) {
+        self.session.submit(self.now, request);
+        self.pump();
+    }
+
+    pub(super) fn release(&mut self, tag: Tag) {
+        self.session.release(self.now, CLIENT, tag);
+        self.pump();
+    }
+
+    pub(super) fn cancel(&mut self, tag: Tag) {
+        self.session.cancel(CLIENT, tag);
+        self.pump();
+    }
+
+    /// Lets the session say what it wants.
+    pub(super) fn pump(&mut self) {
+        while let Some(output) = self.session.poll_output(self.now) {
+            match output {
+                Output::Event(event) => self.events.push(event),
+                Output::Connect => self.connects += 1,
+                Output::Disconnect => self.disconnects += 1,
+                Output::Call { number, caller, call } => self.sent.push(Sent { number, caller, call }),
+                Output::Keys { .. } => {}
+            }
+        }
+    }
+
+    /// Time passes, each deadline of the session at its moment; nothing is carried out.
+    pub(super) fn pass(&mut self, length: Duration) {
+        let end = self.now + length;
+        while let Some(at) = self.session.poll_deadline().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.session.handle_timeout(self.now);
+            self.pump();
+        }
+        self.now = end;
+    }
+
+    /// Time passes, and each call is carried out and answered at once; how many there were.
+    pub(super) fn live(&mut self, length: Duration) -> usize {
+        let end = self.now + length;
+        let mut calls = self.exchange();
+        while let Some(at) = self.session.poll_deadline().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.session.handle_timeout(self.now);
+            self.pump();
+            calls += self.exchange();
+        }
+        self.now = end;
+        calls
+    }
+
+    /// Carries out and answers what was sent, until nothing is left; how many calls.
+    pub(super) fn exchange(&mut self) -> usize {
+        let mut calls = 0;
+        while !self.sent.is_empty() {
+            for sent in std::mem::take(&mut self.sent) {
+                self.carry_out(sent);
+                calls += 1;
+            }
+            for push in std::mem::take(&mut self.pushes) {
+                self.session.handle_push(self.now, push);
+            }
+            self.pump();
+        }
+        calls
+    }
+
+    pub(super) fn carry_out(&mut self, sent: Sent) {
+        let result = self.call(&sent.caller, &sent.call.verb);
+        self.session.handle_reply(self.now, sent.number, result);
+        self.pump();
+    }
+
+    fn now_us(&self) -> u64 {
+        1_700_000_000_000_000 + self.now.since_start().as_micros() as u64
+    }
+
+    pub(super) fn call(&mut self, caller: &Caller, verb: &Verb) -> Result<Reply, CallError> {
+        let (now_us, own) = (self.now_us(), self.session.id());
+        let pushes = &mut self.pushes;
+        self.group.call(now_us, self.fresh, caller, verb, &mut |session, epoch, grants| {
+            if session == own {
+                let key = Key::new("k").expect("a key");
+                pushes.push(Push { key, epoch, grants: grants.to_vec() });
+            }
+            Receivers::Somebody
+        })
+    }
+
+    /// Another process fills a slot; its lease id.
+    pub(super) fn other_holds(&mut self) -> LeaseId {
+        self.others += 1;
+        let id = LeaseId { session: SessionId(2), number: self.others };
+        let terms = Arc::new(Terms { lease_ms: 600_000, claim_ms: 5_000, ..request(0).terms });
+        let verb = Verb::Acquire(vec![Ask { id, terms, wait: false }]);
+        self.call(&other(), &verb).expect("carried out");
+        id
+    }
+
+    /// A process that died left so many waiters in line.
+    pub(super) fn dead_waiters(&mut self, many: u64) {
+        let dead = Caller { session: SessionId(3), keep_alive_ms: 1, listens: false, ..other() };
+        for number in 1..=many {
+            let id = LeaseId { session: dead.session, number };
+            let ask = Ask { id, terms: Arc::new(request(0).terms), wait: true };
+            self.call(&dead, &Verb::Acquire(vec![ask])).expect("carried out");
+        }
+    }
+
+    /// The other process gives its slot back; a push to this session may lie ready then.
+    pub(super) fn other_releases(&mut self, id: LeaseId) {
+        self.call(&other(), &Verb::Release(vec![Target::Lease(id)])).expect("carried out");
+    }
+
+    pub(super) fn bring_pushes(&mut self) {
+        for push in std::mem::take(&mut self.pushes) {
+            self.session.handle_push(self.now, push);
+        }
+        self.pump();
+    }
+
+    pub(super) fn take_event(&mut self, which: impl Fn(&Event) -> bool) -> Option<Event> {
+        let at = self.events.iter().position(which)?;
+        Some(self.events.remove(at))
+    }
+
+    /// The grant that was told for this tag.
+    pub(super) fn granted(&mut self, tag: Tag) -> Granted {
+        match self.take_event(|event| matches!(event, Event::Granted { tag: t, .. } if *t == tag)) {
+            Some(Event::Granted { lease, .. }) => lease,
+            _ => panic!("{tag} isn't granted: {:?}", self.events),
+        }
+    }
+
+    /// The failure that was told for this tag.
+    pub(super) fn failed(&mut self, tag: Tag) -> Option<Error> {
+        match self.take_event(|event| matches!(event, Event::Failed { tag: t, .. } if *t == tag)) {
+            Some(Event::Failed { error, .. }) => error,
+            _ => panic!("{tag} hasn't failed: {:?}", self.events),
+        }
+    }
+
+    /// The answer that a release of this tag got.
+    pub(super) fn released(&mut self, tag: Tag) -> bool {
+        match self.take_event(|event| matches!(event, Event::Released { tag: t, .. } if *t == tag)) {
+            Some(Event::Released { was_held, .. }) => was_held,
+            _ => panic!("{tag} isn't released: {:?}", self.events),
+        }
+    }
+
+    pub(super) fn held(&self) -> u64 {
+        self.group.snapshot(self.now_us()).held
+    }
+}
+
+fn other() -> Caller {
+    Caller { session: SessionId(2), connection: 1, listens: true, settling: false, keep_alive_ms: 600_000 }
+}

@@ -1,0 +1,259 @@
+//! The connection: lost, slow, refused, new.
+
+use super::desk::{Desk, request, s, trying_once};
+use crate::error::Error;
+use crate::group::Group;
+use crate::lease::{Epoch, Ticket};
+use crate::protocol::{CallError, Settle, Verb};
+use crate::session::Event;
+
+#[test]
+fn what_redis_may_know_is_settled_before_anything_else_is_asked() {
+    let mut desk = Desk::online();
+    desk.session.handle_down(desk.now, "cut".into());
+    desk.submit(request(1));
+    desk.connect(Some(s(3_600.0)));
+    assert_eq!(desk.sent.len(), 1);
+    assert!(
+        matches!(&desk.sent[0].call.verb, Verb::Reconcile(items) if matches!(items[..], [Settle::Keep(_)]))
+    );
+    assert_eq!(desk.sent[0].caller.connection, 2);
+    desk.exchange();
+    desk.granted(1);
+}
+
+#[test]
+fn a_grant_whose_answer_was_lost_is_found_again() {
+    let mut desk = Desk::online();
+    desk.submit(request(1));
+    let sent = desk.sent.remove(0);
+    desk.call(&sent.caller, &sent.call.verb).expect("carried out");
+    desk.session.handle_down(desk.now, "cut".into());
+    desk.pump();
+    desk.connect(Some(s(3_600.0)));
+    desk.exchange();
+    assert_eq!(desk.granted(1).slots, [2]);
+    assert_eq!(desk.held(), 2);
+}
+
+#[test]
+fn bytes_of_the_old_connection_are_refused_after_the_new_one_has_reconciled() {
+    let mut desk = Desk::online();
+    desk.submit(request(1));
+    let old = desk.sent.remove(0);
+    desk.session.handle_down(desk.now, "cut".into());
+    desk.pump();
+    desk.connect(Some(s(3_600.0)));
+    desk.exchange();
+    assert_eq!(desk.call(&old.caller, &old.call.verb), Err(CallError::Stale));
+}
+
+#[test]
+fn a_waiter_keeps_its_ticket_over_a_lost_connection() {
+    let mut desk = Desk::online();
+    desk.other_holds();
+    desk.submit(request(1));
+    desk.exchange();
+    desk.session.handle_down(desk.now, "cut".into());
+    desk.pump();
+    desk.connect(Some(s(3_600.0)));
+    let ticket = desk.group.snapshot(0).waiters[0].ticket;
+    assert!(ticket > Ticket(0));
+    let want = |item: &Settle| matches!(item, Settle::Want { ticket: Some(t), .. } if *t == ticket);
+    assert!(matches!(&desk.sent[0].call.verb, Verb::Reconcile(items) if items.iter().any(want)));
+}
+
+#[test]
+fn no_answer_within_the_command_timeout_drops_the_connection() {
+    let mut desk = Desk::online();
+    desk.submit(request(1));
+    desk.pass(s(1.2));
+    assert_eq!(desk.disconnects, 1);
+    assert!(desk.take_event(|event| matches!(event, Event::Disconnected(_))).is_some());
+    assert_eq!(desk.connects, 2);
+}
+
+#[test]
+fn a_process_that_was_frozen_reads_its_mail_before_it_blames_the_server() {
+    let mut desk = Desk::online();
+    desk.submit(request(1));
+    let sent = desk.sent.remove(0);
+    desk.now = desk.now + s(30.0);
+    desk.session.handle_timeout(desk.now);
+    desk.pump();
+    assert_eq!(desk.disconnects, 0);
+    desk.carry_out(sent);
+    desk.pass(s(0.1));
+    assert_eq!(desk.disconnects, 0);
+}
+
+#[test]
+fn a_refused_connection_is_tried_again_until_the_requests_own_time_is_over() {
+    let mut desk = Desk::offline();
+    desk.submit(request(1));
+    for _ in 0..3 {
+        desk.session.handle_connect_failed(desk.now, "refused".into(), false);
+        desk.pass(s(1.0));
+    }
+    assert_eq!(desk.connects, 4);
+    assert!(desk.events.is_empty());
+    desk.pass(s(8.0));
+    assert!(matches!(desk.failed(1), Some(Error::Unavailable { cause, .. }) if cause == "refused"));
+}
+
+#[test]
+fn trying_once_fails_with_the_first_refused_connection() {
+    let mut desk = Desk::offline();
+    desk.submit(trying_once(1));
+    desk.session.handle_connect_failed(desk.now, "refused".into(), false);
+    desk.pump();
+    assert!(matches!(desk.failed(1), Some(Error::Unavailable { .. })));
+}
+
+#[test]
+fn trying_once_fails_when_the_server_gives_no_answer() {
+    let mut desk = Desk::online();
+    desk.submit(trying_once(1));
+    desk.pass(s(1.1));
+    assert!(matches!(desk.failed(1), Some(Error::Unavailable { .. })));
+}
+
+#[test]
+fn trying_once_survives_a_cut_connection() {
+    let mut desk = Desk::online();
+    desk.submit(trying_once(1));
+    desk.sent.clear();
+    desk.session.handle_down(desk.now, "cut".into());
+    desk.pump();
+    desk.connect(Some(s(3_600.0)));
+    desk.exchange();
+    desk.granted(1);
+}
+
+#[test]
+fn a_server_that_became_a_replica_is_left_for_the_primary() {
+    let mut desk = Desk::online();
+    desk.submit(request(1));
+    let sent = desk.sent.remove(0);
+    desk.session.handle_reply(desk.now, sent.number, Err(CallError::NotExecuted("READONLY".into())));
+    desk.pump();
+    assert_eq!(desk.disconnects, 1);
+    desk.pass(s(0.5));
+    assert_eq!(desk.connects, 2);
+    desk.connect(Some(s(3_600.0)));
+    desk.exchange();
+    desk.granted(1);
+}
+
+#[test]
+fn a_wrong_password_fails_everyone_at_once() {
+    let mut desk = Desk::offline();
+    desk.submit(request(1));
+    desk.session.handle_connect_failed(desk.now, "WRONGPASS".into(), true);
+    desk.pump();
+    assert!(matches!(desk.failed(1), Some(Error::Unavailable { cause, .. }) if cause == "WRONGPASS"));
+}
+
+#[test]
+fn a_server_that_has_just_started_is_asked_for_nothing_new_until_it_settles() {
+    let mut desk = Desk::offline();
+    desk.submit(request(1));
+    desk.connect(Some(s(0.5)));
+    desk.submit(trying_once(2));
+    assert!(matches!(desk.failed(2), Some(Error::Unavailable { .. })));
+    desk.pass(s(1.4));
+    assert!(desk.sent.is_empty());
+    desk.live(s(0.2));
+    desk.granted(1);
+}
+
+#[test]
+fn a_server_that_still_loads_settles_from_its_last_refusal() {
+    let mut desk = Desk::online();
+    desk.submit(request(1));
+    let sent = desk.sent.remove(0);
+    desk.session.handle_reply(desk.now, sent.number, Err(CallError::NotExecuted("LOADING".into())));
+    desk.pump();
+    desk.live(s(1.9));
+    assert!(desk.take_event(|event| matches!(event, Event::Granted { .. })).is_none());
+    desk.live(s(0.2));
+    desk.granted(1);
+}
+
+#[test]
+fn a_session_that_may_not_ask_for_the_uptime_settles_from_its_reconnect() {
+    let mut desk = Desk::offline();
+    desk.submit(request(1));
+    desk.connect(None);
+    desk.exchange();
+    desk.granted(1);
+    desk.session.handle_down(desk.now, "cut".into());
+    desk.submit(request(2));
+    desk.connect(None);
+    assert!(desk.sent.iter().all(|sent| sent.caller.settling));
+    desk.live(s(1.9));
+    assert!(desk.take_event(|event| matches!(event, Event::Granted { .. })).is_none());
+    desk.live(s(0.2));
+    desk.granted(2);
+}
+
+#[test]
+fn a_lease_re_enters_a_group_that_was_flushed() {
+    let mut desk = Desk::online();
+    desk.group = Group::default();
+    desk.fresh = Epoch(8);
+    desk.live(s(2.1));
+    assert!(desk.take_event(|event| matches!(event, Event::Lost { .. })).is_none());
+    assert_eq!(desk.held(), 1);
+    assert_eq!(desk.group.snapshot(0).epoch, Some(Epoch(8)));
+}
+
+#[test]
+fn a_waiter_that_comes_back_into_the_line_and_is_granted_in_the_same_call_keeps_its_lease() {
+    let mut desk = Desk::online();
+    desk.other_holds();
+    desk.submit(request(1));
+    desk.exchange();
+    desk.session.handle_down(desk.now, "cut".into());
+    desk.pump();
+    (desk.group, desk.fresh) = (Group::default(), Epoch(8));
+    desk.connect(Some(s(3_600.0)));
+    desk.exchange();
+    desk.granted(1);
+    assert_eq!(desk.held(), 2);
+    desk.live(s(20.0));
+    assert!(desk.take_event(|event| matches!(event, Event::Lost { .. })).is_none());
+}
+
+#[test]
+fn a_refusal_that_was_surely_not_executed_is_asked_again() {
+    let mut desk = Desk::online();
+    desk.submit(request(1));
+    let sent = desk.sent.remove(0);
+    desk.session.handle_reply(desk.now, sent.number, Err(CallError::NotExecuted("BUSY".into())));
+    desk.pump();
+    assert!(desk.events.is_empty() && desk.sent.is_empty(), "not at once");
+    desk.live(s(0.1));
+    desk.granted(1);
+}
+
+#[test]
+fn out_of_memory_fails_the_request_and_leaves_the_leases() {
+    let mut desk = Desk::online();
+    desk.submit(request(1));
+    let sent = desk.sent.remove(0);
+    desk.session.handle_reply(desk.now, sent.number, Err(CallError::OutOfMemory("OOM".into())));
+    desk.pump();
+    assert!(matches!(desk.failed(1), Some(Error::Unavailable { cause, .. }) if cause == "OOM"));
+    assert_eq!(desk.held(), 1);
+}
+
+#[test]
+fn a_key_of_another_type_fails_the_request_as_a_protocol_error() {
+    let mut desk = Desk::online();
+    desk.submit(request(1));
+    let sent = desk.sent.remove(0);
+    desk.session.handle_reply(desk.now, sent.number, Err(CallError::Unusable("WRONGTYPE".into())));
+    desk.pump();
+    assert!(matches!(desk.failed(1), Some(Error::Protocol { .. })));
+}

@@ -1,0 +1,105 @@
+//! Where groups live, seen from the driver: something to connect to, and a link that carries calls one way and events
+//! the other.
+//!
+//! A store keeps no rule and no memory of what was asked: it doesn't retry, doesn't reorder and doesn't reconnect. All
+//! that is `session`'s. What it owes is order: calls are executed in the order in which they were sent, replies come in
+//! that order, and a push that was published before a call was executed comes before that call's reply wherever the
+//! transport can do it (RESP3 can).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::lease::{Key, SessionId};
+use crate::protocol::{Call, CallError, Caller, Push, Reply};
+
+mod glob;
+pub mod memory;
+pub mod redis;
+
+/// Something that groups live in.
+pub trait Store: Send + Sync + 'static {
+    /// Opens a link for `session`; its events go to `events`. Bounded in time by the store's own options.
+    fn connect(&self, session: SessionId, events: UnboundedSender<LinkEvent>) -> Connecting;
+
+    /// Where that is, for errors and events: never with a password.
+    fn address(&self) -> String;
+}
+
+/// A link being opened.
+pub type Connecting = Pin<Box<dyn Future<Output = Result<(Box<dyn Link>, LinkInfo), ConnectError>> + Send>>;
+
+/// An open link. Dropping it closes it; calls without a reply then stay unclear.
+pub trait Link: Send {
+    /// Sends requests, in order, without waiting. Never blocks; a dead link reports [`LinkEvent::Down`] once.
+    fn send(&mut self, requests: Vec<Request>);
+}
+
+/// What goes down a link; the number comes back with the reply.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// A call to a group.
+    Call {
+        /// Chosen by the sender.
+        number: u64,
+        /// Who calls.
+        caller: Caller,
+        /// What.
+        call: Call,
+    },
+    /// The names of existing groups, one page.
+    Keys {
+        /// Chosen by the sender.
+        number: u64,
+        /// A glob over the user's keys, as in Redis' `KEYS`.
+        pattern: String,
+        /// `"0"` to begin with, then what the last page said.
+        cursor: String,
+    },
+}
+
+/// What comes up a link.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LinkEvent {
+    /// The answer to [`Request::Call`].
+    Reply {
+        /// The request's.
+        number: u64,
+        /// What came of it.
+        result: Result<Reply, CallError>,
+    },
+    /// The answer to [`Request::Keys`]: keys and the next cursor (`"0"` after the last page).
+    Keys {
+        /// The request's.
+        number: u64,
+        /// What came of it.
+        result: Result<(Vec<Key>, String), CallError>,
+    },
+    /// The session was told something.
+    Push(Push),
+    /// Pushes don't reach this link any more, though calls do.
+    PushLost,
+    /// The link is dead, and why. Nothing follows.
+    Down(String),
+}
+
+/// What a fresh link knows of its other end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkInfo {
+    /// Whether the subscription to the session's channel is confirmed.
+    pub listens: bool,
+    /// Since when the server runs; `None` where asking isn't permitted (R30).
+    pub uptime: Option<Duration>,
+}
+
+/// Why a link couldn't be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ConnectError {
+    /// For people; without password.
+    pub message: String,
+    /// Trying again won't help: wrong password, wrong database, an address that can't be.
+    pub fatal: bool,
+}

@@ -1,0 +1,157 @@
+//! The embedded store: groups in this process, behind one lock.
+//!
+//! All links of one store, and of its clones, see the same groups; nobody outside the process does. It keeps no rule
+//! itself, those are `group`'s. Calls are carried out where they are sent; a link's replies and pushes come in the order
+//! in which they were made, because both are queued under the lock (R17). A dropped link has no receivers (R18).
+
+use std::collections::HashMap;
+use std::future::ready;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{Connecting, Link, LinkEvent, LinkInfo, Request, Store};
+use crate::lease::SessionId;
+use crate::moment::Moment;
+use crate::protocol::Call;
+
+mod groups;
+
+use groups::Groups;
+
+/// A clock of the store: µs since 1970, never going back.
+pub type Clock = Box<dyn Fn() -> u64 + Send + Sync>;
+
+/// Groups in one process.
+#[derive(Clone)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: Clock,
+    world: Mutex<World>,
+}
+
+#[derive(Default)]
+struct World {
+    groups: Groups,
+    listeners: HashMap<SessionId, Listener>,
+    links: u64,
+}
+
+/// Where a session's pushes go, and which of its links that is.
+struct Listener {
+    link: u64,
+    events: UnboundedSender<LinkEvent>,
+}
+
+impl MemoryStore {
+    /// An empty store of its own.
+    pub fn new() -> Self {
+        Self::with_clock(unix_clock())
+    }
+
+    /// An empty store with this clock.
+    pub fn with_clock(clock: Clock) -> Self {
+        Self { shared: Arc::new(Shared { clock, world: Mutex::default() }) }
+    }
+
+    /// The store of this name; it lasts as long as somebody in the process has it.
+    pub fn shared(name: &str) -> Self {
+        static STORES: LazyLock<Mutex<HashMap<String, Weak<Shared>>>> = LazyLock::new(Mutex::default);
+        let mut stores = lock(&STORES);
+        if let Some(shared) = stores.get(name).and_then(Weak::upgrade) {
+            return Self { shared };
+        }
+        stores.retain(|_, shared| shared.strong_count() > 0);
+        let store = Self::new();
+        stores.insert(name.to_owned(), Arc::downgrade(&store.shared));
+        store
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Store for MemoryStore {
+    fn connect(&self, session: SessionId, events: UnboundedSender<LinkEvent>) -> Connecting {
+        let shared = self.shared.clone();
+        let number = {
+            let mut world = lock(&shared.world);
+            world.links += 1;
+            let link = world.links;
+            world.listeners.insert(session, Listener { link, events: events.clone() });
+            link
+        };
+        // A store that is part of the process can't have lost anything: there is nothing to settle for (R30).
+        let info = LinkInfo { listens: true, uptime: Some(Duration::MAX) };
+        let link: Box<dyn Link> = Box::new(MemoryLink { shared, session, number, events });
+        Box::pin(ready(Ok((link, info))))
+    }
+
+    fn address(&self) -> String {
+        "memory:".to_owned()
+    }
+}
+
+struct MemoryLink {
+    shared: Arc<Shared>,
+    session: SessionId,
+    number: u64,
+    events: UnboundedSender<LinkEvent>,
+}
+
+impl Link for MemoryLink {
+    fn send(&mut self, requests: Vec<Request>) {
+        let mut world = lock(&self.shared.world);
+        for request in requests {
+            let event = match request {
+                Request::Call { number, caller, call: Call { key, verb } } => {
+                    let World { groups, listeners, .. } = &mut *world;
+                    let now_us = (self.shared.clock)();
+                    let result = groups.call(now_us, &caller, &key, &verb, |session, push| {
+                        let listener = listeners.get(&session);
+                        listener.is_some_and(|listener| listener.events.send(LinkEvent::Push(push)).is_ok())
+                    });
+                    LinkEvent::Reply { number, result }
+                }
+                Request::Keys { number, pattern, cursor } => {
+                    let result = Ok(world.groups.keys((self.shared.clock)(), &pattern, &cursor));
+                    LinkEvent::Keys { number, result }
+                }
+            };
+            // Under the lock: a push for this link that another call makes from now on must come after this reply.
+            // Nobody may be there any more to read it, which is nobody's loss.
+            let _ = self.events.send(event);
+        }
+    }
+}
+
+impl Drop for MemoryLink {
+    fn drop(&mut self) {
+        let mut world = lock(&self.shared.world);
+        // A later link of the session may have taken its place.
+        if world.listeners.get(&self.session).is_some_and(|listener| listener.link == self.number) {
+            world.listeners.remove(&self.session);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The machine's wall clock at the start, carried on by one that never goes back.
+fn unix_clock() -> Clock {
+    let start = Moment::now();
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Box::new(move || (unix + Moment::now().saturating_since(start)).as_micros() as u64)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! Opening a link: connect, log in, and one round trip that names the client, looks for the scripts, subscribes and asks
+//! for the uptime.
+//!
+//! It doesn't try again: the session does. What may be missing without harm is missing without a word (R22, R30): RESP3
+//! gives way to RESP2 with a second connection for pushes, that to no pushes at all, and no rights for INFO to no uptime.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::{MultiplexedConnection, SendError};
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, RedisResult,
+    ServerErrorKind, Value,
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::link::{CONNECTION_QUEUE, Flow, RedisLink};
+use super::names::Names;
+use super::scripts::Layout;
+use super::{RedisOptions, keys, push};
+use crate::lease::SessionId;
+use crate::store::{ConnectError, LinkEvent, LinkInfo};
+
+/// Where to connect and how: the two ways of speaking to one server.
+pub(super) struct Server {
+    pub(super) options: RedisOptions,
+    pub(super) address: String,
+    pub(super) resp3: Client,
+    pub(super) resp2: Client,
+}
+
+/// What one round trip told about the server.
+struct Greeting {
+    uptime: Option<Duration>,
+    /// Whether pushes come on this connection; an error says why not.
+    subscribed: RedisResult<()>,
+}
+
+/// Opens a link within the options' connect time-out.
+pub(super) async fn open(
+    server: Arc<Server>,
+    session: SessionId,
+    events: UnboundedSender<LinkEvent>,
+) -> Result<(RedisLink, LinkInfo), ConnectError> {
+    let seed = getrandom::u64().map_err(|error| ConnectError { message: error.to_string(), fatal: false })?;
+    let prefix = server.options.key_prefix.clone();
+    let flow = Flow::new(Names::new(Layout { prefix, cluster: false }, seed), events);
+    let limit = server.options.connect_timeout;
+    let opened = match tokio::time::timeout(limit, handshake(&server, session, &flow)).await {
+        Ok(opened) => opened.map_err(|error| refusal(&server.address, &error)),
+        Err(_) => Err(ConnectError {
+            message: format!("cannot connect to {}: no answer within {limit:?}", server.address),
+            fatal: false,
+        }),
+    };
+    if opened.is_err() {
+        flow.close();
+    }
+    opened
+}
+
+async fn handshake(
+    server: &Server,
+    session: SessionId,
+    flow: &Arc<Flow>,
+) -> RedisResult<(RedisLink, LinkInfo)> {
+    let channel = keys::channel(&server.options.key_prefix, session);
+    let (mut connection, resp3) = connect(server, flow).await?;
+    let greeting = greet(&mut connection, server, resp3.then_some(&channel)).await?;
+    let push = match &greeting.subscribed {
+        Ok(()) => None,
+        Err(error) if is_forbidden(error) => None,
+        Err(_) => push::subscribe(server, &channel, flow, connection.clone()).await,
+    };
+    let listens = greeting.subscribed.is_ok() || push.is_some();
+    if !flow.open(connection) {
+        return Err((ErrorKind::Io, "the connection was lost during the handshake").into());
+    }
+    Ok((RedisLink::start(Arc::clone(flow), push), LinkInfo { listens, uptime: greeting.uptime }))
+}
+
+/// The connection for calls, and whether it speaks RESP3.
+async fn connect(server: &Server, flow: &Arc<Flow>) -> RedisResult<(MultiplexedConnection, bool)> {
+    // No time-out of the library's own: a call that was given up silently would hide that its outcome is unclear.
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(CONNECTION_QUEUE);
+    let with_push = config.clone().set_push_sender(push_sender(server, flow));
+    match server.resp3.get_multiplexed_async_connection_with_config(&with_push).await {
+        Err(error) if knows_no_resp3(&error) => {
+            Ok((server.resp2.get_multiplexed_async_connection_with_config(&config).await?, false))
+        }
+        connected => connected.map(|connection| (connection, true)),
+    }
+}
+
+/// What the connection calls for everything that isn't a reply, in the order of the wire.
+fn push_sender(
+    server: &Server,
+    flow: &Arc<Flow>,
+) -> impl Fn(PushInfo) -> Result<(), SendError> + Send + Sync + 'static + use<> {
+    let (flow, prefix) = (Arc::clone(flow), server.options.key_prefix.clone());
+    move |info| {
+        match (info.kind, info.data.as_slice()) {
+            (PushKind::Message, [_, Value::BulkString(payload)]) => push::arrived(&flow, &prefix, payload),
+            (PushKind::Disconnection, _) => flow.down("the connection was closed"),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+async fn greet(
+    connection: &mut MultiplexedConnection,
+    server: &Server,
+    channel: Option<&String>,
+) -> RedisResult<Greeting> {
+    let mut pipeline = Pipeline::new();
+    if let Some(name) = &server.options.client_name {
+        pipeline.cmd("CLIENT").arg("SETNAME").arg(name);
+    }
+    let names = pipeline.len();
+    Names::ask_for_scripts(&mut pipeline);
+    pipeline.cmd("INFO").arg("server");
+    // In RESP3 the confirmation takes the place of a reply.
+    if let Some(channel) = channel {
+        pipeline.cmd("SUBSCRIBE").arg(channel);
+    }
+    let replies = connection.send_packed_commands(&pipeline, 0, pipeline.len()).await?;
+    let mut replies = replies.into_iter().map(checked);
+    for named in replies.by_ref().take(names) {
+        named.map(drop).or_else(|error| if is_forbidden(&error) { Ok(()) } else { Err(error) })?;
+    }
+    let loaded = has_scripts(replies.next())?;
+    let uptime = replies.next().and_then(|info| uptime(info.ok()?));
+    let subscribed = match replies.next() {
+        Some(Ok(Value::Push { .. })) => Ok(()),
+        Some(Err(error)) => Err(error),
+        _ => Err((ErrorKind::RESP3NotSupported, "no pushes on this connection").into()),
+    };
+    if !loaded {
+        load_scripts(connection).await?;
+    }
+    Ok(Greeting { uptime, subscribed })
+}
+
+/// Loads them; only the first session after a server's start has to, and thousands that reconnect don't.
+async fn load_scripts(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    let mut pipeline = Pipeline::new();
+    Names::load_scripts(&mut pipeline);
+    let replies = connection.send_packed_commands(&pipeline, 0, pipeline.len()).await?;
+    replies.into_iter().try_for_each(|reply| checked(reply).map(drop))
+}
+
+fn has_scripts(reply: Option<RedisResult<Value>>) -> RedisResult<bool> {
+    match reply {
+        Some(Err(error)) if !is_forbidden(&error) => Err(error),
+        Some(Ok(Value::Array(known))) => Ok(known.iter().all(|known| *known == Value::Int(1))),
+        _ => Ok(false),
+    }
+}
+
+fn checked(value: Value) -> RedisResult<Value> {
+    match value {
+        Value::ServerError(error) => Err(error.into()),
+        value => Ok(value),
+    }
+}
+
+fn uptime(info: Value) -> Option<Duration> {
+    let info: String = redis::from_redis_value(info).ok()?;
+    let seconds = info.lines().find_map(|line| line.strip_prefix("uptime_in_seconds:"))?;
+    Some(Duration::from_secs(seconds.trim().parse().ok()?))
+}
+
+/// Whether the server, or something in front of it, can't do `HELLO 3`: it says so, or it hangs up.
+fn knows_no_resp3(error: &RedisError) -> bool {
+    let hung_up = error.is_connection_dropped() && !error.is_connection_refusal();
+    let detail = error.detail().unwrap_or_default().to_ascii_lowercase();
+    let refused = is_forbidden(error) || detail.starts_with("unknown command");
+    hung_up
+        || error.kind() == ErrorKind::RESP3NotSupported
+        || error.code() == Some("NOPROTO")
+        || (refused && detail.contains("hello"))
+}
+
+fn is_forbidden(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+}
+
+/// Which errors without a code of their own come from the address or the options, and would come again.
+fn is_our_fault(detail: &str) -> bool {
+    ["DB index", "SELECT", "AUTH", "no password", "Client names", "unknown command"]
+        .iter()
+        .any(|sign| detail.contains(sign))
+}
+
+/// Says in words for people why there is no link, and whether it's worth trying again.
+fn refusal(address: &str, error: &RedisError) -> ConnectError {
+    // An "unknown command" goes on with the arguments, which may be a password.
+    let detail = error.detail().unwrap_or_default().split(", with args").next().unwrap_or_default();
+    let (why, fatal) = match (error.kind(), error.code()) {
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS")) => {
+            ("the user name or password was refused".to_owned(), true)
+        }
+        (_, Some("NOAUTH")) => ("the server wants a password".to_owned(), true),
+        (_, Some(code @ ("NOPERM" | "DENIED"))) => (format!("{code} {detail}"), true),
+        (_, Some("ERR")) => (detail.to_owned(), is_our_fault(detail)),
+        (_, Some(code)) => (format!("{code} {detail}"), false),
+        _ => (error.to_string(), false),
+    };
+    ConnectError { message: format!("cannot connect to {address}: {why}"), fatal }
+}

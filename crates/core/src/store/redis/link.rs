@@ -1,0 +1,309 @@
+//! An open link: pipelines out, and one queue of events in, in the order of the wire.
+//!
+//! The client library hands pushes to a callback and replies to futures. Both end here under one lock: before a push is
+//! queued, the replies that arrived before it are; so the queue is the wire's order. It doesn't time out, retry or
+//! reconnect: what has no reply when the connection ends stays unclear, and [`LinkEvent::Down`] says so once.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, RedisResult, ServerErrorKind, Value};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::{JoinHandle, unconstrained};
+
+use super::names::Names;
+use super::{list, reply};
+use crate::protocol::{Call, Push};
+use crate::store::{Link, LinkEvent, Request};
+
+/// Most requests in one pipeline: a reply isn't kept waiting for hundreds of others.
+const MAX_REQUESTS: usize = 100;
+
+/// Most pipelines on their way. Fewer than the connection's own queue takes, so that sending one never waits.
+const MAX_PIPELINES: usize = 32;
+
+/// The connection's own queue, in pipelines; the handshake and a probe use it too.
+pub(super) const CONNECTION_QUEUE: usize = MAX_PIPELINES + 8;
+
+/// What a link and the tasks that serve it share.
+pub(super) struct Flow(Mutex<State>);
+
+struct State {
+    stage: Stage,
+    events: UnboundedSender<LinkEvent>,
+    names: Names,
+    waiting: VecDeque<Request>,
+    in_flight: VecDeque<InFlight>,
+    /// Scripts were found missing: load them before the next call.
+    scripts_missing: bool,
+    /// The task that is woken by replies.
+    pump: Option<Waker>,
+}
+
+enum Stage {
+    Opening,
+    Open(MultiplexedConnection),
+    Closed,
+}
+
+/// One pipeline that was sent.
+struct InFlight {
+    rows: Vec<Row>,
+    /// Replies that come before those of the rows.
+    skip: usize,
+    /// The values, if they came before anybody asked for them.
+    early: Option<RedisResult<Vec<Value>>>,
+    values: Pin<Box<dyn Future<Output = RedisResult<Vec<Value>>> + Send>>,
+}
+
+/// What is kept of a request until its reply.
+enum Row {
+    Call { number: u64, call: Call },
+    Keys { number: u64, pattern: String },
+}
+
+impl Flow {
+    /// A flow whose connection is still being opened.
+    pub(super) fn new(names: Names, events: UnboundedSender<LinkEvent>) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State {
+            stage: Stage::Opening,
+            events,
+            names,
+            waiting: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            scripts_missing: false,
+            pump: None,
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over an opened connection; false if it was lost meanwhile.
+    pub(super) fn open(&self, connection: MultiplexedConnection) -> bool {
+        let mut state = self.lock();
+        let opening = matches!(state.stage, Stage::Opening);
+        if opening {
+            state.stage = Stage::Open(connection);
+        }
+        opening
+    }
+
+    /// The session was told something, now. Whoever calls this has read all that came before on the same connection.
+    pub(super) fn push(&self, push: Push) {
+        let mut state = self.lock();
+        // Replies that arrived before this push must come before it in the queue, too.
+        state.advance_on_pump();
+        state.emit(LinkEvent::Push(push));
+    }
+
+    /// Pushes end, calls go on.
+    pub(super) fn push_lost(&self) {
+        self.lock().emit(LinkEvent::PushLost);
+    }
+
+    /// The connection has ended. Replies that arrived before that still count.
+    pub(super) fn down(&self, reason: &str) {
+        let mut state = self.lock();
+        state.advance_on_pump();
+        state.down(reason);
+    }
+
+    /// Ends everything without a word.
+    pub(super) fn close(&self) {
+        self.lock().close();
+    }
+
+    fn submit(&self, requests: Vec<Request>) {
+        let mut state = self.lock();
+        if matches!(state.stage, Stage::Open(_)) {
+            state.waiting.extend(requests);
+            // Without a pump yet, its first turn sends them.
+            state.advance_on_pump();
+        }
+    }
+
+    fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if !state.pump.as_ref().is_some_and(|pump| pump.will_wake(context.waker())) {
+            state.pump = Some(context.waker().clone());
+        }
+        state.advance(context);
+        if matches!(state.stage, Stage::Closed) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl State {
+    fn emit(&self, event: LinkEvent) {
+        if !matches!(self.stage, Stage::Closed) {
+            // Whoever dropped the receiver drops the link next.
+            let _ = self.events.send(event);
+        }
+    }
+
+    fn down(&mut self, reason: &str) {
+        if matches!(self.stage, Stage::Open(_)) {
+            self.emit(LinkEvent::Down(reason.to_owned()));
+        }
+        self.close();
+    }
+
+    fn close(&mut self) {
+        // The last clones of the connection go here, and its socket with them.
+        self.stage = Stage::Closed;
+        self.waiting.clear();
+        self.in_flight.clear();
+        if let Some(pump) = self.pump.take() {
+            pump.wake();
+        }
+    }
+
+    fn send_waiting(&mut self, context: &mut Context<'_>) {
+        while !self.waiting.is_empty() && self.in_flight.len() < MAX_PIPELINES {
+            let Stage::Open(connection) = &self.stage else { return };
+            let connection = connection.clone();
+            let pipeline = self.next_pipeline(connection, context);
+            self.in_flight.push_back(pipeline);
+        }
+    }
+
+    fn next_pipeline(
+        &mut self,
+        mut connection: MultiplexedConnection,
+        context: &mut Context<'_>,
+    ) -> InFlight {
+        let mut pipeline = Pipeline::new();
+        if std::mem::take(&mut self.scripts_missing) {
+            Names::load_scripts(&mut pipeline);
+        }
+        let skip = pipeline.len();
+        let count = self.waiting.len().min(MAX_REQUESTS);
+        let mut rows = Vec::with_capacity(count);
+        for request in self.waiting.drain(..count) {
+            let (command, row) = match request {
+                Request::Call { number, caller, call } => {
+                    (self.names.call(&caller, &call), Row::Call { number, call })
+                }
+                Request::Keys { number, pattern, cursor } => {
+                    (list::command(self.names.prefix(), &pattern, &cursor), Row::Keys { number, pattern })
+                }
+            };
+            pipeline.add_command(command);
+            rows.push(row);
+        }
+        let expected = pipeline.len();
+        // Outside the runtime's budget: a reply that is there must be seen, or a push would overtake it.
+        let mut values =
+            Box::pin(unconstrained(
+                async move { connection.send_packed_commands(&pipeline, 0, expected).await },
+            ));
+        // The first turn puts the pipeline into the connection's queue, which keeps pipelines in order.
+        let early = match values.as_mut().poll(context) {
+            Poll::Ready(values) => Some(values),
+            Poll::Pending => None,
+        };
+        InFlight { rows, skip, early, values }
+    }
+
+    fn advance_on_pump(&mut self) {
+        if let Some(pump) = self.pump.clone() {
+            self.advance(&mut Context::from_waker(&pump));
+        }
+    }
+
+    /// Sends what has room, and queues every reply that is there, oldest first.
+    fn advance(&mut self, context: &mut Context<'_>) {
+        loop {
+            self.send_waiting(context);
+            let Some(front) = self.in_flight.front_mut() else { return };
+            let values = match front.early.take() {
+                Some(values) => values,
+                None => match front.values.as_mut().poll(context) {
+                    Poll::Ready(values) => values,
+                    Poll::Pending => return,
+                },
+            };
+            let Some(done) = self.in_flight.pop_front() else { return };
+            match values {
+                Ok(values) if values.len() == done.skip + done.rows.len() => {
+                    for (row, value) in done.rows.into_iter().zip(values.into_iter().skip(done.skip)) {
+                        self.answer(row, value);
+                    }
+                }
+                // Which reply belongs to which call isn't known any more.
+                Ok(_) => return self.down("the server's replies don't match the calls"),
+                Err(error) => return self.down(&error.to_string()),
+            }
+        }
+    }
+
+    fn answer(&mut self, row: Row, value: Value) {
+        let value = match value {
+            Value::ServerError(error) => {
+                self.scripts_missing |= error.kind() == Some(ServerErrorKind::NoScript);
+                Err(reply::call_error(&error.into()))
+            }
+            value => Ok(value),
+        };
+        self.emit(match row {
+            Row::Call { number, call } => {
+                LinkEvent::Reply { number, result: value.and_then(|value| reply::parse(&call.verb, value)) }
+            }
+            Row::Keys { number, pattern } => LinkEvent::Keys {
+                number,
+                result: value.and_then(|value| list::page(self.names.prefix(), &pattern, value)),
+            },
+        });
+    }
+}
+
+/// The [`Link`] to a Redis server.
+pub(super) struct RedisLink {
+    flow: Arc<Flow>,
+    _pump: Task,
+    _push: Option<Task>,
+}
+
+impl RedisLink {
+    /// Sets an opened flow going; `push` is the task of the second connection where there is one.
+    pub(super) fn start(flow: Arc<Flow>, push: Option<Task>) -> Self {
+        let pump = Task::spawn({
+            let flow = Arc::clone(&flow);
+            async move { poll_fn(|context| flow.poll(context)).await }
+        });
+        Self { flow, _pump: pump, _push: push }
+    }
+}
+
+impl Link for RedisLink {
+    fn send(&mut self, requests: Vec<Request>) {
+        self.flow.submit(requests);
+    }
+}
+
+impl Drop for RedisLink {
+    fn drop(&mut self) {
+        self.flow.close();
+    }
+}
+
+/// A task that ends when this is dropped.
+pub(super) struct Task(JoinHandle<()>);
+
+impl Task {
+    /// Starts it.
+    pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(work))
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,61 @@
+//! A store's names on the wire: which commands and which channel stand for a call, a session, a script.
+//!
+//! Lays out no byte itself: `scripts` and `keys` do.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, Pipeline, Script};
+
+use super::scripts::{self, Layout};
+use crate::lease::Epoch;
+use crate::protocol::{Call, Caller};
+
+/// The names that a server has for the scripts.
+static HASHES: LazyLock<Vec<String>> =
+    LazyLock::new(|| scripts::texts().iter().map(|text| Script::new(text).get_hash().to_owned()).collect());
+
+/// What a link needs to say a call.
+pub(super) struct Names {
+    layout: Layout,
+    epochs: Epochs,
+}
+
+impl Names {
+    pub(super) fn new(layout: Layout, seed: u64) -> Self {
+        Self { layout, epochs: Epochs(seed) }
+    }
+
+    pub(super) fn prefix(&self) -> &str {
+        &self.layout.prefix
+    }
+
+    /// The command that makes a call.
+    pub(super) fn call(&mut self, caller: &Caller, call: &Call) -> Cmd {
+        scripts::command(&self.layout, caller, call, self.epochs.next())
+    }
+
+    /// Adds the question which of the scripts the server has.
+    pub(super) fn ask_for_scripts(pipeline: &mut Pipeline) {
+        pipeline.cmd("SCRIPT").arg("EXISTS").arg(&HASHES[..]);
+    }
+
+    /// Adds the loading of every script.
+    pub(super) fn load_scripts(pipeline: &mut Pipeline) {
+        for text in scripts::texts() {
+            pipeline.cmd("SCRIPT").arg("LOAD").arg(text);
+        }
+    }
+}
+
+/// Random epochs from one random seed: a call that may make a group's state brings one, and most don't use it, so that
+/// asking the system's generator each time would be waste. (A splitmix64 sequence: no repetition in 2⁶⁴ steps.)
+struct Epochs(u64);
+
+impl Epochs {
+    fn next(&mut self) -> Epoch {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Epoch(mixed ^ (mixed >> 31))
+    }
+}

@@ -1,0 +1,62 @@
+//! What a session is told, and the second connection that carries it where RESP3 isn't to be had.
+//!
+//! On that connection the order between pushes and replies is lost; nothing else is. When it ends alone, the link says
+//! so and goes on without.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_core::Stream;
+use redis::RedisResult;
+use redis::aio::{MultiplexedConnection, PubSubStream};
+use tokio::time::timeout;
+
+use super::connection::Server;
+use super::link::{Flow, Task};
+use super::reply;
+
+/// A publication arrived; one that can't be read says nothing (the safety look finds what it meant, R21).
+pub(super) fn arrived(flow: &Flow, prefix: &str, payload: &[u8]) {
+    if let Some(push) = reply::push(prefix, payload) {
+        flow.push(push);
+    }
+}
+
+/// Subscribes on a connection of its own, if that can be had in time; the task ends with it.
+pub(super) async fn subscribe(
+    server: &Server,
+    channel: &str,
+    flow: &Arc<Flow>,
+    calls: MultiplexedConnection,
+) -> Option<Task> {
+    let limit = server.options.command_timeout;
+    let messages = timeout(limit, subscribed(server, channel)).await.ok()?.ok()?;
+    let (flow, prefix) = (Arc::clone(flow), server.options.key_prefix.clone());
+    Some(Task::spawn(async move {
+        let mut messages = pin!(messages);
+        while let Some(message) = poll_fn(|context| messages.as_mut().poll_next(context)).await {
+            arrived(&flow, &prefix, message.get_payload_bytes());
+        }
+        flow.push_lost();
+        probe(&flow, calls, limit).await;
+    }))
+}
+
+async fn subscribed(server: &Server, channel: &str) -> RedisResult<PubSubStream> {
+    let mut subscription = server.resp2.get_async_pubsub().await?;
+    subscription.subscribe(channel).await?;
+    Ok(subscription.into_on_message())
+}
+
+/// Has the connection for calls died with the other? Idle, it wouldn't tell: in RESP2 nothing reports its end.
+async fn probe(flow: &Flow, mut calls: MultiplexedConnection, limit: Duration) {
+    let ping = redis::cmd("PING");
+    let answer = timeout(limit, calls.send_packed_command(&ping)).await;
+    match answer {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => flow.down(&error.to_string()),
+        Err(_) => flow.down(&format!("no answer within {limit:?} after the push connection was lost")),
+    }
+}

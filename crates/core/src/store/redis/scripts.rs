@@ -1,0 +1,266 @@
+//! The Lua scripts, joined from their pieces when the program is built, and calls laid out as their arguments.
+//!
+//! Sends nothing and reads no reply. The layout of arguments is that of `docs/protocol.md`; a field of the wire that
+//! may hold any byte (names, labels) is length-prefixed.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, LazyLock};
+
+use redis::Cmd;
+
+use super::keys::{GroupKeys, channel_prefix};
+use crate::lease::{Epoch, SessionId, Slot};
+use crate::protocol::{Ask, Call, Caller, Keep, Renew, Settle, Target, Terms, Verb};
+
+macro_rules! piece {
+    ($($name:literal),+) => {
+        concat!(include_str!(concat!("../../../lua/", $($name,)+ ".lua")), "\n")
+    };
+}
+
+macro_rules! script {
+    ($verb:literal $(, $before:literal $(, $after:literal)?)?) => {
+        Script {
+            before_tell: concat!(
+                piece!("shared/open"),
+                piece!("wants/", $verb),
+                piece!("shared/group"),
+                $(piece!($before),)?
+            ),
+            after_tell: concat!(
+                $($(piece!($after),)?)?
+                piece!("shared/groundwork"),
+                piece!("shared/storey"),
+                piece!("shared/records"),
+                piece!("shared/write"),
+                piece!("shared/slots"),
+                piece!("shared/crowd"),
+                piece!("shared/line"),
+                piece!("shared/mend"),
+                piece!("shared/reap"),
+                piece!("shared/hand_off"),
+                piece!("shared/crowd_end"),
+                piece!("shared/close"),
+                piece!($verb),
+                piece!("shared/storey_end")
+            ),
+        }
+    };
+}
+
+/// What stands before and after the one piece, besides the clock at its beginning, that tests replace.
+struct Script {
+    before_tell: &'static str,
+    after_tell: &'static str,
+}
+
+const SCRIPTS: [Script; 7] = [
+    script!("acquire", "at_once/acquire", "at_once/no_room"),
+    script!("release", "at_once/release", "at_once/pass_on"),
+    script!("renew", "at_once/renew"),
+    script!("leave"),
+    script!("reconcile"),
+    script!("inspect"),
+    script!("clean"),
+];
+
+/// The texts of all scripts and their hashes.
+static TEXTS: LazyLock<[(String, String); 7]> = LazyLock::new(|| {
+    SCRIPTS.map(|script| {
+        let text =
+            [piece!("shared/clock"), script.before_tell, piece!("shared/tell"), script.after_tell].concat();
+        let hash = redis::Script::new(&text).get_hash().to_owned();
+        (text, hash)
+    })
+});
+
+/// How the groups of one server are laid out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// What all names begin with.
+    pub prefix: String,
+    /// Whether the server is a cluster, where the number of receivers of a publication isn't known (R18).
+    pub cluster: bool,
+}
+
+/// The texts of all scripts, for `SCRIPT LOAD`.
+pub fn texts() -> [&'static str; 7] {
+    TEXTS.each_ref().map(|(text, _)| text.as_str())
+}
+
+/// The command that carries out `call`; `fresh` becomes the epoch if it makes the group's state.
+pub fn command(layout: &Layout, caller: &Caller, call: &Call, fresh: Epoch) -> Cmd {
+    let mut cmd = Cmd::new();
+    cmd.arg("EVALSHA").arg(&TEXTS[place_of(&call.verb)].1);
+    lay_out(&mut cmd, layout, caller, call, fresh);
+    cmd
+}
+
+/// As [`command`], with the time and the receivers of publications given instead of asked for; sessions that aren't
+/// named receive. For tests that replay a history.
+#[doc(hidden)]
+pub fn rehearsal(
+    layout: &Layout,
+    caller: &Caller,
+    call: &Call,
+    fresh: Epoch,
+    now_us: u64,
+    receivers: &[(SessionId, Option<u64>)],
+) -> Cmd {
+    const CLOCK: &str = "local now_us = tonumber(ARGV[#ARGV - 1])\nlocal now = math.floor(now_us / 1000)\n";
+    const TELL: &str = "local function tell(session, payload)
+        redis.pcall('PUBLISH', ARGV[6] .. session, payload)
+        local heard = string.match(ARGV[#ARGV], session .. ':(%w+)') or 1
+        return tonumber(heard)
+    end\n";
+    let Script { before_tell, after_tell } = SCRIPTS[place_of(&call.verb)];
+    let mut cmd = Cmd::new();
+    cmd.arg("EVAL").arg([CLOCK, before_tell, TELL, after_tell].concat());
+    lay_out(&mut cmd, layout, caller, call, fresh);
+    let mut known = String::new();
+    for (session, heard) in receivers {
+        let heard = heard.map_or_else(|| "refused".to_owned(), |number| number.to_string());
+        let _ = write!(known, "{session}:{heard} ");
+    }
+    cmd.arg(now_us).arg(known);
+    cmd
+}
+
+fn place_of(verb: &Verb) -> usize {
+    match verb {
+        Verb::Acquire(_) => 0,
+        Verb::Release(_) => 1,
+        Verb::Renew(_) => 2,
+        Verb::Leave(_) => 3,
+        Verb::Reconcile(_) => 4,
+        Verb::Inspect(_) => 5,
+        Verb::Clean => 6,
+    }
+}
+
+fn lay_out(cmd: &mut Cmd, layout: &Layout, caller: &Caller, call: &Call, fresh: Epoch) {
+    let keys = GroupKeys::new(&layout.prefix, &call.key);
+    let flags = u8::from(caller.listens) + 2 * u8::from(caller.settling) + 4 * u8::from(layout.cluster);
+    cmd.arg(4).arg(&keys.all()[..]);
+    cmd.arg(caller.session.to_string()).arg(caller.connection).arg(flags).arg(caller.keep_alive_ms);
+    cmd.arg(fresh.to_string()).arg(channel_prefix(&layout.prefix));
+    match &call.verb {
+        Verb::Acquire(asks) => acquire(cmd, asks),
+        Verb::Release(targets) => release(cmd, targets),
+        Verb::Renew(renewal) => renew(cmd, renewal),
+        Verb::Leave(ids) => {
+            cmd.arg(ids.len());
+            for id in ids {
+                cmd.arg(id.to_string());
+            }
+        }
+        Verb::Reconcile(items) => {
+            cmd.arg(items.len());
+            items.iter().for_each(|item| settle(cmd, item));
+        }
+        Verb::Inspect(page) => {
+            cmd.arg(page.after_slot).arg(page.waiters_shown);
+        }
+        Verb::Clean => {}
+    }
+}
+
+fn acquire(cmd: &mut Cmd, asks: &[Ask]) {
+    cmd.arg(asks.len());
+    // Requests of one call mostly share their terms.
+    let mut last: Option<(&Arc<Terms>, Vec<u8>)> = None;
+    for ask in asks {
+        let text = match last {
+            Some((terms, text)) if Arc::ptr_eq(terms, &ask.terms) => text,
+            _ => terms_text(&ask.terms),
+        };
+        cmd.arg(ask.id.to_string()).arg(u8::from(ask.wait)).arg(&text);
+        last = Some((&ask.terms, text));
+    }
+}
+
+fn release(cmd: &mut Cmd, targets: &[Target]) {
+    cmd.arg(targets.len());
+    for target in targets {
+        match target {
+            Target::Lease(id) => cmd.arg(format!("i{id}")),
+            Target::Holder(name) => cmd.arg(format!("n{name}")),
+        };
+    }
+}
+
+fn renew(cmd: &mut Cmd, renewal: &Renew) {
+    cmd.arg(renewal.leases.len());
+    for lease in &renewal.leases {
+        let name = lease.holder.as_ref().map(|name| format!("n{name}")).unwrap_or_default();
+        cmd.arg(lease.id.to_string()).arg(lease.lease_ms).arg(name);
+    }
+    cmd.arg(renewal.waiters.len());
+    for id in &renewal.waiters {
+        cmd.arg(id.to_string());
+    }
+}
+
+fn settle(cmd: &mut Cmd, item: &Settle) {
+    match item {
+        Settle::Keep(keep) => {
+            let Keep { id, terms, epoch, token, slots, end_at_ms } = keep;
+            cmd.arg("keep").arg(id.to_string()).arg(terms_text(terms)).arg(epoch.to_string());
+            cmd.arg(token.0).arg(runs(slots)).arg(*end_at_ms);
+        }
+        Settle::Want { id, terms, ticket } => {
+            let ticket = ticket.map(|ticket| ticket.0.to_string()).unwrap_or_default();
+            cmd.arg("want").arg(id.to_string()).arg(terms_text(terms)).arg(ticket);
+        }
+        Settle::Drop(id) => {
+            cmd.arg("drop").arg(id.to_string());
+        }
+    }
+}
+
+fn terms_text(terms: &Terms) -> Vec<u8> {
+    let Terms { limit, weight, priority, lease_ms, claim_ms, .. } = terms;
+    let max = terms.max_waiting.map_or_else(|| "-1".to_owned(), |max| max.to_string());
+    let length =
+        |text: &Option<Arc<str>>| text.as_ref().map_or_else(|| "-1".to_owned(), |t| t.len().to_string());
+    let (holder, label) = (length(&terms.holder), length(&terms.label));
+    let mut text =
+        format!("{limit} {weight} {priority} {lease_ms} {claim_ms} {max} {holder} {label} ").into_bytes();
+    for any in [&terms.holder, &terms.label].into_iter().flatten() {
+        text.extend_from_slice(any.as_bytes());
+    }
+    text
+}
+
+/// Ascending slots as runs: `1-3,7`.
+fn runs(slots: &[Slot]) -> String {
+    let mut text = String::new();
+    for run in slots.chunk_by(|one, next| one.checked_add(1) == Some(*next)) {
+        let comma = if text.is_empty() { "" } else { "," };
+        let _ = match run {
+            [one] => write!(text, "{comma}{one}"),
+            [first, .., last] => write!(text, "{comma}{first}-{last}"),
+            [] => Ok(()),
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_written_as_runs() {
+        assert_eq!(runs(&[1, 2, 3, 7, 9, 10, u32::MAX]), "1-3,7,9-10,4294967295");
+        assert_eq!(runs(&[]), "");
+    }
+
+    #[test]
+    fn a_script_holds_each_piece_once() {
+        for text in texts() {
+            assert_eq!(text.matches("redis.call('TIME')").count(), 1);
+            assert_eq!(text.matches("'PUBLISH'").count(), 1);
+        }
+    }
+}

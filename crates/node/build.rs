@@ -1,0 +1,5 @@
+//! Links the binding the way Node loads it.
+
+fn main() {
+    napi_build::setup();
+}

@@ -1,0 +1,70 @@
+//! What people read, as JSON texts in the members' names of `index.d.ts`.
+
+use concurrency_limit::lease::Key;
+use concurrency_limit::protocol::Picture;
+use concurrency_limit::session::Stats;
+use serde_json::{Value, json};
+
+/// A group's picture; JS adds the key.
+pub(crate) fn status(picture: &Picture) -> String {
+    let holders: Vec<Value> = picture
+        .holders
+        .iter()
+        .map(|holder| {
+            json!({
+                "slots": holder.slots,
+                "leaseId": holder.id.to_string(),
+                "holder": holder.holder.as_deref(),
+                "label": holder.label.as_deref(),
+                "fencingToken": holder.token.0,
+                "endsIn": holder.ends_in_ms as f64 / 1_000.0,
+            })
+        })
+        .collect();
+    let waiters: Vec<Value> = picture
+        .waiters
+        .iter()
+        .map(|waiter| {
+            json!({
+                "leaseId": waiter.id.to_string(),
+                "holder": waiter.holder.as_deref(),
+                "label": waiter.label.as_deref(),
+                "limit": waiter.limit,
+                "weight": waiter.weight,
+                "priority": waiter.priority,
+            })
+        })
+        .collect();
+    json!({
+        "limit": picture.limit,
+        "held": picture.held,
+        "waiting": picture.waiting,
+        "holders": holders,
+        "waiters": waiters,
+    })
+    .to_string()
+}
+
+/// A page of keys.
+pub(crate) fn keys(keys: &[Key], cursor: &str) -> String {
+    let keys: Vec<&str> = keys.iter().map(Key::as_str).collect();
+    json!({ "keys": keys, "cursor": cursor }).to_string()
+}
+
+/// The counters.
+pub(crate) fn stats(stats: &Stats) -> String {
+    json!({
+        "grantedAtOnce": stats.granted_at_once,
+        "grantedAfterWaiting": stats.granted_after_waiting,
+        "refused": stats.refused,
+        "timedOut": stats.timed_out,
+        "aborted": stats.aborted,
+        "lost": stats.lost,
+        "handedOff": stats.handed_off,
+        "calls": stats.calls,
+        "reconnects": stats.reconnects,
+        "held": stats.held,
+        "waiting": stats.waiting,
+    })
+    .to_string()
+}

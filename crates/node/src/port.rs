@@ -1,0 +1,307 @@
+//! The border that one JS environment sees: rows go down in batches, completions lie ready until they are drained.
+//!
+//! The core's thread writes completions into the outbox and wakes JS once for many (`bell`). A port that is dropped (its
+//! environment ended) closes its clients, which gives back what they hold.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use concurrency_limit::config::{OnUnavailable, Options};
+use concurrency_limit::driver::{Client, Command, Sink};
+use concurrency_limit::error::Error as CoreError;
+use concurrency_limit::moment::Moment;
+use concurrency_limit::session::{ClientId, Event};
+use napi::bindgen_prelude::{Float64ArraySlice, Function, Result};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Error, Status};
+use napi_derive::napi;
+
+use crate::bell::Bell;
+use crate::rows::{Outbox, Reader, Row, Wish, ms};
+
+/// How long a port whose environment ends without a word waits for what it gives back.
+const LAST_WAIT_MS: f64 = 200.0;
+
+type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
+
+/// The options of a connection, checked and resolved by JS.
+#[napi(object)]
+pub struct ConnectionOptions {
+    /// `redis://…` or `memory:`.
+    pub url: String,
+    /// Milliseconds.
+    pub connect_timeout_ms: f64,
+    /// Milliseconds.
+    pub command_timeout_ms: f64,
+    /// `CLIENT SETNAME`.
+    pub client_name: Option<String>,
+    /// What all keys begin with.
+    pub key_prefix: String,
+    /// Milliseconds.
+    pub settle_ms: f64,
+    /// Milliseconds; without it, renewal asks for no sign of life.
+    pub stall_timeout_ms: Option<f64>,
+    /// `reject`, `allow` or `local`.
+    pub on_unavailable: String,
+    /// Milliseconds: how long the latter two hold.
+    pub unavailable_timeout_ms: f64,
+}
+
+/// The border of one JS environment.
+#[napi]
+pub struct Port {
+    shared: Arc<Shared>,
+    clients: HashMap<u32, Client>,
+    last_client: u32,
+    texts: Vec<Arc<str>>,
+    exited: bool,
+}
+
+struct Shared {
+    outbox: Mutex<Outbox>,
+    /// Local deadlines of leases that were renewed, by client and request.
+    renewed: Mutex<HashMap<(u32, u64), Moment>>,
+    /// Clients that have ended since the last drain.
+    ended: Mutex<Vec<u32>>,
+    /// How many clients haven't ended, and word of each that does.
+    open: Mutex<usize>,
+    ends: Condvar,
+    wake: Wake,
+    bell: Bell,
+}
+
+/// Where the core tells one client of a port.
+struct Desk {
+    client: u32,
+    shared: Arc<Shared>,
+}
+
+#[napi]
+impl Port {
+    /// A port that calls `wake` when completions lie ready. It never keeps the process alive.
+    #[napi(constructor)]
+    pub fn new(wake: Function<'_, (), ()>) -> Result<Self> {
+        let shared = Shared {
+            outbox: Mutex::default(),
+            renewed: Mutex::default(),
+            ended: Mutex::default(),
+            open: Mutex::default(),
+            ends: Condvar::new(),
+            wake: wake.build_threadsafe_function().weak::<true>().build()?,
+            bell: Bell::new(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            clients: HashMap::new(),
+            last_client: 0,
+            texts: Vec::new(),
+            exited: false,
+        })
+    }
+
+    /// Opens a client; its number. An option that can't be used throws `ERR_CONFIG`, option, given and expected, a line
+    /// each.
+    #[napi(catch_unwind)]
+    pub fn open(&mut self, options: ConnectionOptions) -> Result<u32> {
+        let length = |ms: f64| Duration::from_secs_f64(ms / 1_000.0);
+        let stall_timeout = options.stall_timeout_ms.map(length);
+        let bound = length(options.unavailable_timeout_ms);
+        let on_unavailable = match options.on_unavailable.as_str() {
+            "allow" => OnUnavailable::Allow(bound),
+            "local" => OnUnavailable::Local(bound),
+            _ => OnUnavailable::Reject,
+        };
+        let options = Options {
+            url: options.url,
+            connect_timeout: length(options.connect_timeout_ms),
+            command_timeout: length(options.command_timeout_ms),
+            client_name: options.client_name,
+            key_prefix: options.key_prefix,
+            settle: length(options.settle_ms),
+            on_unavailable,
+        };
+        let number = self.last_client + 1;
+        let desk = Desk { client: number, shared: Arc::clone(&self.shared) };
+        let client = Client::open(&options, Arc::new(desk)).map_err(config_error)?;
+        client.send(stall_timeout.map(Command::Watch));
+        *lock(&self.shared.open) += 1;
+        self.last_client = number;
+        self.clients.insert(number, client);
+        Ok(number)
+    }
+
+    /// A number that stands for a text in the rows that follow.
+    #[napi(catch_unwind)]
+    pub fn intern(&mut self, text: String) -> u32 {
+        self.texts.push(text.into());
+        self.texts.len() as u32
+    }
+
+    /// Forgets all texts; their numbers begin anew.
+    #[napi(catch_unwind)]
+    pub fn forget_texts(&mut self) {
+        self.texts.clear();
+    }
+
+    /// Takes the first `length` numbers of `rows` as requests.
+    #[napi(catch_unwind)]
+    pub fn submit(&self, rows: &[f64], length: u32) {
+        let text = |id: usize| self.texts.get(id.checked_sub(1)?).cloned();
+        // A client that has ended is refused below, whatever id its request carries.
+        let id = |client: u32| self.clients.get(&client).map_or(ClientId(0), Client::id);
+        let rows = &rows[..rows.len().min(length as usize)];
+        let mut reader = Reader { rows, text: &text, client: &id };
+        let mut batch = Vec::new();
+        let mut of = 0;
+        while let Some(Row { client, tag, wish }) = reader.next() {
+            if client != of {
+                self.send(of, &mut batch);
+                of = client;
+            }
+            if !self.clients.contains_key(&client) {
+                lock(&self.shared.outbox).refuse(client, tag, &wish);
+                self.shared.wake();
+                continue;
+            }
+            match wish {
+                Wish::Core(command) => batch.push(command),
+                Wish::Close { release } => {
+                    self.send(of, &mut batch);
+                    if let Some(client) = self.clients.get(&client) {
+                        client.close(tag, release);
+                    }
+                }
+            }
+        }
+        self.send(of, &mut batch);
+    }
+
+    /// Fills `out` with whole rows of completions; how much of it they fill. 0 when none are left.
+    #[napi(catch_unwind)]
+    #[allow(unsafe_code)]
+    pub fn drain(&mut self, mut out: Float64ArraySlice<'_>) -> u32 {
+        // First: a completion that comes in from here on wakes again.
+        self.shared.bell.answer();
+        for client in lock(&self.shared.ended).drain(..) {
+            self.clients.remove(&client);
+        }
+        // SAFETY: the buffer is JS's, and JS stands in this call; nobody else looks at it meanwhile.
+        lock(&self.shared.outbox).drain(unsafe { out.as_mut() }) as u32
+    }
+
+    /// The text of a completion, once.
+    #[napi(catch_unwind)]
+    pub fn take_text(&self, id: u32) -> String {
+        lock(&self.shared.outbox).take_text(id)
+    }
+
+    /// The local clock, in milliseconds; it counts suspended time.
+    #[napi(catch_unwind)]
+    pub fn now(&self) -> f64 {
+        ms(Moment::now())
+    }
+
+    /// The local deadline that renewals gave a lease, in milliseconds on that clock; 0 when it was never renewed, is lost
+    /// or gone.
+    #[napi(catch_unwind)]
+    pub fn deadline(&self, client: u32, number: f64) -> f64 {
+        lock(&self.shared.renewed).get(&(client, number as u64)).map_or(0.0, |deadline| ms(*deadline))
+    }
+
+    /// What the client's lease ids begin with.
+    #[napi(catch_unwind)]
+    pub fn session_text(&self, client: u32) -> String {
+        self.clients.get(&client).map(|client| client.session().to_string()).unwrap_or_default()
+    }
+
+    /// Gives everything back that this port holds, and waits for it, `wait_ms` at most.
+    #[napi(catch_unwind)]
+    pub fn exit(&mut self, wait_ms: f64) {
+        self.exited = true;
+        self.clients.values().for_each(|client| {
+            client.close(0, true);
+        });
+        let bound = Duration::from_secs_f64(wait_ms / 1_000.0);
+        let open = lock(&self.shared.open);
+        // Whether they all ended or the time did: the process goes on ending.
+        drop(self.shared.ends.wait_timeout_while(open, bound, |open| *open > 0));
+    }
+}
+
+impl Drop for Port {
+    // A worker thread isn't told that its process exits, and the core's thread ends with the process: so what the worker
+    // holds is given back while its environment is taken down, or never.
+    fn drop(&mut self) {
+        if !self.exited {
+            self.exit(LAST_WAIT_MS);
+        }
+    }
+}
+
+impl Port {
+    fn send(&self, client: u32, batch: &mut Vec<Command>) {
+        let commands = batch.drain(..);
+        if let Some(client) = self.clients.get(&client) {
+            client.send(commands);
+        }
+    }
+}
+
+impl Shared {
+    fn wake(&self) {
+        if self.bell.ring() {
+            self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }
+    }
+
+    fn end(&self, client: u32) {
+        lock(&self.ended).push(client);
+        *lock(&self.open) -= 1;
+        self.ends.notify_all();
+    }
+}
+
+impl Sink for Desk {
+    fn tell(&self, events: &mut Vec<Event>) {
+        let mut outbox = lock(&self.shared.outbox);
+        for event in events.drain(..) {
+            match &event {
+                Event::Renewed { tag, deadline, .. } => {
+                    lock(&self.shared.renewed).insert((self.client, *tag), *deadline);
+                    continue;
+                }
+                Event::Released { tag, .. } | Event::Lost { tag, .. } => {
+                    lock(&self.shared.renewed).remove(&(self.client, *tag));
+                }
+                Event::Closed { .. } => {
+                    lock(&self.shared.renewed).retain(|(client, _), _| *client != self.client);
+                    self.shared.end(self.client);
+                }
+                _ => {}
+            }
+            outbox.write(self.client, event);
+        }
+        drop(outbox);
+        self.shared.wake();
+    }
+
+    fn broken(&self, message: &str) {
+        lock(&self.shared.outbox).broken(self.client, message);
+        self.shared.end(self.client);
+        self.shared.wake();
+    }
+}
+
+/// A panic elsewhere leaves these whole: each is changed by single calls.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn config_error(error: CoreError) -> Error {
+    let message = match error {
+        CoreError::Config { option, given, expected } => format!("ERR_CONFIG\n{option}\n{given}\n{expected}"),
+        other => other.to_string(),
+    };
+    Error::new(Status::InvalidArg, message)
+}

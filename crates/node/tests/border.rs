@@ -1,0 +1,85 @@
+//! The bell between the core's thread and JS, through every interleaving: no completion is ever left without a wake.
+//!
+//! The bell is the one that the binding uses, compiled here against atomics that know all schedules; the outbox and the
+//! queue of wakes, which Node keeps, are a number and a flag under a lock.
+
+#[path = "../src/bell.rs"]
+mod bell;
+
+mod sync {
+    pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};
+}
+
+use bell::Bell;
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+
+/// What the threads share: completions that lie ready, and wakes that JS has not seen yet.
+struct Border {
+    bell: Bell,
+    outbox: Mutex<u32>,
+    wakes: Mutex<u32>,
+    woken: Condvar,
+}
+
+impl Border {
+    fn tell(&self) {
+        *self.outbox.lock().expect("no panic") += 1;
+        if self.bell.ring() {
+            *self.wakes.lock().expect("no panic") += 1;
+            self.woken.notify_one();
+        }
+    }
+
+    /// JS sleeps until it's woken, then reads until nothing is left; how much it read. A wake that never comes is a
+    /// deadlock, which fails the model.
+    fn sleep_and_read(&self) -> u32 {
+        let mut wakes = self.wakes.lock().expect("no panic");
+        while *wakes == 0 {
+            wakes = self.woken.wait(wakes).expect("no panic");
+        }
+        *wakes -= 1;
+        drop(wakes);
+        let mut read = 0;
+        loop {
+            self.bell.answer();
+            let drained = std::mem::take(&mut *self.outbox.lock().expect("no panic"));
+            if drained == 0 {
+                return read;
+            }
+            read += drained;
+        }
+    }
+}
+
+fn every_interleaving(tellers: u32, each: u32) {
+    loom::model(move || {
+        let border = Arc::new(Border {
+            bell: Bell::new(),
+            outbox: Mutex::new(0),
+            wakes: Mutex::new(0),
+            woken: Condvar::new(),
+        });
+        let threads: Vec<_> = (0..tellers)
+            .map(|_| {
+                let border = Arc::clone(&border);
+                thread::spawn(move || (0..each).for_each(|_| border.tell()))
+            })
+            .collect();
+        let mut read = 0;
+        while read < tellers * each {
+            read += border.sleep_and_read();
+        }
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+    });
+}
+
+#[test]
+fn a_completion_is_never_left_without_a_wake() {
+    every_interleaving(1, 2);
+}
+
+#[test]
+fn nor_when_two_threads_tell_at_once() {
+    every_interleaving(2, 1);
+}
