@@ -1,0 +1,131 @@
+//! The Lua scripts and `group` are the same rules: any history gives the same replies and the same state (R17, R26).
+//!
+//! Every step is carried out twice, by the pure rules and by the scripts in a real redis-server, with the same time and
+//! the same fate of publications. What is stored is compared after each, and checked for being in step with itself.
+
+#[path = "agreement/history.rs"]
+mod history;
+#[path = "agreement/server.rs"]
+mod server;
+#[path = "agreement/stored.rs"]
+mod stored;
+
+use std::cell::RefCell;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use concurrency_limit::group::{Group, Receivers};
+use concurrency_limit::lease::{Epoch, Key, SessionId};
+use concurrency_limit::protocol::{Acquired, Answers, Call, CallError, Reply, Settled};
+use concurrency_limit::store::redis::keys::GroupKeys;
+use concurrency_limit::store::redis::{reply, scripts};
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config as ProptestConfig, TestRunner};
+
+use history::{Known, Step};
+use server::Server;
+use stored::Stored;
+
+fn layout() -> scripts::Layout {
+    scripts::Layout { prefix: "cl".to_owned(), cluster: false }
+}
+
+/// By the scripts, with the time and the receivers given.
+fn by_scripts(
+    server: &mut Server,
+    caller: &concurrency_limit::protocol::Caller,
+    call: &Call,
+    now_us: u64,
+    fates: &[(SessionId, Option<u64>)],
+) -> Result<Reply, CallError> {
+    let cmd = scripts::rehearsal(&layout(), caller, call, Epoch(1), now_us, fates);
+    match cmd.query::<redis::Value>(&mut server.connection) {
+        Ok(value) => reply::parse(&call.verb, value),
+        Err(error) => panic!("{call:?}: {error}"),
+    }
+}
+
+fn learn(known: &mut Known, reply: &Reply) {
+    for grant in &reply.handed {
+        known.grants.insert(grant.id, grant.clone());
+    }
+    match &reply.answers {
+        Answers::Acquire(all) => {
+            for answer in all {
+                if let Acquired::Granted(grant) = answer {
+                    known.grants.insert(grant.id, grant.clone());
+                }
+            }
+        }
+        Answers::Reconcile(all) => {
+            for answer in all {
+                if let Settled::Held(grant) = answer {
+                    known.grants.insert(grant.id, grant.clone());
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn replay(server: &mut Server, steps: &[Step]) {
+    let key = Key::new("a}key%").expect("a key");
+    let keys = GroupKeys::new("cl", &key);
+    server.ask::<redis::Value>(&["FLUSHALL"]);
+    let (mut group, mut known) = (Group::default(), Known::default());
+    let start = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
+    let mut now_us = start.as_micros() as u64;
+    for (number, step) in steps.iter().enumerate() {
+        now_us += step.wait_us;
+        let (caller, verb) = (known.caller(step), known.verb(step));
+        let fates: Vec<(SessionId, Option<u64>)> = (step.fates.iter().enumerate())
+            .map(|(session, fate)| (SessionId(session as u64), [Some(1), Some(0), None][*fate as usize]))
+            .collect();
+        let by_rules = group.call(now_us, Epoch(1), &caller, &verb, &mut |session, _, _| match fates
+            [session.0 as usize]
+            .1
+        {
+            Some(0) => Receivers::Nobody,
+            Some(_) => Receivers::Somebody,
+            None => Receivers::Refused,
+        });
+        let call = Call { key: key.clone(), verb };
+        let by_scripts = by_scripts(server, &caller, &call, now_us, &fates);
+        assert_eq!(by_scripts, by_rules, "step {number}, {caller:?} {:?} (scripts ≠ rules)", call.verb);
+        let stored = Stored::read(&mut server.connection, &keys);
+        let snapshot = stored.snapshot(now_us / 1_000);
+        let rules = group.snapshot(now_us);
+        assert_eq!(snapshot, rules, "after step {number}, {caller:?} {:?} (scripts ≠ rules)", call.verb);
+        stored.check(&snapshot);
+        if let Ok(reply) = &by_rules {
+            learn(&mut known, reply);
+        }
+        for waiter in &rules.waiters {
+            known.tickets.insert(waiter.id, waiter.ticket);
+        }
+    }
+}
+
+#[test]
+fn the_scripts_and_the_rules_agree_on_any_history() {
+    agree_on(&history::steps());
+}
+
+#[test]
+fn the_scripts_and_the_rules_agree_on_what_most_calls_are() {
+    agree_on(&history::plain_steps());
+}
+
+fn agree_on(histories: &impl Strategy<Value = Vec<Step>>) {
+    let server = RefCell::new(Server::start());
+    let config = ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() };
+    let result = TestRunner::new(config).run(histories, |steps| {
+        replay(&mut server.borrow_mut(), &steps);
+        Ok(())
+    });
+    result.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// How many histories: more with `PROPTEST_CASES`.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|number| number.parse().ok()).unwrap_or(150)
+}

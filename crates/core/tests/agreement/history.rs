@@ -1,0 +1,227 @@
+//! Random histories: steps as proptest draws and shrinks them, made into calls by what has happened before.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use concurrency_limit::lease::{Epoch, FencingToken, LeaseId, SessionId, Slot, Ticket};
+use concurrency_limit::protocol::{
+    Ask, Caller, Extend, Grant, Keep, Page, Renew, Settle, Target, Terms, Verb,
+};
+use proptest::prelude::*;
+
+pub(crate) const SESSIONS: u64 = 4;
+
+/// One step. What the numbers stand for depends on what there is to choose from.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) verb: u8,
+    pub(crate) session: u64,
+    pub(crate) connection: u64,
+    pub(crate) listens: bool,
+    pub(crate) settling: bool,
+    pub(crate) wait_us: u64,
+    pub(crate) fates: [u8; SESSIONS as usize],
+    pub(crate) items: Vec<Item>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) fresh: bool,
+    pub(crate) choice: usize,
+    pub(crate) kind: u8,
+    pub(crate) terms: Terms,
+    pub(crate) wait: bool,
+}
+
+/// What the sessions know, from which the next call is made.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    next_number: u64,
+    asked: Vec<(LeaseId, Arc<Terms>)>,
+    pub(crate) grants: BTreeMap<LeaseId, Grant>,
+    pub(crate) tickets: BTreeMap<LeaseId, Ticket>,
+}
+
+/// Steps of all kinds in a small group.
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let items = prop_oneof![3 => prop::collection::vec(item(terms()), 1..2), 2 => prop::collection::vec(item(terms()), 1..6)];
+    prop::collection::vec(step(items.boxed()), 1..120)
+}
+
+/// Mostly what most calls are, alone and in batches: one limit, weight 1, no name.
+pub(crate) fn plain_steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::sample::select(vec![1u32, 2, 6, 40]).prop_flat_map(|limit| {
+        let plain = terms().prop_map(move |terms| Terms {
+            limit,
+            weight: 1,
+            priority: 0,
+            lease_ms: terms.lease_ms * 10,
+            max_waiting: None,
+            holder: None,
+            ..terms
+        });
+        let odd = terms().prop_map(move |terms| Terms { limit: limit.max(terms.limit), ..terms });
+        let item = item(prop_oneof![60 => plain, 1 => odd]).boxed();
+        let items = prop_oneof![
+            3 => prop::collection::vec(item.clone(), 1..2),
+            1 => prop::collection::vec(item, 1..30),
+        ];
+        prop::collection::vec(step(items.boxed()), 1..120)
+    })
+}
+
+fn step(items: BoxedStrategy<Vec<Item>>) -> impl Strategy<Value = Step> {
+    let verb = prop_oneof![6 => Just(0u8), 4 => Just(1), 3 => Just(2), 1 => Just(3), 2 => Just(4), 1 => Just(5), 1 => Just(6)];
+    let wait = prop_oneof![4 => Just(0u64), 4 => 1u64..3_000, 6 => 1_000u64..900_000, 2 => 900_000u64..4_000_000, 1 => Just(61_000_000)];
+    let fate = || prop_oneof![8 => Just(0u8), 2 => Just(1), 1 => Just(2)];
+    (
+        verb,
+        0..SESSIONS,
+        prop_oneof![5 => Just(2u64), 1 => Just(1), 1 => Just(3)],
+        prop::bool::weighted(0.7),
+        prop::bool::weighted(0.05),
+        wait,
+        [fate(), fate(), fate(), fate()],
+        items,
+    )
+        .prop_map(|(verb, session, connection, listens, settling, wait_us, fates, items)| Step {
+            verb,
+            session,
+            connection,
+            listens,
+            settling,
+            wait_us,
+            fates,
+            items,
+        })
+}
+
+fn item(terms: impl Strategy<Value = Terms>) -> impl Strategy<Value = Item> {
+    (prop::bool::weighted(0.75), any::<usize>(), any::<u8>(), terms, prop::bool::weighted(0.8))
+        .prop_map(|(fresh, choice, kind, terms, wait)| Item { fresh, choice, kind, terms, wait })
+}
+
+fn terms() -> impl Strategy<Value = Terms> {
+    let limit = prop_oneof![4 => Just(3u32), 1 => Just(1), 1 => Just(5), 1 => Just(8)];
+    let holder = prop_oneof![6 => Just(None), 1 => Just(Some("a")), 1 => Just(Some(""))];
+    let label = prop_oneof![3 => Just(None), 1 => Just(Some("é 1 2\0"))];
+    let max = prop_oneof![4 => Just(None), 1 => (0u64..4).prop_map(Some)];
+    (
+        limit,
+        1u32..4,
+        prop_oneof![4 => Just(0i8), 1 => -10i8..=10],
+        500u64..5_000,
+        0u64..2_000,
+        max,
+        holder,
+        label,
+    )
+        .prop_map(|(limit, weight, priority, lease_ms, claim_ms, max_waiting, holder, label)| Terms {
+            limit,
+            weight: if weight == 3 { limit.min(3) } else { 1 },
+            priority,
+            lease_ms,
+            claim_ms: claim_ms.min(lease_ms),
+            max_waiting,
+            holder: holder.map(Arc::from),
+            label: label.map(Arc::from),
+        })
+}
+
+impl Known {
+    pub(crate) fn caller(&self, step: &Step) -> Caller {
+        Caller {
+            session: SessionId(step.session),
+            connection: step.connection,
+            listens: step.listens,
+            settling: step.settling,
+            keep_alive_ms: 3_000,
+        }
+    }
+
+    pub(crate) fn verb(&mut self, step: &Step) -> Verb {
+        let items = &step.items;
+        match step.verb {
+            0 => Verb::Acquire(items.iter().map(|item| self.ask(step, item)).collect()),
+            1 => Verb::Release(items.iter().map(|item| self.target(item)).collect()),
+            2 => Verb::Renew(self.renew(items)),
+            3 => Verb::Leave(items.iter().map(|item| self.any(item)).collect()),
+            4 => Verb::Reconcile(items.iter().map(|item| self.settle(step, item)).collect()),
+            5 => Verb::Inspect(Page::default()),
+            _ => Verb::Clean,
+        }
+    }
+
+    fn ask(&mut self, step: &Step, item: &Item) -> Ask {
+        let own: Vec<_> = self.asked.iter().filter(|(id, _)| id.session.0 == step.session).cloned().collect();
+        if !item.fresh && !own.is_empty() {
+            let (id, terms) = own[item.choice % own.len()].clone();
+            return Ask { id, terms, wait: item.wait };
+        }
+        self.next_number += 1;
+        let id = LeaseId { session: SessionId(step.session), number: self.next_number };
+        let terms = Arc::new(item.terms.clone());
+        self.asked.push((id, terms.clone()));
+        Ask { id, terms, wait: item.wait }
+    }
+
+    /// Mostly one of the latest, where something may be going on.
+    fn one(&self, item: &Item) -> Option<(LeaseId, Arc<Terms>)> {
+        let most = if item.kind.is_multiple_of(8) { self.asked.len() } else { self.asked.len().min(12) };
+        let recent = &self.asked[self.asked.len() - most..];
+        (!recent.is_empty()).then(|| recent[item.choice % recent.len()].clone())
+    }
+
+    fn any(&self, item: &Item) -> LeaseId {
+        self.one(item).map_or(LeaseId { session: SessionId(9), number: 1 }, |(id, _)| id)
+    }
+
+    fn target(&self, item: &Item) -> Target {
+        match &item.terms.holder {
+            Some(name) if item.kind.is_multiple_of(2) => Target::Holder(name.clone()),
+            _ => Target::Lease(self.any(item)),
+        }
+    }
+
+    fn renew(&self, items: &[Item]) -> Renew {
+        let mut renew = Renew::default();
+        for item in items {
+            match (item.kind % 4, self.one(item)) {
+                (0, _) => renew.waiters.push(self.any(item)),
+                (_, Some((id, terms))) => {
+                    renew.leases.push(Extend { id, lease_ms: terms.lease_ms, holder: terms.holder.clone() });
+                }
+                _ => {}
+            }
+        }
+        renew
+    }
+
+    fn settle(&mut self, step: &Step, item: &Item) -> Settle {
+        let own: Vec<_> = self.asked.iter().filter(|(id, _)| id.session.0 == step.session).cloned().collect();
+        let Some((id, terms)) = (!own.is_empty()).then(|| own[item.choice % own.len()].clone()) else {
+            return Settle::Drop(self.any(item));
+        };
+        match item.kind % 5 {
+            0 => Settle::Drop(id),
+            1 => Settle::Want { id, terms, ticket: None },
+            2 => Settle::Want { id, terms, ticket: self.tickets.get(&id).copied() },
+            more => {
+                let known = self.grants.get(&id);
+                let first = (item.choice / 7 % 12) as Slot + 1;
+                let slots = match known {
+                    Some(grant) => grant.slots.clone(),
+                    None => (first..first + terms.weight).collect(),
+                };
+                Settle::Keep(Keep {
+                    id,
+                    terms,
+                    epoch: Epoch(if more == 3 { 77 } else { 1 }),
+                    token: known.map_or(FencingToken(5), |grant| grant.token),
+                    slots,
+                    end_at_ms: known.map_or(u64::MAX >> 12, |grant| grant.end_at_ms),
+                })
+            }
+        }
+    }
+}

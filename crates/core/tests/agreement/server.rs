@@ -1,0 +1,61 @@
+//! A redis-server of the test's own: free loopback port, own directory, ended by its process id.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub(crate) struct Server {
+    child: Child,
+    directory: PathBuf,
+    pub(crate) connection: redis::Connection,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        let program = std::env::var("REDIS_SERVER_BIN").unwrap_or_else(|_| "redis-server".to_owned());
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        drop(listener);
+        let directory = std::env::temp_dir().join(format!("agreement-{}-{port}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let child = Command::new(program)
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .arg("--dir")
+            .arg(&directory)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server starts");
+        let connection = connect(port);
+        Self { child, directory, connection }
+    }
+
+    pub(crate) fn ask<T: redis::FromRedisValue>(&mut self, words: &[&str]) -> T {
+        let mut cmd = redis::Cmd::new();
+        words.iter().for_each(|word| {
+            cmd.arg(*word);
+        });
+        cmd.query(&mut self.connection).expect("an answer")
+    }
+}
+
+fn connect(port: u16) -> redis::Connection {
+    let client = redis::Client::open(("127.0.0.1", port)).expect("an address");
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        match client.get_connection() {
+            Ok(connection) => return connection,
+            Err(error) => assert!(Instant::now() < until, "redis-server doesn't answer: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}

@@ -1,0 +1,119 @@
+//! A `redis-server` of a test's own: free port, own directory, nothing kept, ended when dropped.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+use std::{env, fs, process, thread};
+
+use super::BOUND;
+
+/// A running server.
+pub struct RedisServer {
+    child: Child,
+    port: u16,
+    directory: PathBuf,
+}
+
+impl RedisServer {
+    /// Starts one and waits until it answers; `options` are those of its command line.
+    pub fn start(options: &[&str]) -> Self {
+        // Somebody else may take the free port first: then the server ends, and another port is tried.
+        (0..10).find_map(|_| Self::try_start(options)).expect("no redis-server could be started")
+    }
+
+    fn try_start(options: &[&str]) -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let directory = env::temp_dir().join(format!("concurrency-limit-{}-{number}", process::id()));
+        fs::create_dir_all(&directory).expect("the temporary directory can't be written");
+        let port = free_port();
+        let child = Command::new(env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into()))
+            .args([
+                "--port",
+                &port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--dir",
+            ])
+            .arg(&directory)
+            .args(options)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server isn't installed");
+        let mut server = Self { child, port, directory };
+        server.answers().then_some(server)
+    }
+
+    fn answers(&mut self) -> bool {
+        let started = Instant::now();
+        while started.elapsed() < BOUND {
+            if self.child.try_wait().expect("the server's state").is_some() {
+                return false;
+            }
+            // Any answer will do: a server that wants a password or is loading answers with an error.
+            let answer = TcpStream::connect(("127.0.0.1", self.port)).and_then(|mut stream| {
+                stream.set_read_timeout(Some(BOUND))?;
+                stream.write_all(b"PING\r\n")?;
+                stream.read(&mut [0; 1])
+            });
+            if matches!(answer, Ok(1)) {
+                return true;
+            }
+            thread::yield_now();
+        }
+        false
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where it keeps its files.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Its address, with `credentials` such as `user:password@` or none.
+    pub fn url(&self, credentials: &str) -> String {
+        format!("redis://{credentials}127.0.0.1:{}", self.port)
+    }
+
+    /// Runs one command on a connection of its own, as the default user.
+    pub fn run<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let client = redis::Client::open(self.url("")).expect("the server's address");
+        let mut connection = client.get_connection().expect("a connection for the test itself");
+        let mut command = redis::Cmd::new();
+        for word in words {
+            command.arg(*word);
+        }
+        command.query(&mut connection).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A loopback port that nobody listens on.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").port()
+}

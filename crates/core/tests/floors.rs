@@ -1,0 +1,168 @@
+//! Holds the floors of the core: a module imports only from floors below its own, never up and never from beside.
+//!
+//! It reads the sources as text (`crate::…` and `super::…` paths, unit tests left out), so it needs no compiler and
+//! names the offending file. It doesn't judge what other crates a module uses. The table below is the one place
+//! where the floors are written down for the machine; `ARCHITECTURE.md` tells people why.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lowest first. A file that isn't listed belongs to the nearest module above it in the tree,
+/// and what is inside a module may be arranged as that module likes.
+const FLOORS: &[&[&str]] = &[
+    &["lease", "moment"],
+    &["error"],
+    &["config"],
+    &["protocol"],
+    &["group", "session"],
+    &["store"],
+    &["store/memory", "store/redis"],
+    &["driver"],
+    &["limiter"],
+];
+
+/// The longest listed module that `path` names, with its floor.
+fn listed(path: &[String]) -> Option<(usize, String)> {
+    (1..=path.len()).rev().find_map(|length| {
+        let name = path[..length].join("/");
+        let floor = FLOORS.iter().position(|row| row.contains(&name.as_str()))?;
+        Some((floor, name))
+    })
+}
+
+/// The source without comments and without its unit tests, which may look wherever they like.
+fn code(source: &str) -> String {
+    // Tests in files of their own are passed over below; those at the end of a file end what counts of it.
+    let source = source.replace("#[cfg(test)]\nmod tests;\n", "");
+    let shipped = source.split("\n#[cfg(test)]").next().unwrap_or_default();
+    shipped.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// Where the names after `crate::` or `super::` lead; braces are opened.
+fn follow(rest: &str, base: &[String], found: &mut Vec<Vec<String>>) {
+    let rest = rest.trim_start();
+    if let Some(list) = rest.strip_prefix('{') {
+        let (mut depth, mut start) = (0, 0);
+        for (at, letter) in list.char_indices() {
+            match letter {
+                '{' => depth += 1,
+                '}' | ',' if depth == 0 => {
+                    if !list[start..at].trim().is_empty() {
+                        follow(&list[start..at], base, found);
+                    }
+                    if letter == '}' {
+                        return;
+                    }
+                    start = at + 1;
+                }
+                '}' => depth -= 1,
+                _ => {}
+            }
+        }
+        return;
+    }
+    let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(rest.len());
+    let mut path = base.to_vec();
+    match &rest[..end] {
+        "super" => drop(path.pop()),
+        "" | "self" => {}
+        name => path.push(name.to_owned()),
+    }
+    match rest[end..].strip_prefix("::") {
+        Some(more) => follow(more, &path, found),
+        None => found.push(path),
+    }
+}
+
+/// Every path inside this crate that the source of `module` names.
+fn imports(module: &[String], source: &str) -> Vec<Vec<String>> {
+    let code = code(source);
+    let mut found = Vec::new();
+    for (word, base) in [("crate::", &[][..]), ("super::", &module[..module.len() - 1])] {
+        for (at, _) in code.match_indices(word) {
+            let before = code[..at].chars().next_back().unwrap_or(' ');
+            if !before.is_alphanumeric() && before != '_' && before != ':' {
+                follow(&code[at + word.len()..], base, &mut found);
+            }
+        }
+    }
+    found
+}
+
+/// What is wrong with the imports of one module, in words.
+fn offences(module: &str, source: &str) -> Vec<String> {
+    let path: Vec<String> = module.split('/').map(str::to_owned).collect();
+    let Some((floor, own)) = listed(&path) else {
+        return vec![format!("{module} stands on no floor")];
+    };
+    let judge = |target: Vec<String>| match listed(&target) {
+        None => Some(format!("{module} imports crate::{}, which is on no floor", target.join("::"))),
+        Some((_, other)) if other == own => None,
+        Some((below, _)) if below < floor => None,
+        Some((other_floor, other)) => {
+            let place = if other_floor == floor { "beside" } else { "above" };
+            Some(format!("{module} imports from {other}, which stands {place} it"))
+        }
+    };
+    imports(&path, source).into_iter().filter_map(judge).collect()
+}
+
+fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if path.file_name().is_some_and(|name| name != "tests") {
+                rust_files(&path, files);
+            }
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_module_imports_only_from_floors_below_its_own() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&root, &mut files);
+    assert!(files.len() > 5, "the sources were not found in {}", root.display());
+    let mut wrong = Vec::new();
+    for file in files {
+        let module = file.strip_prefix(&root).unwrap().with_extension("");
+        let module = module.to_str().unwrap().replace('\\', "/");
+        if module != "lib" {
+            wrong.extend(offences(&module, &fs::read_to_string(&file).unwrap()));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+#[test]
+fn imports_up_and_sideways_are_seen_however_they_are_written() {
+    for (module, source) in [
+        ("protocol", "use crate::group::Group;"),
+        ("group", "use crate::{lease::Key, session::Session};"),
+        ("group", "use crate::{\n    lease::{Key, Slot},\n    store,\n};"),
+        ("session/batch", "fn f() { crate::driver::start() }"),
+        ("store/redis/keys", "use crate::store::memory::MemoryStore;"),
+        ("store/memory", "pub(crate) use super::redis::RedisStore;"),
+        ("group", "use crate::Limiter;"),
+        ("plan", "use std::fmt;"),
+    ] {
+        assert_eq!(offences(module, source).len(), 1, "{module}: {source}");
+    }
+}
+
+#[test]
+fn imports_from_below_from_inside_and_in_unit_tests_are_let_through() {
+    for (module, source) in [
+        ("group", "use crate::{lease::{Key, Slot}, protocol::Call};"),
+        ("group/queue", "use super::Group; use crate::group::reap;"),
+        ("store/memory", "use super::Store;\nuse crate::group::Group;"),
+        ("store/redis/keys", "use super::reply::parse; use super::super::Store;"),
+        ("limiter", "// crate::anything\nuse crate::store::redis::RedisStore; pub(crate) fn f() {}"),
+        ("group", "use crate::lease::Key;\n#[cfg(test)]\nmod tests {\n    use crate::store::Store;\n}"),
+    ] {
+        assert_eq!(offences(module, source), Vec::<String>::new(), "{module}: {source}");
+    }
+}

@@ -1,0 +1,138 @@
+//! The auditor: who is inside, by the truth of virtual time, and what must never be.
+//!
+//! It judges what holders believe, not what the server says: that is the ledger's.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use concurrency_limit::lease::{FencingToken, Key, LeaseId, Slot};
+use concurrency_limit::moment::Moment;
+use concurrency_limit::session::Tag;
+
+/// A process and one of its requests.
+pub(crate) type Who = (usize, Tag);
+
+/// How late the news of a loss may be on a process that is awake.
+const NEWS: Duration = Duration::from_millis(2);
+
+/// A lease in somebody's hands.
+#[derive(Debug, Clone)]
+pub(crate) struct Inside {
+    pub(crate) id: LeaseId,
+    pub(crate) key: Key,
+    pub(crate) limit: u32,
+    pub(crate) holder: Option<Arc<str>>,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) token: FencingToken,
+    /// Until when its holder believes in it.
+    pub(crate) deadline: Moment,
+}
+
+impl Inside {
+    fn shares_with(&self, other: &Self) -> bool {
+        self.key == other.key && self.slots.iter().any(|slot| other.slots.contains(slot))
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Audit {
+    inside: HashMap<Who, Inside>,
+    tokens: HashMap<(Key, Slot), FencingToken>,
+    /// Leases and names that an operator releases behind their holders' backs: that is the operator's to answer for.
+    forced: HashSet<LeaseId>,
+    forced_names: HashSet<Arc<str>>,
+    /// Which token has a name.
+    names: HashMap<(Key, Arc<str>), FencingToken>,
+    pub(crate) granted: u64,
+}
+
+impl Audit {
+    /// A grant was delivered: nobody who still believes in a lease may have its slots, and there must have been room.
+    pub(crate) fn enter(&mut self, now: Moment, who: Who, lease: Inside, awake: impl Fn(usize) -> bool) {
+        assert!(now < lease.deadline, "delivered when it was over already: {lease:?} at {now:?}");
+        if self.is_taken_over(&lease) {
+            return;
+        }
+        for (other, untold) in self.inside.iter().filter(|(_, other)| other.deadline + NEWS < now) {
+            let told = !awake(other.0) || !untold.shares_with(&lease);
+            assert!(told, "{other:?} was never told that {untold:?} was lost, and {who:?} has {lease:?}");
+        }
+        self.inside.retain(|_, other| now < other.deadline);
+        let mut before = lease.slots.len();
+        for (holder, other) in self.inside.iter().filter(|(_, other)| other.key == lease.key) {
+            if self.is_forced(other) {
+                continue;
+            }
+            assert!(
+                !other.shares_with(&lease),
+                "a slot is held by {holder:?} and {who:?}: {other:?} / {lease:?}"
+            );
+            // Who was granted later, with a larger limit, isn't this request's concern (R1).
+            before += if other.token < lease.token { other.slots.len() } else { 0 };
+        }
+        assert!(before <= lease.limit as usize, "{before} inside at limit {}: {lease:?}", lease.limit);
+        assert!(lease.slots.iter().all(|slot| *slot <= lease.limit), "a slot above the limit: {lease:?}");
+        for slot in &lease.slots {
+            let last = self.tokens.entry((lease.key.clone(), *slot)).or_default();
+            assert!(*last < lease.token, "token {:?} after {last:?}: {lease:?}", lease.token);
+            *last = lease.token;
+        }
+        self.granted += 1;
+        self.inside.insert(who, lease);
+    }
+
+    /// The name has gone to somebody else: the former owner hears of it with its next renewal (R16), and until then only
+    /// believes in what isn't its own any more.
+    pub(crate) fn take_over(&mut self, key: &Key, name: &Arc<str>, token: FencingToken) {
+        let last = self.names.entry((key.clone(), Arc::clone(name))).or_default();
+        *last = token.max(*last);
+        let former =
+            |lease: &Inside| lease.key == *key && lease.holder.as_ref() == Some(name) && lease.token < token;
+        self.inside.retain(|_, lease| !former(lease));
+    }
+
+    fn is_taken_over(&self, lease: &Inside) -> bool {
+        let name = lease.holder.as_ref();
+        name.and_then(|name| self.names.get(&(lease.key.clone(), Arc::clone(name))))
+            .is_some_and(|token| lease.token < *token)
+    }
+
+    fn is_forced(&self, lease: &Inside) -> bool {
+        self.forced.contains(&lease.id)
+            || lease.holder.as_ref().is_some_and(|name| self.forced_names.contains(name))
+    }
+
+    /// A renewal was confirmed.
+    pub(crate) fn extend(&mut self, process: usize, tag: Tag, deadline: Moment) {
+        if let Some(lease) = self.inside.get_mut(&(process, tag)) {
+            lease.deadline = deadline;
+        }
+    }
+
+    /// Its holder doesn't believe in it any more.
+    pub(crate) fn leave(&mut self, process: usize, tag: Tag) {
+        self.inside.remove(&(process, tag));
+    }
+
+    /// The process is no more.
+    pub(crate) fn bury(&mut self, process: usize) {
+        self.inside.retain(|(holder, _), _| *holder != process);
+    }
+
+    /// One of those inside, for an operator to pick on.
+    pub(crate) fn anybody(&self, chance: u64) -> Option<(Key, LeaseId)> {
+        let mut all: Vec<_> = self.inside.values().map(|lease| (lease.key.clone(), lease.id)).collect();
+        all.sort_unstable();
+        let many = all.len() as u64;
+        (many > 0).then(|| all.swap_remove((chance % many) as usize))
+    }
+
+    pub(crate) fn force(&mut self, id: LeaseId) {
+        self.forced.insert(id);
+    }
+
+    pub(crate) fn force_name(&mut self, name: &Arc<str>) {
+        self.forced_names.insert(Arc::clone(name));
+    }
+}

@@ -1,0 +1,202 @@
+//! Six ways to break the limiter, each between the sessions and the groups, to see that the simulation notices.
+//!
+//! A mutant changes what is asked of a group or what it answers, never the group itself or the session. What can't be
+//! bent from there is shown by its effect: the look is made to find nothing, the second slot of a retry is asked for under
+//! an id of its own.
+
+use std::collections::{HashMap, HashSet};
+
+use concurrency_limit::group::{Group, Receivers};
+use concurrency_limit::lease::{Epoch, LeaseId, SessionId};
+use concurrency_limit::protocol::{
+    Answers, Ask, CallError, Caller, Grant, Keep, Push, Renewed, Reply, Settle, Settled, Terms, Verb,
+};
+
+type Publish<'a> = &'a mut dyn FnMut(SessionId, Epoch, &[Grant]) -> Receivers;
+
+/// What is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mutation {
+    /// Waiters whose process is dead stay in line and are granted.
+    DeadWaitersStay,
+    /// Whoever comes last is served first.
+    LastInFirstOut,
+    /// A lease may re-enter whatever the epoch says.
+    AnyEpochReenters,
+    /// The look doesn't find what a lost push should have told.
+    LooksFindNothing,
+    /// A request whose first answer was lost gets a second slot.
+    RetriesGetASecondSlot,
+    /// Renewing a lease that is gone brings it back.
+    RenewRevives,
+}
+
+/// The place where a mutation sits; without one it only passes on.
+#[derive(Debug)]
+pub(crate) struct Mutant {
+    mutation: Option<Mutation>,
+    arrivals: i8,
+    unheard: HashSet<LeaseId>,
+    granted: HashMap<LeaseId, (Grant, std::sync::Arc<Terms>)>,
+    asked: HashMap<LeaseId, std::sync::Arc<Terms>>,
+}
+
+impl Mutant {
+    pub(crate) fn new(mutation: Option<Mutation>) -> Self {
+        Self {
+            mutation,
+            arrivals: i8::MIN,
+            unheard: HashSet::new(),
+            granted: HashMap::new(),
+            asked: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn call(
+        &mut self,
+        group: &mut Group,
+        now_us: u64,
+        fresh: Epoch,
+        caller: &Caller,
+        verb: &Verb,
+        publish: Publish<'_>,
+    ) -> Result<Reply, CallError> {
+        let Some(mutation) = self.mutation else { return group.call(now_us, fresh, caller, verb, publish) };
+        let mut on = |caller: &Caller, verb: &Verb, publish: Publish<'_>| {
+            group.call(now_us, fresh, caller, verb, publish)
+        };
+        match mutation {
+            Mutation::DeadWaitersStay => {
+                let caller = Caller { keep_alive_ms: u64::MAX / 4, ..*caller };
+                on(&caller, verb, &mut |session, epoch, grants| match publish(session, epoch, grants) {
+                    Receivers::Nobody => Receivers::Unknown,
+                    known => known,
+                })
+            }
+            Mutation::LastInFirstOut => on(caller, &self.rank_by_arrival(verb), publish),
+            Mutation::AnyEpochReenters => on(caller, &with_a_wrong_epoch(verb), publish),
+            Mutation::LooksFindNothing => {
+                let mut reply = on(caller, verb, publish)?;
+                self.hide_what_was_unheard(caller, verb, &mut reply);
+                Ok(reply)
+            }
+            Mutation::RetriesGetASecondSlot => {
+                let reply = on(caller, verb, publish)?;
+                if let Some(second) = second_asks(verb, &reply) {
+                    on(caller, &second, publish)?;
+                }
+                Ok(reply)
+            }
+            Mutation::RenewRevives => {
+                let mut reply = on(caller, verb, publish)?;
+                self.remember(verb, &reply);
+                if let Some(revival) = self.revival(now_us, verb, &reply) {
+                    let revived = on(caller, &revival, publish)?;
+                    pretend_extended(verb, &mut reply, &revival, &revived);
+                }
+                Ok(reply)
+            }
+        }
+    }
+
+    /// A push went missing.
+    pub(crate) fn push_was_lost(&mut self, push: &Push) {
+        self.unheard.extend(push.grants.iter().map(|grant| grant.id));
+    }
+
+    /// Each arrival with a higher priority than the one before.
+    fn rank_by_arrival(&mut self, verb: &Verb) -> Verb {
+        let Verb::Acquire(asks) = verb else { return verb.clone() };
+        let rank = |ask: &Ask| {
+            self.arrivals = self.arrivals.wrapping_add(1);
+            let terms = Terms { priority: self.arrivals, ..(*ask.terms).clone() };
+            Ask { terms: terms.into(), ..ask.clone() }
+        };
+        Verb::Acquire(asks.iter().map(rank).collect())
+    }
+
+    /// Counts as in line what was granted by a push that went missing.
+    fn hide_what_was_unheard(&mut self, caller: &Caller, verb: &Verb, reply: &mut Reply) {
+        match (verb, &mut reply.answers) {
+            (Verb::Renew(_), Answers::Renew { in_line, .. }) => {
+                let theirs = self.unheard.iter().filter(|id| id.session == caller.session);
+                *in_line += theirs.count() as u64;
+            }
+            (Verb::Leave(ids), _) => ids.iter().for_each(|id| {
+                self.unheard.remove(id);
+            }),
+            _ => {}
+        }
+    }
+
+    fn remember(&mut self, verb: &Verb, reply: &Reply) {
+        if let Verb::Acquire(asks) = verb {
+            self.asked.extend(asks.iter().map(|ask| (ask.id, ask.terms.clone())));
+        }
+        if let Answers::Acquire(answers) = &reply.answers {
+            for answer in answers {
+                if let concurrency_limit::protocol::Acquired::Granted(grant) = answer
+                    && let Some(terms) = self.asked.get(&grant.id)
+                {
+                    self.granted.insert(grant.id, (grant.clone(), terms.clone()));
+                }
+            }
+        }
+    }
+
+    /// A way to bring back what the renewal found gone.
+    fn revival(&self, now_us: u64, verb: &Verb, reply: &Reply) -> Option<Verb> {
+        let (Verb::Renew(renew), Answers::Renew { leases, .. }) = (verb, &reply.answers) else { return None };
+        let gone = renew.leases.iter().zip(leases).filter(|(_, answer)| **answer == Renewed::Gone);
+        let items: Vec<Settle> = gone
+            .filter_map(|(lease, _)| {
+                let (grant, terms) = self.granted.get(&lease.id)?;
+                Some(Settle::Keep(Keep {
+                    id: lease.id,
+                    terms: terms.clone(),
+                    epoch: Epoch(1),
+                    token: grant.token,
+                    slots: grant.slots.clone(),
+                    end_at_ms: now_us / 1_000 + lease.lease_ms,
+                }))
+            })
+            .collect();
+        (!items.is_empty()).then_some(Verb::Reconcile(items))
+    }
+}
+
+fn with_a_wrong_epoch(verb: &Verb) -> Verb {
+    let Verb::Reconcile(items) = verb else { return verb.clone() };
+    let bend = |item: &Settle| match item {
+        Settle::Keep(keep) => Settle::Keep(Keep { epoch: Epoch(1), ..keep.clone() }),
+        other => other.clone(),
+    };
+    Verb::Reconcile(items.iter().map(bend).collect())
+}
+
+/// For each request that is asked about again and has been granted: the same once more, room or not.
+fn second_asks(verb: &Verb, reply: &Reply) -> Option<Verb> {
+    let (Verb::Reconcile(items), Answers::Reconcile(answers)) = (verb, &reply.answers) else { return None };
+    let again = items.iter().zip(answers).filter_map(|(item, answer)| match (item, answer) {
+        (Settle::Want { id, terms, .. }, Settled::Held(_)) => {
+            let id = LeaseId { number: id.number + (1 << 40), ..*id };
+            let terms = Terms { limit: terms.limit + terms.weight, ..(**terms).clone() };
+            Some(Ask { id, terms: terms.into(), wait: false })
+        }
+        _ => None,
+    });
+    let again: Vec<Ask> = again.collect();
+    (!again.is_empty()).then_some(Verb::Acquire(again))
+}
+
+fn pretend_extended(verb: &Verb, reply: &mut Reply, revival: &Verb, revived: &Reply) {
+    let (Verb::Renew(renew), Answers::Renew { leases, .. }) = (verb, &mut reply.answers) else { return };
+    let (Verb::Reconcile(items), Answers::Reconcile(settled)) = (revival, &revived.answers) else { return };
+    for (item, answer) in items.iter().zip(settled) {
+        if let (Settle::Keep(keep), Settled::Held(grant)) = (item, answer)
+            && let Some(at) = renew.leases.iter().position(|lease| lease.id == keep.id)
+        {
+            leases[at] = Renewed::Extended { end_at_ms: grant.end_at_ms };
+        }
+    }
+}

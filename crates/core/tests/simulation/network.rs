@@ -1,0 +1,158 @@
+//! The network: what is under way, in the order in which it arrives, first in first out on each link and way.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::Duration;
+
+use concurrency_limit::moment::Moment;
+use concurrency_limit::protocol::{Call, CallError, Caller, Push, Reply};
+use concurrency_limit::session::Tag;
+
+/// A number for each connection that was ever opened.
+pub(crate) type LinkId = u64;
+
+#[derive(Debug)]
+pub(crate) enum Parcel {
+    /// A process asks to be connected.
+    Knock {
+        link: LinkId,
+    },
+    /// The connection stands, or doesn't.
+    Welcome {
+        link: LinkId,
+        listens: bool,
+        uptime: Option<Duration>,
+    },
+    Refusal {
+        link: LinkId,
+    },
+    Call {
+        link: LinkId,
+        number: u64,
+        caller: Caller,
+        call: Call,
+    },
+    Reply {
+        link: LinkId,
+        number: u64,
+        result: Result<Reply, CallError>,
+    },
+    Push {
+        link: LinkId,
+        push: Push,
+    },
+    /// The process finds its connection dead.
+    Down {
+        link: LinkId,
+    },
+    /// The server finds the connection dead: what was sent before it has been carried out by then.
+    Hangup {
+        link: LinkId,
+    },
+    /// Something that happens at a process or to it.
+    Deed {
+        process: usize,
+        deed: Deed,
+    },
+    /// Pushes don't come over this connection any more.
+    PushLost {
+        link: LinkId,
+    },
+    /// Something that happens to the server.
+    Server(Turn),
+}
+
+/// What a process does, or what is done to it.
+#[derive(Debug)]
+pub(crate) enum Deed {
+    Acquire,
+    Release { tag: Tag },
+    Cancel { tag: Tag },
+    Ask,
+    Close,
+    Wake,
+    Crash,
+    Cut,
+    Deafen,
+    Suspend { length: Duration },
+    Resume,
+}
+
+/// A turn in the server's life.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    Stops { empty: bool },
+    Starts,
+    Refuses { length: Duration },
+    Obeys,
+    IsFull { length: Duration },
+    HasRoom,
+}
+
+/// A way of a connection; what goes one way arrives in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Way {
+    ToServer,
+    ToProcess,
+    /// Where pushes have a connection of their own.
+    Aside,
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: Moment,
+    order: u64,
+    parcel: Parcel,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Network {
+    entries: BinaryHeap<Reverse<Entry>>,
+    order: u64,
+    /// The last arrival on each link and way.
+    last: HashMap<(LinkId, Way), Moment>,
+}
+
+impl Network {
+    /// Lets a parcel arrive at `at`.
+    pub(crate) fn post(&mut self, at: Moment, parcel: Parcel) {
+        self.order += 1;
+        self.entries.push(Reverse(Entry { at, order: self.order, parcel }));
+    }
+
+    /// Lets a parcel arrive at `at`, but not before those that went the same way of the same link earlier.
+    pub(crate) fn post_in_order(&mut self, link: LinkId, way: Way, at: Moment, parcel: Parcel) {
+        let last = self.last.entry((link, way)).or_default();
+        *last = at.max(*last);
+        let at = *last;
+        self.post(at, parcel);
+    }
+
+    pub(crate) fn next_at(&self) -> Option<Moment> {
+        self.entries.peek().map(|Reverse(entry)| entry.at)
+    }
+
+    pub(crate) fn take(&mut self) -> Option<Parcel> {
+        self.entries.pop().map(|Reverse(entry)| entry.parcel)
+    }
+}

@@ -1,0 +1,279 @@
+//! A process: a real session, its connection, and what its users have been told.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use concurrency_limit::lease::{LeaseId, SessionId};
+use concurrency_limit::moment::Moment;
+use concurrency_limit::protocol::{Call, Verb};
+use concurrency_limit::session::{ClientId, Output, Session, Settings, Tag};
+
+use crate::network::{Deed, LinkId, Parcel, Way};
+use crate::users::Wanted;
+use crate::world::World;
+
+const USERS: u64 = 6;
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) session: Session,
+    pub(crate) link: Option<LinkId>,
+    pub(crate) alive: bool,
+    pub(crate) died_at: Moment,
+    pub(crate) suspended: bool,
+    /// Since when nothing has been wrong with it or its connection.
+    pub(crate) steady_since: Moment,
+    pub(crate) next_tag: Tag,
+    /// The client that is closed now and then; the other one, 1, stays.
+    pub(crate) guest: ClientId,
+    /// Requests that wait for their one answer.
+    pub(crate) open: HashMap<Tag, Wanted>,
+    pub(crate) held: HashMap<Tag, (ClientId, LeaseId)>,
+    /// Releases, questions and closings that wait for their one answer.
+    pub(crate) releasing: HashSet<Tag>,
+    pub(crate) asked: HashSet<Tag>,
+    pub(crate) closing: HashSet<Tag>,
+    wake_at: Option<Moment>,
+    /// What arrived while it was suspended.
+    mail: Vec<Parcel>,
+}
+
+impl Process {
+    fn new(id: SessionId, now: Moment) -> Self {
+        let settings = Settings {
+            id,
+            address: "sim".into(),
+            command_timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(10),
+            settle: Duration::from_secs(2),
+            impatient: false,
+        };
+        Self {
+            session: Session::new(settings),
+            link: None,
+            alive: true,
+            died_at: now,
+            suspended: false,
+            steady_since: now,
+            next_tag: 1,
+            guest: ClientId(2),
+            open: HashMap::new(),
+            held: HashMap::new(),
+            releasing: HashSet::new(),
+            asked: HashSet::new(),
+            closing: HashSet::new(),
+            wake_at: None,
+            mail: Vec::new(),
+        }
+    }
+
+    pub(crate) fn tag(&mut self) -> Tag {
+        self.next_tag += 1;
+        self.next_tag
+    }
+
+    pub(crate) fn awake(&self) -> bool {
+        self.alive && !self.suspended
+    }
+
+    fn tell_time(&mut self, now: Moment) {
+        if self.session.poll_deadline().is_some_and(|at| at <= now) {
+            self.session.handle_timeout(now);
+        }
+    }
+
+    /// Everybody has had an answer and nothing is left.
+    pub(crate) fn must_be_done(&self) {
+        let id = self.session.id();
+        assert!(self.open.is_empty(), "{id} still waits: {:?} {:#?}", self.open, self.session);
+        assert!(self.held.is_empty(), "{id} still holds: {:?}", self.held);
+        assert!(self.releasing.is_empty(), "{id} heard nothing of a release: {:?}", self.releasing);
+        assert!(self.asked.is_empty(), "{id} heard no answer: {:?}", self.asked);
+        assert!(self.closing.is_empty(), "{id} heard no end: {:?}", self.closing);
+        assert!(self.session.idle(), "{id} isn't idle: {:#?}", self.session);
+    }
+}
+
+impl World {
+    pub(crate) fn start_process(&mut self) {
+        let process = self.processes.len();
+        let id = SessionId(self.dice.any());
+        self.processes.push(Process::new(id, self.now));
+        for _ in 0..USERS {
+            let at = self.now + self.dice.ms(0, 500);
+            self.network.post(at, Parcel::Deed { process, deed: Deed::Acquire });
+        }
+        self.plan_process_faults(process);
+        self.plan_oddities(process);
+    }
+
+    pub(crate) fn hear(&mut self, process: usize, link: LinkId, parcel: Parcel) {
+        let now = self.now;
+        let it = &mut self.processes[process];
+        if !it.alive || it.link != Some(link) {
+            return;
+        }
+        if it.suspended {
+            return it.mail.push(parcel);
+        }
+        it.tell_time(now);
+        if !matches!(parcel, Parcel::Reply { .. } | Parcel::Push { .. }) {
+            it.steady_since = now;
+        }
+        match parcel {
+            Parcel::Welcome { listens, uptime, .. } => it.session.handle_connected(now, listens, uptime),
+            Parcel::Refusal { .. } => {
+                it.link = None;
+                it.session.handle_connect_failed(now, "refused".into(), false);
+            }
+            Parcel::Reply { number, result, .. } => it.session.handle_reply(now, number, result),
+            Parcel::Push { push, .. } => it.session.handle_push(now, push),
+            Parcel::PushLost { .. } => it.session.handle_push_lost(now),
+            Parcel::Down { .. } => {
+                it.link = None;
+                it.session.handle_down(now, "cut".into());
+            }
+            _ => {}
+        }
+        self.pump(process);
+    }
+
+    pub(crate) fn act(&mut self, process: usize, deed: Deed) {
+        let now = self.now;
+        let it = &mut self.processes[process];
+        if !it.alive {
+            return;
+        }
+        if it.suspended && !matches!(deed, Deed::Resume | Deed::Crash) {
+            return it.mail.push(Parcel::Deed { process, deed });
+        }
+        match deed {
+            Deed::Acquire => self.acquire(process),
+            Deed::Release { tag } => self.release(process, tag),
+            Deed::Cancel { tag } => {
+                if let Some(wanted) = it.open.get(&tag) {
+                    it.session.cancel(wanted.client, tag);
+                }
+            }
+            Deed::Ask => self.ask(process),
+            Deed::Close => self.close(process),
+            Deed::Wake => {
+                it.wake_at = it.wake_at.filter(|at| *at > now);
+                it.tell_time(now);
+            }
+            Deed::Crash => return self.crash(process),
+            Deed::Cut => {
+                self.cut(process);
+                self.plan_cut(process);
+            }
+            Deed::Deafen => {
+                if let Some(link) = it.link {
+                    self.deafen(link);
+                }
+                self.plan_deafness(process);
+            }
+            Deed::Suspend { length } => {
+                it.suspended = true;
+                return self.network.post(now + length, Parcel::Deed { process, deed: Deed::Resume });
+            }
+            Deed::Resume => self.resume(process),
+        }
+        self.pump(process);
+    }
+
+    /// Time first: whoever lost a lease meanwhile is told before anything else is heard (R10).
+    fn resume(&mut self, process: usize) {
+        let it = &mut self.processes[process];
+        it.suspended = false;
+        it.steady_since = self.now;
+        it.tell_time(self.now);
+        self.pump(process);
+        for parcel in std::mem::take(&mut self.processes[process].mail) {
+            self.deliver(parcel);
+        }
+        self.plan_suspend(process);
+    }
+
+    /// Its connection breaks: what it sent may still be carried out, what comes is lost.
+    fn cut(&mut self, process: usize) {
+        if let Some(link) = self.processes[process].link
+            && self.server.serves(link)
+        {
+            let (down, hangup) = (self.now + self.dice.ms(0, 5), self.now + self.dice.ms(0, 30));
+            self.network.post_in_order(link, Way::ToProcess, down, Parcel::Down { link });
+            self.network.post_in_order(link, Way::ToServer, hangup, Parcel::Hangup { link });
+        }
+    }
+
+    fn crash(&mut self, process: usize) {
+        if self.calm {
+            return;
+        }
+        self.cut(process);
+        self.processes[process].alive = false;
+        self.processes[process].died_at = self.now;
+        self.audit.bury(process);
+        self.start_process();
+    }
+
+    /// Does what the process's session has to do.
+    pub(crate) fn pump(&mut self, process: usize) {
+        while let Some(output) = self.processes[process].session.poll_output(self.now) {
+            match output {
+                Output::Event(event) => self.tell(process, event),
+                Output::Connect => self.connect(process),
+                Output::Disconnect => {
+                    let it = &mut self.processes[process];
+                    it.steady_since = self.now;
+                    if let Some(link) = it.link.take() {
+                        let at = self.now + self.dice.ms(0, 30);
+                        self.network.post_in_order(link, Way::ToServer, at, Parcel::Hangup { link });
+                    }
+                }
+                Output::Call { number, caller, call } => {
+                    let Some(link) = self.processes[process].link else { continue };
+                    check_batch(&call);
+                    let at = self.now + self.dice.ms(0, 3);
+                    let parcel = Parcel::Call { link, number, caller, call };
+                    self.network.post_in_order(link, Way::ToServer, at, parcel);
+                }
+                Output::Keys { .. } => unreachable!("nobody asks for keys here"),
+            }
+        }
+        self.processes[process].session.take_closed();
+        self.plan_wake(process);
+    }
+
+    fn connect(&mut self, process: usize) {
+        let link = self.next_link;
+        self.next_link += 1;
+        self.owner.insert(link, process);
+        self.processes[process].link = Some(link);
+        let at = self.now + self.dice.ms(0, 3);
+        self.network.post_in_order(link, Way::ToServer, at, Parcel::Knock { link });
+    }
+
+    fn plan_wake(&mut self, process: usize) {
+        let it = &mut self.processes[process];
+        if let Some(at) = it.session.poll_deadline()
+            && it.wake_at.is_none_or(|planned| at < planned || planned < self.now)
+        {
+            let at = at.max(self.now);
+            it.wake_at = Some(at);
+            self.network.post(at, Parcel::Deed { process, deed: Deed::Wake });
+        }
+    }
+}
+
+/// No call touches more than the protocol allows (R26).
+fn check_batch(call: &Call) {
+    let many = match &call.verb {
+        Verb::Acquire(items) => items.len(),
+        Verb::Release(items) => items.len(),
+        Verb::Leave(items) => items.len(),
+        Verb::Reconcile(items) => items.len(),
+        Verb::Renew(renew) => renew.leases.len() + renew.waiters.len(),
+        Verb::Inspect(_) | Verb::Clean => 0,
+    };
+    assert!(many <= 200, "{many} items in a call");
+}

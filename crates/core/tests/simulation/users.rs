@@ -1,0 +1,241 @@
+//! What people want of a process: leases of several kinds, answers, and now and then to be rid of a client.
+//!
+//! Three keys: a plain one, one whose requests bring different limits, one with names and priorities.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use concurrency_limit::error::Error;
+use concurrency_limit::lease::Key;
+use concurrency_limit::protocol::{Target, Terms};
+use concurrency_limit::session::{ClientId, Event, Granted, Question, Request, Tag};
+
+use crate::audit::Inside;
+use crate::network::{Deed, Parcel};
+use crate::trace;
+use crate::world::World;
+
+/// The client that stays.
+const RESIDENT: ClientId = ClientId(1);
+
+/// What a request asked for, as far as its answer is judged by it.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) client: ClientId,
+    pub(crate) key: Key,
+    pub(crate) limit: u32,
+    pub(crate) weight: u32,
+    pub(crate) holder: Option<Arc<str>>,
+    pub(crate) max_waiting: Option<u64>,
+}
+
+fn key(name: &str) -> Key {
+    Key::new(name).expect("a key")
+}
+
+impl World {
+    pub(crate) fn acquire(&mut self, process: usize) {
+        if self.calm {
+            return;
+        }
+        let (key, terms) = self.terms();
+        let timeout = match self.dice.below(10) {
+            0 => Some(Duration::ZERO),
+            1 => None,
+            _ => Some(self.dice.ms(10, 15_000)),
+        };
+        let renew = !self.dice.one_in(10);
+        let hold = self.dice.one_in(10).then(|| self.dice.ms(300, 5_000));
+        let cancel = self.dice.one_in(8).then(|| self.dice.ms(0, 2_000));
+        let as_guest = self.dice.one_in(3);
+        let it = &mut self.processes[process];
+        let (tag, client) = (it.tag(), if as_guest { it.guest } else { RESIDENT });
+        let wanted = Wanted {
+            client,
+            key: key.clone(),
+            limit: terms.limit,
+            weight: terms.weight,
+            holder: terms.holder.clone(),
+            max_waiting: terms.max_waiting,
+        };
+        it.open.insert(tag, wanted);
+        let interval = Duration::from_millis(100);
+        let request = Request { client, tag, key, terms, timeout, interval, renew, hold };
+        it.session.submit(self.now, request);
+        if let Some(after) = cancel {
+            self.network.post(self.now + after, Parcel::Deed { process, deed: Deed::Cancel { tag } });
+        }
+    }
+
+    fn terms(&mut self) -> (Key, Terms) {
+        let lease_ms = 1_000 + self.dice.below(8_000);
+        let max_waiting = self.dice.one_in(8).then(|| 2 + self.dice.below(8));
+        let mut terms = Terms {
+            limit: 3,
+            weight: 1,
+            priority: 0,
+            lease_ms,
+            claim_ms: lease_ms,
+            max_waiting,
+            holder: None,
+            label: None,
+        };
+        let name = match self.dice.below(10) {
+            0..=4 => {
+                terms.weight += u32::from(self.dice.one_in(6));
+                "plain"
+            }
+            5..=7 => {
+                terms.limit = self.dice.pick(&[1, 2, 4]);
+                terms.weight = 1 + u32::from(terms.limit > 1 && self.dice.one_in(6));
+                "mixed"
+            }
+            _ => {
+                terms.limit = 2;
+                terms.priority = self.dice.pick(&[-1, 0, 0, 7]);
+                terms.holder = self.dice.one_in(3).then(|| Arc::from(self.dice.pick(&["anna", "ben"])));
+                "named"
+            }
+        };
+        (key(name), terms)
+    }
+
+    pub(crate) fn release(&mut self, process: usize, tag: Tag) {
+        let it = &mut self.processes[process];
+        if let Some((client, _)) = it.held.remove(&tag) {
+            it.releasing.insert(tag);
+            it.session.release(self.now, client, tag);
+            self.audit.leave(process, tag);
+        }
+    }
+
+    /// What happens to every process now and then, and is no fault.
+    pub(crate) fn plan_oddities(&mut self, process: usize) {
+        for deed in [Deed::Ask, Deed::Close] {
+            let at = self.now + self.dice.ms(500, 20_000);
+            self.network.post(at, Parcel::Deed { process, deed });
+        }
+    }
+
+    pub(crate) fn ask(&mut self, process: usize) {
+        if self.calm {
+            return;
+        }
+        let key = key(self.dice.pick(&["plain", "mixed", "named"]));
+        let question = match self.dice.below(5) {
+            0 => Question::Status(key),
+            1 => Question::Clean(key),
+            2 => Question::Stats,
+            3 => {
+                let name: Arc<str> = Arc::from("anna");
+                self.audit.force_name(&name);
+                Question::Release(key, Target::Holder(name))
+            }
+            _ => {
+                let Some((key, id)) = self.audit.anybody(self.dice.any()) else { return };
+                self.audit.force(id);
+                Question::Release(key, Target::Lease(id))
+            }
+        };
+        let it = &mut self.processes[process];
+        let tag = it.tag();
+        it.asked.insert(tag);
+        it.session.ask(self.now, RESIDENT, tag, question);
+        let at = self.now + self.dice.ms(500, 20_000);
+        self.network.post(at, Parcel::Deed { process, deed: Deed::Ask });
+    }
+
+    /// The guest goes, and another one comes.
+    pub(crate) fn close(&mut self, process: usize) {
+        let release = self.dice.one_in(2);
+        let it = &mut self.processes[process];
+        let (guest, tag) = (it.guest, it.tag());
+        let theirs: Vec<Tag> =
+            it.held.iter().filter(|(_, (c, _))| *c == guest).map(|(tag, _)| *tag).collect();
+        for tag in theirs {
+            if let Some((_, id)) = it.held.remove(&tag)
+                && !release
+            {
+                self.patience.leave_to_end(id);
+            }
+            self.audit.leave(process, tag);
+        }
+        it.closing.insert(tag);
+        it.session.close(self.now, guest, tag, release);
+        it.guest = ClientId(guest.0 + 1);
+        if !self.calm {
+            let at = self.now + self.dice.ms(500, 20_000);
+            self.network.post(at, Parcel::Deed { process, deed: Deed::Close });
+        }
+    }
+
+    /// Somebody is told something.
+    pub(crate) fn tell(&mut self, process: usize, event: Event) {
+        if self.traced {
+            self.say(&format!("process {process}"), &format!("is told {}", trace::event(&event)));
+        }
+        let it = &mut self.processes[process];
+        match event {
+            Event::Granted { tag, client, lease } => {
+                let wanted = it.open.remove(&tag).unwrap_or_else(|| panic!("a second answer for {tag}"));
+                assert_eq!(client, wanted.client);
+                self.enter(process, tag, wanted, lease);
+                self.come_again(process);
+            }
+            Event::Failed { tag, error, .. } => {
+                let wanted = it.open.remove(&tag).unwrap_or_else(|| panic!("a second answer for {tag}"));
+                check_error(&wanted, error);
+                self.come_again(process);
+            }
+            Event::Lost { tag, .. } => {
+                self.audit.leave(process, tag);
+            }
+            Event::Renewed { tag, deadline, .. } => self.audit.extend(process, tag, deadline),
+            Event::Released { tag, .. } => {
+                assert!(it.releasing.remove(&tag), "told of a release that nobody asked for: {tag}");
+            }
+            Event::Answered { tag, .. } => assert!(it.asked.remove(&tag), "a second answer for {tag}"),
+            Event::Closed { tag, .. } => assert!(it.closing.remove(&tag), "a second end for {tag}"),
+            Event::Disconnected(_) | Event::Reconnected | Event::PushUnavailable | Event::Warning(_) => {}
+        }
+    }
+
+    fn enter(&mut self, process: usize, tag: Tag, wanted: Wanted, lease: Granted) {
+        let Granted { id, slots, token, deadline, .. } = lease;
+        assert_eq!(slots.len(), wanted.weight as usize, "as many slots as asked for");
+        let inside = Inside {
+            id,
+            key: wanted.key,
+            limit: wanted.limit,
+            holder: wanted.holder,
+            slots,
+            token,
+            deadline,
+        };
+        let processes = &self.processes;
+        self.audit.enter(self.now, (process, tag), inside, |other| processes[other].awake());
+        self.processes[process].held.insert(tag, (wanted.client, id));
+        let hold = if self.dice.one_in(10) { self.dice.ms(0, 12_000) } else { self.dice.ms(0, 400) };
+        self.network.post(self.now + hold, Parcel::Deed { process, deed: Deed::Release { tag } });
+    }
+
+    fn come_again(&mut self, process: usize) {
+        let at = self.now + self.dice.ms(1, 300);
+        self.network.post(at, Parcel::Deed { process, deed: Deed::Acquire });
+    }
+}
+
+/// A request may only fail in ways that its own terms allow.
+fn check_error(wanted: &Wanted, error: Option<Error>) {
+    match error {
+        Some(Error::QueueFull { waiting, .. }) => {
+            assert!(
+                wanted.max_waiting.is_some_and(|most| waiting >= most),
+                "{waiting} wait, refused: {wanted:?}"
+            );
+        }
+        Some(Error::Config { .. }) => assert!(wanted.holder.is_some(), "{error:?} for {wanted:?}"),
+        Some(Error::Protocol { .. } | Error::LeaseLost { .. }) => panic!("{error:?} for {wanted:?}"),
+        _ => {}
+    }
+}
