@@ -1,0 +1,218 @@
+// A bad option is a ConfigError that names the option, what was given and what is expected; it never reaches Redis.
+import { ConcurrencyLimitError, ConfigError, Limiter, setDefaultLimiter } from 'concurrency-limit'
+import { afterAll, describe, expect, test } from 'vitest'
+import { rejection } from './helpers.mjs'
+
+const limiter = new Limiter('memory:')
+afterAll(() => limiter.close())
+
+const LONE_SURROGATE = 'a\ud800b'
+const NOT_NUMBERS = ['1', null, true, {}, [1], 1n]
+const numbers = (...bad) => [...NOT_NUMBERS, NaN, -1, -Infinity, ...bad]
+const texts = (...bad) => [1, null, true, {}, ['a'], LONE_SURROGATE, ...bad]
+
+const BAD_LIMIT = {
+  key: texts('', 'x'.repeat(513), 'é'.repeat(257)),
+  limit: numbers(0, 0.5, 1.5, 1_000_001, Infinity, 2 ** 53),
+  limitTimeout: numbers(-0.001),
+  limitInterval: numbers(0, 0.009, 3601, Infinity),
+  limitExpire: numbers(0, 0.09, 604_801, Infinity),
+  weight: numbers(0, 1.5, 11, 1001, Infinity),
+  priority: [...NOT_NUMBERS, NaN, -11, 11, 0.5, Infinity],
+  maxWaiting: numbers(0.5, 2 ** 53),
+  renew: [0, 1, 'true', null, {}],
+  limitHold: numbers(0, 0.09),
+  holder: texts('', 'x'.repeat(257), 'é'.repeat(129)),
+  label: texts('x'.repeat(129), 'é'.repeat(65)),
+  signal: [1, 'x', null, {}, { aborted: false }, new AbortController()],
+  limitTimout: [1],
+  toString: [1],
+}
+
+const BAD_CONNECTION = {
+  url: texts(
+    '',
+    'localhost:6379',
+    'http://localhost',
+    'rediss://localhost',
+    'redis://',
+    'redis://h/db',
+    'redis://h/1#x',
+  ),
+  host: texts('', 'a b', 'a/b', 'user@host', 'x'.repeat(256)),
+  port: numbers(0, 65_536, 1.5, Infinity),
+  db: numbers(0.5, 2 ** 31, Infinity),
+  username: texts(''),
+  password: texts(''),
+  connectTimeout: numbers(0, 3601, Infinity),
+  commandTimeout: numbers(0, 3601, Infinity),
+  clientName: texts('', 'two words', 'ü', 'x'.repeat(129)),
+  keyPrefix: texts('', 'a{b', 'a}b', 'x'.repeat(129)),
+  settle: numbers(3601, Infinity),
+  onUnavailable: texts('', 'ALLOW', 'ignore'),
+  unavailableTimeout: numbers(0, 0.09, 604_801, Infinity),
+  stallTimeout: numbers(0, 0.09, 604_801, Infinity),
+  ...Object.fromEntries(
+    ['tls', 'cluster', 'sentinel', 'path', 'client', 'minReplicas', 'maxConnections'].map((name) => [name, [true]]),
+  ),
+}
+
+const cases = (table) => Object.entries(table).flatMap(([option, bad]) => bad.map((given) => ({ option, given })))
+
+function expectConfigError(error, option) {
+  expect(error).toBeInstanceOf(ConfigError)
+  expect(error).toBeInstanceOf(TypeError)
+  expect(error).toBeInstanceOf(ConcurrencyLimitError)
+  expect(error).toMatchObject({ code: 'ERR_CONFIG', name: 'ConfigError', option })
+  expect(error.message).toContain(option)
+  expect(error.message).toContain(error.expected)
+  expect(error.expected).toMatch(/\w/)
+}
+
+function thrown(run) {
+  try {
+    run()
+  } catch (error) {
+    return error
+  }
+  throw new Error('nothing was thrown')
+}
+
+describe('a request', () => {
+  test.each(cases(BAD_LIMIT))('with $option: $given is refused', async ({ option, given }) => {
+    const config = { key: 'k', limit: 10, [option]: given }
+    const error = await rejection(limiter.acquire(config))
+    expectConfigError(error, option)
+    expect(error.given).toBe(given)
+    expectConfigError(await rejection(limiter.tryAcquire(config)), option)
+    expectConfigError(await rejection(limiter.withLimit(config, () => {})), option)
+    expectConfigError(
+      thrown(() => limiter.wrap(config, () => {})),
+      option,
+    )
+  })
+
+  test.each([[undefined], [null], ['key'], [() => {}]])(
+    'that is %s instead of an object is refused',
+    async (config) => {
+      expectConfigError(await rejection(limiter.acquire(config)), 'config')
+    },
+  )
+
+  test.each(['key', 'limit'])('without %s is refused', async (option) => {
+    const config = { key: 'k', limit: 1, [option]: undefined }
+    expectConfigError(await rejection(limiter.acquire(config)), option)
+  })
+
+  test('may say undefined where a default is meant, and the extremes of every range', async () => {
+    const leases = await Promise.all([
+      limiter.acquire({ key: 'least', limit: 1, limitTimeout: undefined, label: undefined, signal: undefined }),
+      limiter.acquire({ key: 'x', limit: 1, limitTimeout: 0, limitInterval: 0.01, limitExpire: 0.1, limitHold: 0.1 }),
+      limiter.acquire({ key: 'x'.repeat(512), limit: 1_000_000, limitTimeout: Infinity, limitInterval: 3600 }),
+      limiter.acquire({ key: 'most', limit: 1_000_000, weight: 1000, priority: 10, maxWaiting: Infinity }),
+      limiter.acquire({
+        key: 'week',
+        limit: 1,
+        limitExpire: 604_800,
+        limitHold: Infinity,
+        priority: -10,
+        maxWaiting: 0,
+      }),
+      limiter.acquire({ key: 'names', limit: 1, holder: 'é'.repeat(128), label: '' }),
+      limiter.acquire({ key: 'long', limit: 1, limitTimeout: Number.MAX_VALUE, limitHold: Number.MAX_VALUE }),
+    ])
+    await Promise.all(leases.map((lease) => lease.release()))
+  })
+
+  test('may be an instance of a class with getters', async () => {
+    class Settings {
+      get key() {
+        return 'getters'
+      }
+      get limit() {
+        return 1
+      }
+      get weight() {
+        return 2
+      }
+    }
+    expectConfigError(await rejection(limiter.acquire(new Settings())), 'weight')
+  })
+})
+
+describe('a connection', () => {
+  test.each(cases(BAD_CONNECTION))('with $option: $given is refused', ({ option, given }) => {
+    expectConfigError(
+      thrown(() => new Limiter({ [option]: given })),
+      option,
+    )
+  })
+
+  test('with an option of another version says that the option is unknown', () => {
+    expect(thrown(() => new Limiter({ tls: true })).message).toMatch(/unknown option 'tls'/)
+  })
+
+  test.each([
+    ['host beside a url', ['redis://h', { host: 'x' }], 'host'],
+    ['port beside a url', ['redis://h', { port: 1 }], 'port'],
+    ['a second db', ['redis://h/1', { db: 2 }], 'db'],
+    ['a second password', ['redis://:a@h', { password: 'b' }], 'password'],
+    ['a url twice', ['redis://h', { url: 'redis://h' }], 'url'],
+    ['a host beside memory:', ['memory:', { host: 'h' }], 'host'],
+    ['options that are no object', ['redis://h', 5], 'options'],
+    ['a number instead of a url', [6379], 'url'],
+  ])('with %s is refused', (_, args, option) => {
+    expectConfigError(
+      thrown(() => new Limiter(...args)),
+      option,
+    )
+  })
+
+  test.each([
+    [['http://user:hunter2@host']],
+    [[{ url: 'redis://:hunter2@host/x' }]],
+    [['redis://:hunter2@host', { password: 'hunter2' }]],
+    [[{ url: 'memory:', password: 'hunter2' }]],
+  ])('never shows a password in an error: %#', (args) => {
+    const error = thrown(() => new Limiter(...args))
+    expectConfigError(error, error.option)
+    expect(`${error.stack} ${JSON.stringify(error)}`).not.toContain('hunter2')
+  })
+})
+
+describe('other calls', () => {
+  test.each([
+    ['status', [''], 'key'],
+    ['status', [], 'key'],
+    ['clean', [5], 'key'],
+    ['withLimit', [{ key: 'k', limit: 1 }, 'fn'], 'fn'],
+    ['release', [{ key: 'k' }], 'target'],
+    ['release', [{ key: 'k', holder: 'a', leaseId: '0000000000000001-1' }], 'target'],
+    ['release', [{ key: 'k', leaseId: 'nonsense' }], 'leaseId'],
+    ['release', [{ key: 'k', holder: '' }], 'holder'],
+    ['release', [{ holder: 'a' }], 'key'],
+    ['release', [{ key: 'k', name: 'a' }], 'name'],
+    ['close', [{ release: 1 }], 'release'],
+    ['close', [{ force: true }], 'force'],
+  ])('%s(%j) is refused', async (method, args, option) => {
+    expectConfigError(await rejection(limiter[method](...args)), option)
+  })
+
+  test('keys refuses a pattern that is no text', async () => {
+    expectConfigError(await rejection(limiter.keys(5).next()), 'pattern')
+  })
+
+  test('setDefaultLimiter takes nothing but a Limiter', () => {
+    expectConfigError(
+      thrown(() => setDefaultLimiter({})),
+      'limiter',
+    )
+  })
+
+  test('wrap refuses what is no function', () => {
+    expectConfigError(
+      thrown(() => limiter.wrap({ key: 'k', limit: 1 }, 'fn')),
+      'fn',
+    )
+  })
+})

@@ -1,0 +1,87 @@
+// The types say what the code does: checked by `tsc`, never run. Each line under an expectation must be a mistake.
+import {
+  type ConcurrencyLimitError,
+  ConcurrencyLimitExceededError,
+  type ConnectionOptions,
+  type Lease,
+  type LimitConfig,
+  Limiter,
+  setDefaultLimiter,
+  withLimit,
+} from '../index.js'
+
+const config: LimitConfig = { key: 'k', limit: 10 }
+const limiter = new Limiter()
+new Limiter('redis://localhost', { settle: 0 } satisfies ConnectionOptions)
+new Limiter({ host: 'h', port: 1, db: 1, username: 'u', password: 'p', clientName: 'c', keyPrefix: 'k' })
+
+const all: Required<LimitConfig> = {
+  key: 'k',
+  limit: 1,
+  limitTimeout: Infinity,
+  limitInterval: 0.1,
+  limitExpire: 60,
+  weight: 1,
+  priority: 0,
+  maxWaiting: 0,
+  renew: false,
+  limitHold: 1,
+  holder: 'h',
+  label: 'l',
+  signal: new AbortController().signal,
+}
+export const slot: number = await withLimit(all, (lease) => lease.slot)
+export const text: string = await limiter.withLimit(config, async () => 'x')
+export const tried: Lease | null = await limiter.tryAcquire(config)
+export const released: boolean = await limiter.release({ key: 'k', holder: 'h' })
+export const cleaned: number = await limiter.clean('k')
+setDefaultLimiter(limiter)
+
+await using lease = await limiter.acquire(config)
+export const held: readonly number[] = lease.slots
+export const given: Promise<boolean> = lease.release()
+for await (const key of limiter.keys('a*')) key.toUpperCase()
+
+export const wrapped: (page: number) => Promise<string> = limiter.wrap(config, async (page: number) => `${page}`)
+export const byCustomer = limiter.wrap(
+  (customer: string, _page: number) => ({ key: customer, limit: 1 }),
+  (customer, page) => `${customer.toUpperCase()} ${page.toFixed()}`,
+)
+export const rendered: string = await byCustomer('acme', 1)
+
+limiter.on('lost', ({ key, slot, error }) => `${key} ${slot.toFixed()} ${error.why}`)
+limiter.on('disconnect', ({ message }) => message.toUpperCase())
+
+try {
+  await limiter.acquire(config)
+} catch (error) {
+  if (error instanceof ConcurrencyLimitExceededError) {
+    const after: number | undefined = error.retryAfter
+    const code: 'ERR_LIMIT_EXCEEDED' = error.code
+    const base: ConcurrencyLimitError = error
+    console.log(after, code, base)
+  }
+}
+
+// @ts-expect-error key is required
+limiter.acquire({ limit: 1 })
+// @ts-expect-error limit is required
+limiter.acquire({ key: 'k' })
+// @ts-expect-error the name is limitTimeout
+limiter.acquire({ key: 'k', limit: 1, timeout: 1 })
+// @ts-expect-error seconds are numbers
+limiter.acquire({ key: 'k', limit: 1, limitTimeout: '1' })
+// @ts-expect-error TLS is not an option
+new Limiter({ tls: true })
+// @ts-expect-error the url comes first, or in the options, not twice
+new Limiter('redis://h', { url: 'redis://h' })
+// @ts-expect-error a lease can't be written
+lease.slot = 2
+// @ts-expect-error it may be null
+limiter.tryAcquire(config).then((lease) => lease.slot)
+// @ts-expect-error holder or leaseId
+limiter.release({ key: 'k' })
+// @ts-expect-error no such event
+limiter.on('gone', () => {})
+// @ts-expect-error errors aren't made by users
+new ConcurrencyLimitExceededError()

@@ -1,0 +1,375 @@
+import { EventEmitter } from 'node:events'
+
+/** What one request asks for. All times are seconds; fractions are allowed. */
+export interface LimitConfig {
+  /** The group: everything that shares a key shares the limit. 1 to 512 bytes in UTF-8. */
+  key: string
+
+  /**
+   * How many slots of the group may be held at once, over all processes. An integer from 1 to 1,000,000.
+   *
+   * Requests with different limits may share a key: each sees its own. Lowering a limit takes no slot from anybody.
+   */
+  limit: number
+
+  /**
+   * How long to wait in line, in seconds: 0 or more, or `Infinity`. Default 10.
+   *
+   * 0 tries once and doesn't wait; it fails too while others wait. Connecting and leaving the line may take at most
+   * `commandTimeout` more. With `Infinity` and no `signal`, a request may wait for ever.
+   */
+  limitTimeout?: number
+
+  /**
+   * How often to look again where Redis can't push a grant, in seconds: 0.01 to 3600. Default 0.1.
+   *
+   * Not used where push works, which is the rule. Small values cost Redis a call each time.
+   */
+  limitInterval?: number
+
+  /**
+   * The lease, in seconds: 0.1 to 604,800 (7 days). Default 60.
+   *
+   * How long a holder keeps its slot without contact to Redis, and how long the slot of a crashed holder stays taken.
+   * While the holder lives and is connected, the lease is renewed at a third of this. A slot that was handed over by
+   * push counts 5 s (or the lease, if shorter) until its first confirmation. Danger: a lease below some seconds is lost
+   * by a short cut in the network; a long one keeps the slot of a crashed holder for long.
+   */
+  limitExpire?: number
+
+  /** How many slots to take in one grant, all or none. An integer from 1 to 1,000, at most `limit`. Default 1. */
+  weight?: number
+
+  /** Higher goes first. An integer from −10 to 10. Default 0. Danger: a steady stream of higher ones starves the lower. */
+  priority?: number
+
+  /** Refuse with {@link QueueFullError} when so many wait already. An integer, 0 or more, or `Infinity`, the default. */
+  maxWaiting?: number
+
+  /**
+   * Whether the lease is renewed while it's held. Default true.
+   *
+   * With false it ends `limitExpire` after the grant, whatever its holder does.
+   */
+  renew?: boolean
+
+  /**
+   * The longest hold, in seconds: 0.1 or more, or `Infinity`, the default. Renewal stops then, and the lease is lost.
+   *
+   * A guard against work that hangs while its process lives.
+   */
+  limitHold?: number
+
+  /**
+   * A name of the caller's own for the lease. 1 to 256 bytes in UTF-8.
+   *
+   * Acquiring a name that is held takes the lease over: same slot, new token; the former owner has lost it. It can be
+   * released by that name from any process. Danger: two workers that use one name by mistake take it from each other.
+   */
+  holder?: string
+
+  /** Shown by {@link Limiter.status}. 0 to 128 bytes in UTF-8. */
+  label?: string
+
+  /** Leaves the line when aborted; the promise is then rejected with `signal.reason`. Doesn't touch a granted lease. */
+  signal?: AbortSignal
+}
+
+/** Where Redis is, and how to speak with it. All times are seconds. */
+export interface ConnectionOptions {
+  /**
+   * `redis://[[user]:password@]host[:port][/db]`, the same with `valkey:`, or `memory:` for limits in this process only.
+   *
+   * Without a url and without any of host, port, db, username and password: the environment's `REDIS_URL`, else `memory:`
+   * with a warning.
+   */
+  url?: string
+
+  /** Host name or IP address. Default `'127.0.0.1'`. Not beside a url. */
+  host?: string
+
+  /** TCP port, 1 to 65535. Default 6379. Not beside a url. */
+  port?: number
+
+  /** Number of the database, 0 or more. Default 0. */
+  db?: number
+
+  /** User name of Redis' access control. 1 to 1024 bytes. */
+  username?: string
+
+  /** Password. 1 to 4096 bytes; never shown in an error. */
+  password?: string
+
+  /** How long one attempt to connect may take, in seconds: 0.01 to 3600. Default 10. */
+  connectTimeout?: number
+
+  /**
+   * How long an answer of Redis may take, in seconds: 0.01 to 3600. Default 1. After that its outcome counts as unclear,
+   * and the connection is made anew. Danger: below the time of Redis' slowest command, healthy connections are cut.
+   */
+  commandTimeout?: number
+
+  /** Name of the connection in `CLIENT LIST`: 1 to 128 printable ASCII characters without spaces. Default none. */
+  clientName?: string
+
+  /**
+   * What every key in Redis begins with: 1 to 128 bytes without `{` and `}`. Default `'cl'`.
+   *
+   * Danger: processes with different prefixes don't share their limits.
+   */
+  keyPrefix?: string
+
+  /**
+   * How long nothing new is granted after a start of the Redis server, in seconds: 0 to 3600. Default 2.
+   *
+   * A server that has just started empty doesn't know who holds; in this time the holders say so. Danger: with 0, a
+   * restart without saved data lets others in beside those who hold.
+   */
+  settle?: number
+
+  /**
+   * What becomes of requests while Redis can't be reached. Default `'reject'`: {@link UnavailableError}.
+   *
+   * `'allow'` lets them in without a limit, `'local'` limits them in this process alone; both from the first failed attempt
+   * to connect on, for `unavailableTimeout`, and with a `warning` event. Their leases have `standIn: true`. "Full" stays
+   * full. Danger: across processes the limit isn't held meanwhile, and those let in may still run when Redis is back.
+   */
+  onUnavailable?: 'reject' | 'allow' | 'local'
+
+  /** How long `'allow'` and `'local'` hold after the first request that needed them, in seconds: 0.1 to 604800. Default 60. */
+  unavailableTimeout?: number
+
+  /**
+   * Renewing stops when the event loop hasn't turned for so long, in seconds: 0.1 to 604800 (7 days). Default: off.
+   *
+   * Renewal runs on a thread of its own, so a process that hangs in JavaScript keeps its slots for ever. With this, they
+   * end `limitExpire` after their last renewal, and `lease.lost` says so when the loop turns again. Danger: set it well
+   * above the longest time that healthy work blocks the loop.
+   */
+  stallTimeout?: number
+}
+
+/** A held slot. Give it back with {@link Lease.release}, `await using`, or use {@link withLimit}. */
+export interface Lease {
+  /** The group. */
+  readonly key: string
+  /** The slot, from 1 to the limit: unique among those who hold now. The lowest one if the weight is above 1. */
+  readonly slot: number
+  /** All slots, as many as the weight, ascending. */
+  readonly slots: readonly number[]
+  /** Grows with every grant of the group, for ever: a resource that remembers the highest can refuse a late writer. */
+  readonly fencingToken: number
+  /** Names this lease in {@link Limiter.status} and {@link Limiter.release}. */
+  readonly leaseId: string
+  /** How long the request waited, in seconds. */
+  readonly waited: number
+  /** Granted without Redis, which couldn't be reached: see {@link ConnectionOptions.onUnavailable}. */
+  readonly standIn: boolean
+  /**
+   * Aborted with a {@link LeaseLostError} when the lease is lost. It's checked before it's handed out, and never causes an
+   * unhandled rejection. Work that ignores it may run beside a new holder.
+   */
+  readonly signal: AbortSignal
+  /** Whether the lease is lost, computed when read. Once true it stays true; after a release it stays as it was. */
+  readonly lost: boolean
+  /** Gives the slot back. False if it was gone already. Never rejects; further calls give the same promise. */
+  release(): Promise<boolean>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** Who holds, in a {@link Status}. */
+export interface HolderStatus {
+  slots: number[]
+  leaseId: string
+  holder: string | null
+  label: string | null
+  fencingToken: number
+  /** Seconds until the lease ends if it isn't renewed; 0 if it has ended. */
+  endsIn: number
+}
+
+/** Who waits, in a {@link Status}. */
+export interface WaiterStatus {
+  leaseId: string
+  holder: string | null
+  label: string | null
+  limit: number
+  weight: number
+  priority: number
+}
+
+/** A picture of a group. */
+export interface Status {
+  key: string
+  /** The limit last asked with; 0 if none was. */
+  limit: number
+  /** Slots held. */
+  held: number
+  /** Requests in line. */
+  waiting: number
+  holders: HolderStatus[]
+  waiters: WaiterStatus[]
+}
+
+/** What the event `lost` tells, once per lost lease. */
+export interface LostEvent {
+  key: string
+  leaseId: string
+  slot: number
+  why: string
+  error: LeaseLostError
+}
+
+/** What the events of the connection tell. */
+export interface ConnectionEvent {
+  message: string
+}
+
+/** The events of a {@link Limiter}. The same facts are on `node:diagnostics_channel`, as `concurrency-limit:<event>`. */
+export interface LimiterEvents {
+  /** A lease was lost: its work may no longer be alone. */
+  lost: [LostEvent]
+  /** The connection to Redis broke; it's being made anew. */
+  disconnect: [ConnectionEvent]
+  /** The connection is back. */
+  reconnect: [ConnectionEvent]
+  /** Redis doesn't let us push (rights, proxy): waiters look every `limitInterval`. */
+  pushUnavailable: [ConnectionEvent]
+  /** Something that works, but not as meant. */
+  warning: [ConnectionEvent]
+}
+
+/** Limits how much runs at once, over all processes that share a Redis. */
+export class Limiter extends EventEmitter<LimiterEvents> {
+  /**
+   * Connects at first use. Without a server named: `REDIS_URL`, else limits hold in this process only (with a warning).
+   * @throws {ConfigError}
+   */
+  constructor(url?: string, options?: Omit<ConnectionOptions, 'url'>)
+  constructor(options: ConnectionOptions)
+
+  /**
+   * Waits up to `limitTimeout` for a lease.
+   *
+   * Rejects with {@link ConcurrencyLimitExceededError}, {@link QueueFullError}, {@link UnavailableError}, {@link ConfigError},
+   * {@link ClosedError}, {@link ProtocolError}, or with the reason of an aborted `signal`.
+   */
+  acquire(config: LimitConfig): Promise<Lease>
+
+  /** Like {@link Limiter.acquire}, but never waits (whatever `limitTimeout` says): null when full. */
+  tryAcquire(config: LimitConfig): Promise<Lease | null>
+
+  /** Runs `fn` under a lease and gives the lease back when `fn` settles. An error of `fn` is thrown as it is. */
+  withLimit<T>(config: LimitConfig, fn: (lease: Lease) => T): Promise<Awaited<T>>
+
+  /** A function that runs `fn` under a lease, with its `this` and arguments; the config may depend on both. */
+  wrap<This, Args extends unknown[], T>(
+    config: LimitConfig | ((this: This, ...args: Args) => LimitConfig),
+    fn: (this: This, ...args: Args) => T,
+  ): (this: This, ...args: Args) => Promise<Awaited<T>>
+
+  /** Who holds and who waits, now. */
+  status(key: string): Promise<Status>
+
+  /** The keys of the groups that exist, as Redis lists them; one may come twice. `pattern` is a glob over them. */
+  keys(pattern?: string): AsyncGenerator<string, void, undefined>
+
+  /** Removes ended leases now; how many there were. Never needed for correctness. */
+  clean(key: string): Promise<number>
+
+  /**
+   * Gives back the lease of a holder's name, or any lease by its id, from any process. True if there was one.
+   *
+   * Danger: the work of that lease goes on until it looks at its `signal`.
+   */
+  release(target: { key: string; holder: string } | { key: string; leaseId: string }): Promise<boolean>
+
+  /** Counters since the start of this limiter. */
+  stats(): Promise<Record<string, unknown>>
+
+  /**
+   * Gives everything back (with `release: false` the leases run to their ends instead), rejects what waits with
+   * {@link ClosedError}, ends the connection. All later calls reject. Further calls give the same promise.
+   */
+  close(options?: { release?: boolean }): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** {@link Limiter.withLimit} of one Limiter that the process shares: `new Limiter()`, made at first use. */
+export function withLimit<T>(config: LimitConfig, fn: (lease: Lease) => T): Promise<Awaited<T>>
+
+/** Replaces the Limiter of {@link withLimit}. The former one isn't closed. */
+export function setDefaultLimiter(limiter: Limiter): void
+
+/** The base of all errors here; `instanceof` works for {@link ConfigError} too. */
+export class ConcurrencyLimitError extends Error {
+  protected constructor()
+  readonly code: string
+}
+
+/** Full, and `limitTimeout` is over. */
+export class ConcurrencyLimitExceededError extends ConcurrencyLimitError {
+  private constructor()
+  readonly code: 'ERR_LIMIT_EXCEEDED'
+  readonly key: string
+  readonly limit: number
+  /** Seconds, as asked. */
+  readonly limitTimeout: number
+  /** Seconds. */
+  readonly waited: number
+  /** Slots held. */
+  readonly held: number
+  /** Other requests in line. */
+  readonly waiting: number
+  /** Seconds until the earliest lease ends if it isn't renewed; undefined if unknown. */
+  readonly retryAfter: number | undefined
+}
+
+/** `maxWaiting` is reached. */
+export class QueueFullError extends ConcurrencyLimitError {
+  private constructor()
+  readonly code: 'ERR_QUEUE_FULL'
+  readonly key: string
+  readonly maxWaiting: number
+}
+
+/** The reason of `lease.signal` when the lease is lost. */
+export class LeaseLostError extends ConcurrencyLimitError {
+  private constructor()
+  readonly code: 'ERR_LEASE_LOST'
+  readonly key: string
+  readonly slot: number
+  readonly why: string
+}
+
+/** Redis could not be reached within the request's own time. */
+export class UnavailableError extends ConcurrencyLimitError {
+  private constructor()
+  readonly code: 'ERR_UNAVAILABLE'
+  /** Where, never with a password. */
+  readonly address: string
+  readonly cause: Error
+}
+
+/** An option is wrong. Also a `TypeError`. */
+export class ConfigError extends ConcurrencyLimitError {
+  private constructor()
+  readonly code: 'ERR_CONFIG'
+  readonly option: string
+  /** What was given; passwords are masked. */
+  readonly given: unknown
+  readonly expected: string
+}
+
+/** The limiter is closed. */
+export class ClosedError extends ConcurrencyLimitError {
+  private constructor()
+  readonly code: 'ERR_CLOSED'
+}
+
+/** The group's key in Redis has another type or another layout, or an answer isn't understood. Nothing was changed. */
+export class ProtocolError extends ConcurrencyLimitError {
+  private constructor()
+  readonly code: 'ERR_PROTOCOL'
+  readonly key: string | undefined
+}

@@ -1,0 +1,279 @@
+'use strict'
+
+// The one place where JavaScript and the core meet: everything above reads like ordinary promises.
+//
+// A promise, an object or an error made natively costs more than a whole request, so none is: requests are rows of
+// numbers in one buffer, and all rows of a turn go down in one call, at the end of its microtasks. Completions lie ready
+// in the core until it wakes this thread, once for many, and are then drained into a buffer that is never made anew.
+// Texts (keys, names) cross once and are numbers from then on. No rule of the limiter lives here.
+//
+// One port per module instance, so a worker thread has its own. The event loop is kept alive exactly while an answer is
+// outstanding.
+
+const { setInterval } = require('node:timers')
+const { Table } = require('./table.js')
+
+const ROWS = 8192 // numbers in a buffer
+const LONGEST_ROW = 15
+const MOST_TEXTS = 10_000
+const TEXTS_OF_A_ROW = 3
+const EXIT_WAIT_MS = 200
+
+const OP = {
+  acquire: 1,
+  release: 2,
+  cancel: 3,
+  close: 4,
+  status: 5,
+  clean: 6,
+  releaseBy: 7,
+  keys: 8,
+  stats: 9,
+  beat: 10,
+}
+const GRANTED = 1
+const FAILED = 2
+const RELEASED = 3
+const LOST = 4
+const TEXT = 5
+const EVENT = 6
+const DONE = 7
+const BROKEN = 8
+const UNAVAILABLE = 3
+
+/** Who needs no answer any more. */
+const NOBODY = { granted() {}, settle() {} }
+
+/** The core's no; `failure` makes the error of it. */
+class Refusal {
+  constructor(code, numbers, text) {
+    this.code = code
+    this.numbers = numbers
+    this.text = text
+  }
+}
+
+const CANCELLED = new Refusal(7, [], '')
+
+let port = null
+let keepAlive = null
+const outbox = new Float64Array(ROWS)
+let outboxLength = 0
+let drainedAt = 0 // the local clock, once a drain needs it
+const inbox = new Float64Array(ROWS)
+const texts = new Map()
+const listeners = new Map() // client → { event(kind, text) }
+const askers = new Table() // number of a request → { settle(answer), granted(…) }, until its one completion
+const holds = new Table() // number of a request → { lost(why) }, while its lease is held
+let lastNumber = 0
+
+/** Opens a client; `listener.event(kind, text)` hears of its connection. */
+function open(options, listener) {
+  port ??= start()
+  const client = port.open(options)
+  listeners.set(client, listener)
+  return client
+}
+
+function start() {
+  const { Port } = require('../native.js')
+  keepAlive = setInterval(() => {}, 0x7fffffff)
+  keepAlive.unref()
+  process.on('exit', exit)
+  return new Port(wake)
+}
+
+function exit() {
+  if (holds.size + askers.size === 0) return
+  flush()
+  port.exit(EXIT_WAIT_MS)
+}
+
+// --- down -----------------------------------------------------------------------------------------------------------
+
+/** Begins a row. Its texts are taken after this: forgetting them in the middle of a row would void its first ones. */
+function begin(op, client, n) {
+  if (texts.size > MOST_TEXTS - TEXTS_OF_A_ROW) {
+    flush()
+    port.forgetTexts()
+    texts.clear()
+  }
+  if (outboxLength > ROWS - LONGEST_ROW) flush()
+  if (outboxLength === 0) queueMicrotask(flush)
+  put(op)
+  put(client)
+  put(n)
+}
+
+function put(value) {
+  outbox[outboxLength++] = value
+}
+
+function flush() {
+  if (outboxLength === 0) return
+  const length = outboxLength
+  outboxLength = 0
+  port.submit(outbox, length)
+}
+
+function numberOf(text) {
+  if (text === undefined) return 0
+  let number = texts.get(text)
+  if (number === undefined) {
+    number = port.intern(text)
+    texts.set(text, number)
+  }
+  return number
+}
+
+function expect(n, asker) {
+  askers.set(n, asker)
+  if (askers.size === 1) keepAlive.ref()
+}
+
+/** Asks for a lease; `asker.granted(…)` or `asker.settle(refusal)` is called once. Returns the request's number. */
+function acquire(client, terms, asker) {
+  const n = ++lastNumber
+  begin(OP.acquire, client, n)
+  put(numberOf(terms.key))
+  put(terms.limit)
+  put(terms.timeoutMs)
+  put(terms.intervalMs)
+  put(terms.leaseMs)
+  put(terms.weight)
+  put(terms.priority)
+  put(terms.maxWaiting === Infinity ? -1 : terms.maxWaiting)
+  put(terms.renew ? 1 : 0)
+  put(terms.holdMs)
+  put(numberOf(terms.holder))
+  put(numberOf(terms.label))
+  expect(n, asker)
+  return n
+}
+
+/** Leaves the line: the asker is told at once. Too late if the answer is here already: then nothing happens. */
+function cancel(client, n) {
+  const asker = askers.get(n)
+  if (asker === undefined) return
+  // The core still sends the one completion of this request; a grant among them it takes back itself.
+  askers.set(n, NOBODY)
+  begin(OP.cancel, client, n)
+  asker.settle(CANCELLED)
+}
+
+/** Gives a lease back; `asker.settle(released)` is called once. */
+function release(client, n, asker) {
+  begin(OP.release, client, n)
+  expect(n, asker)
+}
+
+/** A sign of life: the event loop turns. */
+function beat(client) {
+  begin(OP.beat, client, 0)
+}
+
+/** Any other request: texts and numbers in the order of its row. Resolves with the answer or a Refusal. */
+function ask(op, client, ...values) {
+  const n = ++lastNumber
+  begin(OP[op], client, n)
+  for (const value of values) put(typeof value === 'string' ? numberOf(value) : Number(value))
+  return new Promise((settle) => expect(n, { client, n, settle }))
+}
+
+// --- up -------------------------------------------------------------------------------------------------------------
+
+// Called by the core. An exception here would be one that no caller can catch at its place, so it's raised outside.
+function wake() {
+  try {
+    drain()
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error
+    })
+  }
+}
+
+function drain() {
+  for (;;) {
+    const length = port.drain(inbox)
+    if (length === 0) return
+    drainedAt = 0
+    for (let at = 0; at < length; at += inbox[at]) handleRow(at)
+  }
+}
+
+function handleRow(at) {
+  const n = inbox[at + 3]
+  switch (inbox[at + 1]) {
+    case GRANTED:
+      return handleGrant(n, at + 4)
+    case FAILED:
+      return take(n).settle(refusalAt(at + 4))
+    case RELEASED:
+      return take(n).settle(inbox[at + 4] === 1)
+    case LOST: {
+      const why = port.takeText(inbox[at + 4])
+      return holds.get(n)?.lost(why)
+    }
+    case TEXT:
+      return take(n).settle(JSON.parse(port.takeText(inbox[at + 4])))
+    case EVENT: {
+      const text = port.takeText(inbox[at + 5])
+      return listeners.get(inbox[at + 2])?.event(inbox[at + 4], text)
+    }
+    case DONE:
+      return take(n).settle(inbox[at + 4])
+    case BROKEN:
+      return fail(inbox[at + 2], port.takeText(inbox[at + 4]))
+  }
+}
+
+function handleGrant(n, at) {
+  const slots = new Array(inbox[at + 5])
+  for (let i = 0; i < slots.length; i++) slots[i] = inbox[at + 6 + i]
+  drainedAt ||= port.now()
+  const isStandIn = inbox[at + 4] === 1
+  take(n).granted(n, inbox[at], inbox[at + 1], inbox[at + 2], inbox[at + 3], isStandIn, slots, drainedAt)
+}
+
+function refusalAt(at) {
+  const textId = inbox[at + 5]
+  const numbers = [inbox[at + 1], inbox[at + 2], inbox[at + 3], inbox[at + 4]]
+  return new Refusal(inbox[at], numbers, textId === 0 ? '' : port.takeText(textId))
+}
+
+function take(n) {
+  const asker = askers.delete(n)
+  if (asker === undefined) return NOBODY
+  if (askers.size === 0) keepAlive.unref()
+  return asker
+}
+
+/** The client's part of the core has died by a fault of its own: whoever waits for it or relies on it must hear. */
+function fail(client, message) {
+  const refusal = new Refusal(UNAVAILABLE, [], `the limiter's core\n${message}`)
+  for (const asker of askers.values()) if (asker.client === client) take(asker.n).settle(refusal)
+  for (const hold of holds.values()) if (hold.client === client) hold.lost(message)
+}
+
+/** Ends the hearing of a client's events. */
+function forget(client) {
+  listeners.delete(client)
+}
+
+module.exports = {
+  Refusal,
+  CANCELLED,
+  NOBODY,
+  holds,
+  open,
+  acquire,
+  cancel,
+  release,
+  beat,
+  ask,
+  forget,
+  now: () => port.now(),
+  deadlineOf: (client, n) => port.deadline(client, n),
+  sessionOf: (client) => port.sessionText(client),
+}

@@ -1,0 +1,132 @@
+'use strict'
+
+// One acquisition as this process knows it, from the request to the release: the grant, the verdict lost or not (R10),
+// the abort signal. The core renews and decides; here its deadline is only compared with the clock, when somebody asks.
+// Apart from Lease, so that a lease which its user has forgotten can be collected while this still stands.
+
+const border = require('./border.js')
+const { LeaseLostError } = require('./errors.js')
+
+const LONGEST_TIMER_MS = 0x7fffffff
+
+class Hold {
+  /** `owner.lost(hold)` hears of a loss; `owner.closed` says that the limiter gave everything back or let it go. */
+  constructor(client, key, owner) {
+    this.client = client
+    this.key = key
+    this.owner = owner
+    this.n = 0
+    this.token = 0
+    this.deadline = 0
+    this.waitedMs = 0
+    this.terms = null
+    this.passedMs = 0 // what requests before this one have taken: see askAgain
+    this.number = 0
+    this.isStandIn = false // granted without Redis
+    this.slots = null
+    this.answer = null // resolves the one promise that is outstanding
+    this.given = null // the promise of the release, once there is one
+    this.error = null // LeaseLostError, once lost; for good
+    this.controller = null
+    this.timer = null
+    this.lease = null // while the lease is young: see lease.js
+  }
+
+  /** Resolves with null when granted, else with the refusal. */
+  ask(terms) {
+    this.terms = terms
+    return new Promise((resolve) => {
+      this.answer = resolve
+      this.n = border.acquire(this.client, terms, this)
+    })
+  }
+
+  /** Gives back a grant that came too late; the requester goes on waiting, within what is left of its time. */
+  askAgain(n, takenMs) {
+    border.release(this.client, n, border.NOBODY)
+    this.passedMs += takenMs
+    const { timeoutMs } = this.terms
+    const restMs = timeoutMs < 0 ? timeoutMs : Math.max(0, Math.round(timeoutMs - this.passedMs))
+    this.n = border.acquire(this.client, { ...this.terms, timeoutMs: restMs }, this)
+  }
+
+  /** Leaves the line. */
+  cancel() {
+    border.cancel(this.client, this.n)
+  }
+
+  /** `now` is a moment of this turn, on the clock of `deadline`. */
+  granted(n, token, deadline, waitedMs, number, isStandIn, slots, now) {
+    // The process stood still until the lease was over, after the core had heard of it but before this thread did.
+    const isOver = now > deadline && now > border.deadlineOf(this.client, n)
+    if (isOver && !this.owner.closed) return this.askAgain(n, waitedMs + now - deadline)
+    this.token = token
+    this.deadline = deadline
+    this.waitedMs = this.passedMs + waitedMs
+    this.number = number
+    this.isStandIn = isStandIn
+    this.slots = slots
+    border.holds.set(n, this)
+    this.answer(null)
+  }
+
+  settle(answer) {
+    this.answer(answer)
+  }
+
+  /** Whether the lease is lost, by this machine's clock, now. A lease that was released keeps the verdict of then. */
+  isLost() {
+    if (this.error !== null || this.given !== null) return this.error !== null
+    if (border.now() <= this.deadline) return false
+    // Renewals move the deadline without a word to this side, so the core is asked before the verdict.
+    this.deadline = border.deadlineOf(this.client, this.n)
+    if (border.now() <= this.deadline) return false
+    this.lost('its end passed before a renewal was confirmed')
+    return true
+  }
+
+  /** The verdict, once: from the core, from the clock, or from close. */
+  lost(why) {
+    if (this.error !== null || this.given !== null) return
+    this.error = new LeaseLostError(this.key, this.slots[0], why)
+    clearTimeout(this.timer)
+    this.controller?.abort(this.error)
+    this.owner.lost(this)
+  }
+
+  /** A signal that is aborted when the lease is lost; checked before it is handed out. */
+  signal() {
+    const isLost = this.isLost()
+    if (this.controller === null) {
+      this.controller = new AbortController()
+      if (isLost) this.controller.abort(this.error)
+      else if (this.given === null) this.watchDeadline()
+    }
+    return this.controller.signal
+  }
+
+  // A process that was stopped runs its due timers before anything else: so the signal is aborted in its first turn.
+  watchDeadline() {
+    const wait = Math.min(Math.max(this.deadline - border.now(), 0) + 1, LONGEST_TIMER_MS)
+    this.timer = setTimeout(() => this.isLost() || this.watchDeadline(), wait).unref()
+  }
+
+  /** Gives the lease back; true if it was still held. Never rejects: what can't be given back ends by itself. */
+  release() {
+    if (this.given !== null) return this.given
+    const wasLost = this.isLost()
+    clearTimeout(this.timer)
+    border.holds.delete(this.n)
+    this.given = this.owner.closed ? Promise.resolve(false) : this.giveBack(wasLost)
+    return this.given
+  }
+
+  giveBack(wasLost) {
+    return new Promise((resolve) => {
+      this.answer = (released) => resolve(released === true && !wasLost)
+      border.release(this.client, this.n, this)
+    })
+  }
+}
+
+module.exports = { Hold }

@@ -1,0 +1,227 @@
+'use strict'
+
+// The limiter, as its user sees it: promises over the border, errors, events, disposal. No rule of the limiter lives
+// here; every value is checked in config.js before it goes down.
+
+const { EventEmitter } = require('node:events')
+const diagnostics = require('node:diagnostics_channel')
+const border = require('./border.js')
+const config = require('./config.js')
+const { ClosedError, configErrorFrom, failure } = require('./errors.js')
+const { Hold } = require('./hold.js')
+const { Lease } = require('./lease.js')
+
+const CANCELLED = border.CANCELLED.code
+const LIMIT_EXCEEDED = 1
+const LONGEST_BEAT_MS = 60_000
+const CONNECTION_EVENTS = { 1: 'disconnect', 2: 'reconnect', 3: 'pushUnavailable', 4: 'warning' }
+const channels = Object.create(null)
+for (const name of ['lost', ...Object.values(CONNECTION_EVENTS)]) {
+  channels[name] = diagnostics.channel(`concurrency-limit:${name}`)
+}
+
+let hasWarnedOfMemory = false
+
+class Limiter extends EventEmitter {
+  #client
+  #owner
+  #session = ''
+  #closing = null
+  #heart = null
+
+  constructor(url, options) {
+    super()
+    const { isDefault, ...settings } = config.readConnection(url, options, process.env)
+    this.#owner = { closed: false, lost: (hold) => this.#tellLoss(hold) }
+    this.#client = openClient(settings, (kind, text) => this.#tell(CONNECTION_EVENTS[kind], { message: text }))
+    if (isDefault) warnOfMemory()
+    if (settings.stallTimeoutMs !== undefined) this.#beatEvery(settings.stallTimeoutMs / 4)
+  }
+
+  async acquire(limitConfig) {
+    const terms = config.readLimit(limitConfig)
+    const hold = this.#newHold(terms)
+    const refusal = await this.#claim(hold, terms)
+    if (refusal !== null) throw refusal.code === CANCELLED ? terms.signal.reason : failure(refusal, terms)
+    return this.#leaseOf(hold)
+  }
+
+  async tryAcquire(limitConfig) {
+    const terms = config.readLimit(limitConfig)
+    terms.limitTimeout = terms.timeoutMs = 0
+    const hold = this.#newHold(terms)
+    const refusal = await this.#claim(hold, terms)
+    if (refusal === null) return this.#leaseOf(hold)
+    if (refusal.code === LIMIT_EXCEEDED) return null
+    throw refusal.code === CANCELLED ? terms.signal.reason : failure(refusal, terms)
+  }
+
+  async withLimit(limitConfig, fn) {
+    config.readFunction('fn', fn)
+    const lease = await this.acquire(limitConfig)
+    try {
+      return await fn(lease)
+    } finally {
+      // Never rejects, so the error of `fn` stays the one that is thrown.
+      await lease.release()
+    }
+  }
+
+  wrap(limitConfig, fn) {
+    config.readFunction('fn', fn)
+    const choose = typeof limitConfig === 'function' ? limitConfig : undefined
+    if (choose === undefined) config.readLimit(limitConfig)
+    const limiter = this
+    const wrapped = async function (...args) {
+      const chosen = choose === undefined ? limitConfig : choose.apply(this, args)
+      return limiter.withLimit(chosen, () => fn.apply(this, args))
+    }
+    return Object.defineProperty(wrapped, 'name', { value: fn.name, configurable: true })
+  }
+
+  async status(key) {
+    const answer = await this.#ask('status', config.readKey(key))
+    if (answer instanceof border.Refusal) throw failure(answer, { key })
+    return { key, ...answer }
+  }
+
+  async clean(key) {
+    const answer = await this.#ask('clean', config.readKey(key))
+    if (answer instanceof border.Refusal) throw failure(answer, { key })
+    return answer
+  }
+
+  async *keys(pattern = '*') {
+    config.readPattern(pattern)
+    let page = { cursor: '0' }
+    do {
+      page = await this.#ask('keys', pattern, page.cursor)
+      if (page instanceof border.Refusal) throw failure(page)
+      yield* page.keys
+    } while (page.cursor !== '0')
+  }
+
+  async release(target) {
+    const { key, holder, leaseId } = config.readReleaseBy(target)
+    const answer = await this.#ask('releaseBy', key, holder === undefined, holder ?? leaseId)
+    if (answer instanceof border.Refusal) throw failure(answer, { key })
+    return answer === 1
+  }
+
+  async stats() {
+    const answer = await this.#ask('stats')
+    if (answer instanceof border.Refusal) throw failure(answer)
+    return answer
+  }
+
+  close(options = {}) {
+    try {
+      this.#closing ??= this.#close(config.readClose(options))
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    return this.#closing
+  }
+
+  async [Symbol.asyncDispose]() {
+    await this.close()
+  }
+
+  // The core renews on its own thread: that this one still turns, it has to be told.
+  #beatEvery(ms) {
+    this.#heart = setInterval(() => border.beat(this.#client), Math.min(ms, LONGEST_BEAT_MS)).unref()
+  }
+
+  async #close(release) {
+    this.#owner.closed = true
+    clearInterval(this.#heart)
+    for (const hold of border.holds.values()) {
+      if (hold.owner !== this.#owner) continue
+      border.holds.delete(hold.n)
+      // Work under a lease that is given back now must hear of it; without release the lease runs to its end.
+      if (release) hold.lost('the limiter was closed')
+    }
+    const answer = await border.ask('close', this.#client, release)
+    border.forget(this.#client)
+    if (answer instanceof border.Refusal) this.#tell('warning', { message: failure(answer).message })
+  }
+
+  #newHold(terms) {
+    this.#checkOpen()
+    if (terms.signal?.aborted) throw terms.signal.reason
+    return new Hold(this.#client, terms.key, this.#owner)
+  }
+
+  async #claim(hold, terms) {
+    const { signal } = terms
+    if (signal === undefined) return hold.ask(terms)
+    const leave = () => hold.cancel()
+    signal.addEventListener('abort', leave, { once: true })
+    try {
+      return await hold.ask(terms)
+    } finally {
+      signal.removeEventListener('abort', leave)
+    }
+  }
+
+  #leaseOf(hold) {
+    // Granted while close was on its way: the core has given it back, or let it go, with all the others.
+    if (this.#owner.closed) {
+      border.holds.delete(hold.n)
+      throw new ClosedError()
+    }
+    return new Lease(hold, this.#leaseId(hold))
+  }
+
+  async #ask(op, ...values) {
+    this.#checkOpen()
+    return border.ask(op, this.#client, ...values)
+  }
+
+  #checkOpen() {
+    if (this.#owner.closed) throw new ClosedError()
+  }
+
+  #leaseId(hold) {
+    // No other process knows of it, nor does `release` by id.
+    if (hold.isStandIn) return `local-${hold.number}`
+    this.#session ||= border.sessionOf(this.#client)
+    return `${this.#session}-${hold.number}`
+  }
+
+  #tellLoss(hold) {
+    // What close itself gave back is no news to anybody.
+    if (this.#owner.closed) return
+    const { key, error } = hold
+    this.#tell('lost', { key, leaseId: this.#leaseId(hold), slot: error.slot, why: error.why, error })
+  }
+
+  // In a turn of its own: an exception of a listener must not stop what told the news.
+  #tell(event, detail) {
+    process.nextTick(() => {
+      this.emit(event, detail)
+      if (channels[event].hasSubscribers) channels[event].publish({ limiter: this, ...detail })
+    })
+  }
+}
+
+function openClient(settings, event) {
+  try {
+    return border.open(settings, { event })
+  } catch (error) {
+    const [word, ...lines] = error.message.split('\n')
+    throw word === 'ERR_CONFIG' ? configErrorFrom(lines.join('\n')) : error
+  }
+}
+
+function warnOfMemory() {
+  if (hasWarnedOfMemory) return
+  hasWarnedOfMemory = true
+  process.emitWarning(
+    'No Redis server is named, neither to Limiter nor by REDIS_URL: limits hold in this process only. ' +
+      "Say new Limiter('memory:') if that is meant.",
+    { type: 'ConcurrencyLimitWarning', code: 'CONCURRENCY_LIMIT_MEMORY' },
+  )
+}
+
+module.exports = { Limiter }
