@@ -1,0 +1,123 @@
+// Processes that are killed, blocked or silent: what they held comes back in time, and nobody else is delayed.
+import { Limiter } from 'concurrency-limit'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { startProcess, startRedis, until } from '../helpers.mjs'
+
+const LEASE_MS = 2000
+
+let server
+let witness
+beforeAll(async () => {
+  server = await startRedis()
+  witness = new Limiter(server.url)
+})
+afterAll(() => server?.stop())
+afterAll(async () => {
+  await witness?.close()
+})
+
+const now = () => Number(process.hrtime.bigint()) / 1e6
+const waiting = (key, count) => until(async () => (await witness.status(key)).waiting === count, `${count} wait`)
+
+async function withProcesses(count, body) {
+  const processes = Array.from({ length: count }, () => startProcess({ url: server.url }))
+  try {
+    await body(...processes)
+  } finally {
+    await Promise.all(processes.map((process) => process.stop()))
+  }
+}
+
+describe.concurrent('a process that is killed', () => {
+  test('while it holds: a waiter has its slot when the lease is over', () =>
+    withProcesses(2, async (holder, waiter) => {
+      const config = { key: 'holder', limit: 1, limitExpire: LEASE_MS / 1000 }
+      const held = await holder.call('acquire', config)
+      const next = waiter.call('acquire', config)
+      await waiting('holder', 1)
+      holder.kill('SIGKILL')
+      await holder.ended
+      const killedAt = now()
+      const { slot, fencingToken, at } = await next
+      expect(slot).toBe(held.slot)
+      expect(fencingToken).toBeGreaterThan(held.fencingToken)
+      expect(at - killedAt).toBeLessThan(LEASE_MS + 250)
+    }))
+
+  test('at the head of the line: the next one has the slot as soon as it is released', async () => {
+    const delays = []
+    for (let round = 0; round < 5; round++) {
+      await withProcesses(3, async (holder, head, next) => {
+        const config = { key: `head ${round}`, limit: 1 }
+        const { leaseId } = await holder.call('acquire', config)
+        head.call('acquire', config)
+        await waiting(config.key, 1)
+        const granted = next.call('acquire', config)
+        await waiting(config.key, 2)
+        head.kill('SIGKILL')
+        await head.ended
+        const { at: releasedAt } = await holder.call('release', leaseId)
+        delays.push((await granted).at - releasedAt)
+      })
+    }
+    // One of them may have met a busy machine, but no safety look or keep-alive was waited for.
+    delays.sort((a, b) => a - b)
+    expect(delays[3]).toBeLessThan(50)
+    expect(delays[4]).toBeLessThan(500)
+  })
+
+  test('with ten slots and two hundred waiters: all comes back', () =>
+    withProcesses(2, async (crowded, other) => {
+      const config = { key: 'crowded', limit: 10, limitExpire: LEASE_MS / 1000, limitTimeout: 20 }
+      await Promise.all(Array.from({ length: 10 }, () => crowded.call('acquire', config)))
+      await crowded.call('wait', config, 200)
+      await waiting('crowded', 200)
+      const granted = Promise.all(Array.from({ length: 10 }, () => other.call('acquire', config)))
+      await waiting('crowded', 210)
+      crowded.kill('SIGKILL')
+      await crowded.ended
+      const killedAt = now()
+      const leases = await granted
+      expect(new Set(leases.map(({ slot }) => slot)).size).toBe(10)
+      for (const { at } of leases) expect(at - killedAt).toBeLessThan(LEASE_MS + 250)
+      await waiting('crowded', 0)
+      for (const { leaseId } of leases) await other.call('release', leaseId)
+      expect(await witness.status('crowded')).toMatchObject({ held: 0, waiting: 0 })
+    }))
+})
+
+describe.concurrent('a holder that is heard of no more than its lease asks for', () => {
+  test('blocked for three times its lease, keeps it, and nobody else is delayed', () =>
+    withProcesses(3, async (blocked, busy, third) => {
+      const config = { key: 'blocked', limit: 3, limitExpire: 0.6 }
+      const held = [await blocked.call('acquire', config), await blocked.call('acquire', config)]
+      const end = now() + 1800
+      const block = blocked.call('block', 1800)
+      const times = []
+      while (now() < end) {
+        const start = now()
+        const { leaseId, slot } = await busy.call('acquire', config)
+        times.push(now() - start)
+        expect(slot).toBe(3)
+        expect(await third.call('tryAcquire', config)).toBe(null)
+        await busy.call('release', leaseId)
+      }
+      times.sort((a, b) => a - b)
+      expect(times.length).toBeGreaterThan(20)
+      expect(times[Math.floor(times.length * 0.9)]).toBeLessThan(50)
+      await block
+      for (const { leaseId } of held) {
+        expect(await blocked.call('isLost', leaseId)).toBe(false)
+        expect((await blocked.call('release', leaseId)).released).toBe(true)
+      }
+    }))
+
+  test('silent for five times its lease, with no other traffic, is still the only one', () =>
+    withProcesses(2, async (holder, other) => {
+      const config = { key: 'silent', limit: 1, limitExpire: 0.4 }
+      const { leaseId, at } = await holder.call('acquire', config)
+      await until(() => now() - at > 2000, 'five leases have passed')
+      expect(await other.call('tryAcquire', config)).toBe(null)
+      expect((await holder.call('release', leaseId)).released).toBe(true)
+    }))
+})

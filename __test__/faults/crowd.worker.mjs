@@ -1,0 +1,56 @@
+// One process of a crowd: so many tasks at once, each acquires, writes what it sees to this process's own file, works a
+// little and releases, over and over until the process is told to finish. Started by startCrowd of crowd.mjs, which says
+// what the settings are.
+import { openSync, writeSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Limiter } from 'concurrency-limit'
+
+const { file, options, config, tasks, work, aborts = 0 } = JSON.parse(process.argv[2])
+const out = openSync(file, 'a')
+const limiter = new Limiter(options)
+const result = { granted: 0, lost: 0, aborted: 0, full: 0, errors: [] }
+const over = new AbortController()
+
+function note(what, { leaseId, slots, fencingToken }, more) {
+  const at = String(process.hrtime.bigint())
+  writeSync(out, `${JSON.stringify({ what, pid: process.pid, leaseId, slots, fencingToken, at, ...more })}\n`)
+}
+
+/** Inside until it leaves or is told that the lease is lost, whichever comes first. */
+async function pass() {
+  const signal = Math.random() < aborts ? AbortSignal.timeout(Math.ceil(Math.random() * 50)) : undefined
+  const lease = await limiter.acquire({ ...config, signal })
+  note('enter', lease)
+  result.granted++
+  const [least, most] = work
+  const { signal: ends } = lease
+  const lost = new Promise((resolve) => {
+    if (ends.aborted) resolve(true)
+    ends.addEventListener('abort', () => resolve(true), { once: true })
+  })
+  // A process that was stopped may find its work's timer due before the signal's: it looks before it says that it left.
+  if ((await Promise.race([sleep(least + Math.random() * (most - least)), lost])) || lease.lost) {
+    note('lost', lease, { why: lease.signal.reason.why })
+    result.lost++
+  } else note('leave', lease)
+  await lease.release()
+}
+
+async function task() {
+  while (!over.signal.aborted) {
+    await pass().catch(async (error) => {
+      if (error.name === 'TimeoutError') result.aborted++
+      else if (error.code === 'ERR_LIMIT_EXCEEDED') result.full++
+      else result.errors.push({ code: error.code, message: error.message })
+      await sleep(1)
+    })
+  }
+}
+
+process.once('message', () => over.abort())
+process.once('disconnect', () => over.abort())
+await Promise.all(Array.from({ length: tasks }, task))
+result.reconnects = (await limiter.stats()).reconnects
+await limiter.close()
+await new Promise((resolve) => process.send(result, resolve))
+process.disconnect()
