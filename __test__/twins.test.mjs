@@ -46,10 +46,16 @@ describe('concurrency-limit for Python', () => {
   })
 
   test('example 4: the work is told its number, from 1 to 100, and no two have the same', async () => {
+    let inside = 0
+    let allAreIn
+    const everyone = new Promise((resolve) => {
+      allAreIn = resolve
+    })
     const numbers = await Promise.all(
       Array.from({ length: 100 }, () =>
         limiter.withLimit({ key: 'example-4', limit: 100 }, async ({ slot }) => {
-          await new Promise((resolve) => setTimeout(resolve, 500))
+          if (++inside === 100) allAreIn()
+          await everyone
           return slot
         }),
       ),
