@@ -101,7 +101,7 @@ local crowded = waiting > 0 or g.held + weights > lowest
 local removes = crowded or #names > 0
 read(names)
 for i = 1, #items do removes = removes or hash['l' .. items[i].id] end
-if removes then refused = write('HSET', GROUP, 'v', '1 ' .. g.epoch) end
+if removes then refused = write('HSET', GROUP, 'state', state) end
 if refused then return refused end
 if crowded then
   crowd().reap()

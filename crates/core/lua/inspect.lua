@@ -65,6 +65,6 @@ local views, last, more = holders()
 local in_line = waiters()
 more = more or shown + #in_line < waiting
 return {
-  'ok', now, g.epoch or '', -1, 0, {}, views,
+  'ok ' .. now .. ' ' .. (g.epoch or '-') .. ' -1 0', {}, views,
   g.limit, g.held, waiting, in_line, more and last or -1, shown + #in_line,
 }

@@ -3,11 +3,15 @@
 -- ARGV   7 number of items, then for each: i and a lease id, or n and a holder name
 -- ANSWER 1 released · 0 gone
 local answers = {}
-if gone then
-  lose(gone.owner)
-  remove_lease(gone.id, lease(gone.id))
-  answers[1] = 1
+-- What was passed on to sessions that turned out to be gone is taken back, the last one first.
+for i = 1, gone and #gone or 0 do
+  lose(gone[i].owner)
+  for j = #gone[i], 1, -1 do
+    local id = string.match(gone[i][j], '^%S+')
+    remove_lease(id, lease(id))
+  end
 end
+for i = 1, gone and number or 0 do answers[i] = 1 end
 for i = #answers + 1, number do
   local target = ARGV[i + 7]
   local id = string.sub(target, 2)

@@ -56,6 +56,20 @@ pub enum Verb {
     Clean,
 }
 
+impl Verb {
+    /// How many requests, leases or waiters it names.
+    pub fn items(&self) -> usize {
+        match self {
+            Self::Acquire(asks) => asks.len(),
+            Self::Release(targets) => targets.len(),
+            Self::Renew(renew) => renew.leases.len() + renew.waiters.len(),
+            Self::Leave(ids) => ids.len(),
+            Self::Reconcile(items) => items.len(),
+            Self::Inspect(_) | Self::Clean => 0,
+        }
+    }
+}
+
 /// The terms of a request, the same for its whole life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {

@@ -282,7 +282,7 @@ fn a_key_of_another_type_is_an_error_and_left_alone() {
 fn a_hash_of_somebody_else_is_an_error_and_left_alone() {
     let mut rig = Rig::start();
     let group = rig.keys.group.clone();
-    for (field, value) in [("mine", "1"), ("v", "1"), ("v", "mine"), ("v", "")] {
+    for (field, value) in [("mine", "1"), ("state", "1"), ("state", "mine"), ("state", "")] {
         rig.server.ask::<redis::Value>(&["FLUSHALL"]);
         rig.server.ask::<redis::Value>(&["HSET", &group, field, value]);
         for verb in verbs() {
@@ -337,7 +337,7 @@ fn a_key_that_another_type_replaced_is_an_error_and_left_alone() {
 fn another_layout_version_is_an_error() {
     let mut rig = Rig::start();
     rig.hold(1, 1);
-    rig.server.ask::<redis::Value>(&["HSET", &rig.keys.group.clone(), "v", "2"]);
+    rig.server.ask::<redis::Value>(&["HSET", &rig.keys.group.clone(), "state", "2"]);
     for verb in [Verb::Clean, Verb::Inspect(Page::default()), Verb::Renew(Renew::default())] {
         assert!(
             matches!(rig.try_call(1, verb), Err(CallError::Unusable(text)) if text.contains("version 2"))

@@ -2,7 +2,7 @@
 -- comes to this; whatever isn't as plain as that is left to them, with nothing written.
 local plain = epoch and waiting == 0 and not line_lost and mend == '' and number <= BUDGET
   and string.find(made, 'e', 1, true)
-local gaps, from_gaps = {}, 0
+local gaps, from_gaps = nil, 0
 if plain and top > held then
   from_gaps = math.min(number, top - held)
   gaps = redis.pcall('ZRANGE', GAPS, 0, from_gaps - 1)
@@ -14,6 +14,7 @@ if plain then
   local latest, latest_text = tonumber(latest_end), latest_end
   local terms, limit, at_end, ttl, tail, its_token
   for i = 1, number do
+    local id, field, slot = ARGV[3 * i + 5], wanted[NAMED + i], gaps and gaps[i]
     if ARGV[3 * i + 7] ~= terms then
       terms = ARGV[3 * i + 7]
       limit, ttl, tail = string.match(terms, '^(%d+) 1 %-?%d+ (%d+) %d+ %-?%d+ (%-1 .*)$')
@@ -21,16 +22,18 @@ if plain then
       at_end = string.format('%.0f', now + ttl)
       if now + ttl > latest then latest, latest_text = now + ttl, at_end end
     end
-    local id, field, slot = ARGV[3 * i + 5], wanted[NAMED + i], gaps[i]
     if not slot then
       highest = highest + 1
-      slot = string.format('%.0f', highest)
+      slot = highest .. ''
     elseif not tonumber(slot) or tonumber(slot) > tonumber(limit) then
       -- A range, no gap at all, or a sign that gaps were lost.
       plain = false break
     end
-    if got[NAMED + i] or (seen and seen[field]) then plain = false break end
-    if seen then seen[field] = true end
+    if got[NAMED + i] then plain = false break end
+    if seen then
+      if seen[id] then plain = false break end
+      seen[id] = true
+    end
     its_token = string.format('%.0f', next_token)
     next_token = next_token + 1
     fields[4 * i - 1], fields[4 * i], fields[4 * i + 1] = 's' .. slot, id, field
@@ -41,9 +44,11 @@ if plain then
   -- A first write that is refused has written nothing either.
   if plain and latest + RESERVE <= tonumber(expire) and type(redis.pcall('ZADD', ENDS, unpack(ends))) == 'number' then
     if from_gaps > 0 then redis.call('ZREM', GAPS, unpack(gaps)) end
-    fields[2] =
-      string.format('%d %d %.0f %s %s %s', held + number, leases + number, highest, limit, its_token, latest_text)
+    held = held + number .. ''
+    leases, top = evenly and held or leases + number, evenly and held or highest
+    fields[2] = '1 ' .. epoch .. ' ' .. held .. ' ' .. leases .. ' ' .. top .. ' ' .. limit .. ' ' .. its_token .. ' '
+      .. latest_text .. ' ' .. expire .. ' ' .. made .. '- - ' .. gen .. ' ' .. ticket
     redis.call('HSET', GROUP, unpack(fields))
-    return { 'ok', now, epoch, -1, 0, {}, answers }
+    return { 'ok ' .. now .. ' ' .. epoch .. ' -1 0', {}, answers }
   end
 end

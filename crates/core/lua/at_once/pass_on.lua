@@ -1,44 +1,103 @@
--- pass on: one plain lease of a full group without gaps goes to the head of the only class, which has weight 1 and no
--- name and whose session lives. What `release`, `hand_off` and their pieces do in such a call comes to this; whatever
--- isn't as plain as that is left to them, with nothing written. If nobody received the publication, `gone` says what
--- they undo.
-local slot = number == 1 and waiting > 0 and not SETTLING and mend == '' and #classes == 1 and held == classes[1]
-  and top == held and string.find(made, 'e', 1, true) and string.byte(wanted[NAMED + 1]) == 108
-  and string.match(got[NAMED + 1] or '', '^H %d+ %d+ %d+ (%d+) %-1 ')
-if slot then
-  local member = redis.call('ZRANGEBYSCORE', QUEUE, held, held, 'LIMIT', 0, 1)[1] or ''
-  local id, owner = string.sub(member, 19), string.sub(member, 19, 34)
-  local its = redis.call('HMGET', GROUP, 'l' .. id, 'c' .. owner)
-  local its_gen, limit, lease, claim, tail =
-    string.match(its[1] or '', '^W %d+ (%d+) (%d+) 1 %-?%d+ (%d+) (%d+) %-?%d+ (%-1 .*)$')
-  local deadline, connection, listens, count, guard, count_gen =
-    string.match(its[2] or '', '^(%d+) (%d+) (%d) (%d+) (%d+) (%d+)$')
-  local length = owner == SESSION and lease or claim
-  if its_gen and deadline and tonumber(its_gen) == gen and tonumber(count_gen) == gen and tonumber(deadline) > now
-    and math.max(now + length, tonumber(latest_end)) + RESERVE <= tonumber(expire)
-    and type(redis.pcall('ZREM', ENDS, string.sub(wanted[NAMED + 1], 2))) == 'number' then
-    redis.call('ZREM', QUEUE, member)
-    token = string.format('%.0f', math.max(token + 1, now_us))
-    local at_end = string.format('%.0f', now + length)
-    if now + length > tonumber(latest_end) then latest_end = at_end end
-    waiting, counts[held] = waiting - 1, counts[held] - 1
-    local in_line = string.match(line, '^%d+ %d+')
-    if waiting > 0 then in_line = in_line .. ' ' .. limit .. ':' .. waiting else classes, counts = {}, {} end
-    local state = string.format('%d %d %.0f %s %s %s', held, leases, top, limit_seen, token, latest_end)
-    local record = 'H ' .. at_end .. ' ' .. token .. ' ' .. limit .. ' ' .. slot .. ' ' .. tail
-    local statement = id .. ' ' .. token .. ' ' .. at_end .. ' ' .. length .. ' ' .. slot
-    redis.call('HDEL', GROUP, wanted[NAMED + 1], 'c' .. owner)
-    redis.call('ZADD', ENDS, at_end, id)
-    redis.call('HSET', GROUP, 's' .. slot, id, 'l' .. id, record, 'state', state, 'line', in_line)
-    if count ~= '1' or tonumber(guard) > now then
-      its[2] = deadline .. ' ' .. connection .. ' ' .. listens .. ' ' .. count - 1 .. ' ' .. guard .. ' ' .. count_gen
-      redis.call('HSET', GROUP, 'c' .. owner, its[2])
+-- pass on: plain leases of a full group without gaps go to the first of the only class, who have weight 1 and no name and
+-- whose sessions live. What `release`, `hand_off` and their pieces do in such a call comes to this; whatever isn't as
+-- plain as that is left to them, with nothing written. If nobody received a publication, `gone` says what they undo.
+local heads
+if waiting >= number and number > 0 and number <= BUDGET and not SETTLING and mend == '' and #classes == 1
+  and held == classes[1] and top == held and string.find(made, 'e', 1, true) then
+  heads = redis.call('ZRANGE', QUEUE, 0, number - 1)
+end
+if heads then
+  local ids, slots, fields, seen = {}, {}, {}, {}
+  for i = 1, number do
+    local field = wanted[NAMED + i]
+    local slot = string.byte(field) == 108 and not seen[field]
+      and string.match(got[NAMED + i] or '', '^H %d+ %d+ %d+ (%d+) %-1 ')
+    if not slot then heads = nil break end
+    seen[field] = true
+    ids[i], slots[i], fields[i] = string.sub(field, 2), tonumber(slot), 'l' .. string.sub(heads[i], 19)
+  end
+  if number > 1 then table.sort(slots) end
+  -- The sessions of those heads, each once, after their records.
+  local owners, place = {}, {}
+  for i = 1, heads and number or 0 do
+    local owner = string.sub(heads[i], 19, 34)
+    if not place[owner] then
+      owners[#owners + 1] = owner
+      place[owner] = #owners
+      fields[number + #owners] = 'c' .. owner
     end
-    if owner == SESSION then return { 'ok', now, epoch, -1, 0, { statement }, { 1 } } end
-    local heard = 1
-    if listens == '1' then heard = tell(owner, epoch .. ' 1 ' .. statement .. ' ' .. GROUP) end
-    if heard ~= 0 or FLAGS >= 4 then return { 'ok', now, epoch, -1, heard and 0 or 2, {}, { 1 } } end
-    gone = { owner = owner, id = id }
-    got[2], got[3], got[NAMED + 1] = state, in_line, false
+  end
+  local its = heads and redis.call('HMGET', GROUP, unpack(fields))
+  local parcels = {}
+  for i = 1, heads and #owners or 0 do
+    local deadline, connection, listens, count, guard, its_gen =
+      string.match(its[number + i] or '', '^(%d+) (%d+) (%d) (%d+) (%d+) (%d+)$')
+    if not deadline or its_gen ~= gen or tonumber(deadline) <= now then heads = nil break end
+    parcels[i] = { owner = owners[i], deadline = deadline, connection = connection, listens = listens,
+      count = tonumber(count), guard = guard }
+  end
+  local next_token, latest = math.max(token + 1, now_us), tonumber(latest_end)
+  local ends, sets, handed, terms, text, limit, lease, claim, tail = {}, { 'state', '' }, {}, nil, nil, nil, nil, nil, nil
+  for i = 1, heads and number or 0 do
+    local its_gen, its_terms = string.match(its[i] or '', '^W %d+ (%d+) (.*)$')
+    if its_gen ~= gen then heads = nil break end
+    if its_terms ~= terms then
+      terms = its_terms
+      limit, lease, claim, tail = string.match(terms, '^(%d+) 1 %-?%d+ (%d+) (%d+) %-?%d+ (%-1 .*)$')
+      if not limit then heads = nil break end
+    end
+    local id = string.sub(heads[i], 19)
+    local parcel, slot = parcels[place[string.sub(id, 1, 16)]], slots[i]
+    local length = parcel.owner == SESSION and lease or claim
+    local at_end = string.format('%.0f', now + length)
+    latest = math.max(latest, now + length)
+    text = string.format('%.0f', next_token)
+    next_token = next_token + 1
+    ends[2 * i - 1], ends[2 * i] = at_end, id
+    sets[4 * i - 1], sets[4 * i], sets[4 * i + 1] = 's' .. slot, id, fields[i]
+    sets[4 * i + 2] = 'H ' .. at_end .. ' ' .. text .. ' ' .. limit .. ' ' .. slot .. ' ' .. tail
+    local statement = id .. ' ' .. text .. ' ' .. at_end .. ' ' .. length .. ' ' .. slot
+    if parcel.owner == SESSION then handed[#handed + 1] = statement else parcel[#parcel + 1] = statement end
+    parcel.count = parcel.count - 1
+  end
+  if heads and latest + RESERVE <= tonumber(expire) and type(redis.pcall('ZREM', ENDS, unpack(ids))) == 'number' then
+    redis.call('ZREM', QUEUE, unpack(heads))
+    local dels = {}
+    for i = 1, number do dels[i] = wanted[NAMED + i] end
+    for i = 1, #parcels do
+      local it = parcels[i]
+      local field, record = 'c' .. it.owner, false
+      if it.count > 0 or tonumber(it.guard) > now then
+        record = it.deadline .. ' ' .. it.connection .. ' ' .. it.listens .. ' ' .. it.count .. ' ' .. it.guard .. ' ' .. gen
+        sets[#sets + 1], sets[#sets + 2] = field, record
+      else
+        dels[#dels + 1] = field
+      end
+      if it.owner == SESSION then got[2] = record end
+    end
+    redis.call('HDEL', GROUP, unpack(dels))
+    redis.call('ZADD', ENDS, unpack(ends))
+    waiting, token, latest_end = waiting - number, text, latest
+    if waiting > 0 then counts[held] = waiting else classes, counts = {}, {} end
+    state = '1 ' .. epoch .. ' ' .. held .. ' ' .. leases .. ' ' .. top .. ' ' .. limit_seen .. ' ' .. token .. ' ' .. latest
+      .. ' ' .. expire .. ' ' .. made .. '- - ' .. gen .. ' ' .. ticket .. (waiting > 0 and ' ' .. held .. ':' .. waiting or '')
+    sets[2] = state
+    redis.call('HSET', GROUP, unpack(sets))
+    local push_refused, answers = 0, {}
+    for i = 1, number do answers[i] = 1 end
+    for i = 1, #parcels do
+      local it = parcels[i]
+      if it.owner ~= SESSION and it.listens == '1' then
+        local heard = tell(it.owner, epoch .. ' ' .. #it .. ' ' .. table.concat(it, ' ') .. ' ' .. GROUP)
+        if not heard then push_refused = 2 end
+        if heard == 0 and FLAGS < 4 then
+          gone = gone or {}
+          gone[#gone + 1] = it
+        end
+      end
+    end
+    if not gone then return { 'ok ' .. now .. ' ' .. epoch .. ' -1 ' .. push_refused, handed, answers } end
+    gone.handed, gone.push_refused = handed, push_refused > 0
+    for i = 1, number do got[NAMED + i] = false end
   end
 end

@@ -16,7 +16,7 @@ if plain then
     end
     answers[i] = slot and 1 or 0
   end
-  local gaps, highest = {}, top
+  local gaps, highest = nil, top
   if released == held then
     plain, highest = plain and top == held, 0
   else
@@ -24,20 +24,24 @@ if plain then
       if tonumber(slots[i]) == highest then
         highest = highest - 1
       else
+        gaps = gaps or {}
         gaps[#gaps + 1] = slots[i]
         gaps[#gaps + 1] = slots[i]
       end
     end
-    plain = plain and (#gaps == 0 or string.find(made, 'g', 1, true))
+    plain = plain and (not gaps or string.find(made, 'g', 1, true))
   end
   -- A first write that is refused has written nothing either.
   if plain and (released == 0 or type(redis.pcall('ZREM', ENDS, unpack(ids))) == 'number') then
     if released > 0 then redis.call('HDEL', GROUP, unpack(fields)) end
-    if #gaps > 0 then redis.call('ZADD', GAPS, unpack(gaps)) end
+    if gaps then redis.call('ZADD', GAPS, unpack(gaps)) end
     if released > 0 then
-      redis.call('HSET', GROUP, 'state', string.format('%d %d %.0f %s %s %s', held - released,
-        leases - released, highest, limit_seen, token, latest_end))
+      evenly = evenly and highest == held - released
+      held = held - released .. ''
+      leases, top = evenly and held or leases - released, evenly and held or highest
+      redis.call('HSET', GROUP, 'state', '1 ' .. epoch .. ' ' .. held .. ' ' .. leases .. ' ' .. top .. ' ' .. limit_seen
+        .. ' ' .. token .. ' ' .. latest_end .. ' ' .. expire .. ' ' .. made .. '- - ' .. gen .. ' ' .. ticket)
     end
-    return { 'ok', now, epoch, -1, 0, {}, answers }
+    return { 'ok ' .. now .. ' ' .. epoch .. ' -1 0', {}, answers }
   end
 end

@@ -17,8 +17,9 @@ if epoch and waiting == 0 and not line_lost and mend == '' and named == 0 and nu
   -- A full memory doesn't refuse the first write, nor what comes after it (R25).
   if plain and latest + RESERVE <= tonumber(expire) and type(redis.pcall('PEXPIREAT', GROUP, expire)) == 'number' then
     redis.call('ZADD', ENDS, unpack(ends))
-    fields[2] = string.format('%d %d %.0f %s %s %.0f', held, leases, top, limit_seen, token, latest)
+    fields[2] = '1 ' .. epoch .. ' ' .. held .. ' ' .. leases .. ' ' .. top .. ' ' .. limit_seen .. ' ' .. token .. ' '
+      .. latest .. ' ' .. expire .. ' ' .. made .. '- - ' .. gen .. ' ' .. ticket
     redis.call('HSET', GROUP, unpack(fields))
-    return { 'ok', now, epoch, -1, 0, {}, answers, 0, {} }
+    return { 'ok ' .. now .. ' ' .. epoch .. ' -1 0', {}, answers, 0, {} }
   end
 end

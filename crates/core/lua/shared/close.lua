@@ -1,6 +1,6 @@
 -- close: writes what is left and builds the reply (R9, R17, R22).
 --
--- REPLY  ok · now, ms · epoch, or nothing without state · time to the earliest end, ms, or −1 · 1 again + 2 push refused
+-- REPLY  a head: ok, now in ms, epoch or - without state, time to the earliest end in ms or −1, 1 again + 2 push refused
 --        · grants to the caller's own waiters · answers · what the verb adds
 local function close(answers, says_next_end, ...)
   local refused = flush()
@@ -9,5 +9,5 @@ local function close(answers, says_next_end, ...)
   local statements = {}
   for i = 1, #handed do statements[i] = handed[i][2] end
   local flags = (again and 1 or 0) + (push_refused and 2 or 0)
-  return { 'ok', now, g.epoch or '', in_ms or -1, flags, statements, answers, ... }
+  return { string.format('ok %.0f %s %.0f %d', now, g.epoch or '-', in_ms or -1, flags), statements, answers, ... }
 end

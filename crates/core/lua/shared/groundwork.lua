@@ -1,13 +1,14 @@
 -- groundwork: the group as this call goes on to see it, and what it changes.
 local g = { -- the named fields
-  epoch = epoch, held = held, leases = leases, top = top, limit = tonumber(limit_seen), token = tonumber(token),
-  ['end'] = tonumber(latest_end), gen = gen, ticket = ticket, expire = tonumber(expire), made = made, mend = mend,
+  epoch = epoch, held = held, leases = tonumber(leases), top = top, limit = tonumber(limit_seen), token = tonumber(token),
+  ['end'] = tonumber(latest_end), gen = tonumber(gen), ticket = tonumber(ticket), expire = tonumber(expire), made = made, mend = mend,
 }
 classes, counts = classes or {}, counts or {}
 local hash, dirty = {}, {} -- the other fields, and those that this call changed
 local gaps_left = mend == '' and top - held or tonumber(string.match(mend, '%d+$')) -- free slots that the gaps hold
-local touched, again, push_refused = gone and 1 or 0, false, false
+local touched, again, push_refused = gone and number or 0, false, gone and gone.push_refused or false
 local handed = {} -- grants to the caller's own waiters: id, statement
+for i = 1, gone and #gone.handed or 0 do handed[i] = { string.match(gone.handed[i], '^%S+'), gone.handed[i] } end
 local crowd -- what only a contended group needs: see crowd
 for i = NAMED, math.min(#wanted, CHUNK) do hash[wanted[i]] = got[i] end
 

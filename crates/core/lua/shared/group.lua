@@ -6,10 +6,13 @@
 local got = redis.pcall('HMGET', GROUP, unpack(wanted, 1, math.min(#wanted, CHUNK)))
 if got.err then return { string.find(got.err, 'WRONGTYPE', 1, true) and 'wrongtype' or 'refused', got.err } end
 
-local epoch, outlived = got[1], nil
-if epoch then
-  if string.sub(epoch, 1, 2) ~= '1 ' then return { 'version', (string.match(epoch, '^%S*')) } end
-  epoch = string.sub(epoch, 3)
+local state, epoch, outlived = got[1], nil, nil
+local held, leases, top, limit_seen, token, latest_end = '0', '0', '0', '0', '0', '0'
+local expire, made, mend, gen, ticket, line = '0', '', '', '0', '0', ''
+if state then
+  epoch, held, leases, top, limit_seen, token, latest_end, expire, made, mend, gen, ticket, line = string.match(state,
+    '^1 (%x+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%l*)%- ([%d:]*)%- (%d+) (%d+)(.*)$')
+  if not epoch then return { 'version', (string.match(state, '^%S*')) } end
 else
   outlived = {}
   for i = 1, 4 do
@@ -22,18 +25,11 @@ else
   end
 end
 
-local held, leases, top, limit_seen, token, latest_end =
-  string.match(got[2] or '0 0 0 0 0 0', '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
-held, leases, top = tonumber(held), tonumber(leases), tonumber(top)
-local expire, made, mend = string.match(got[4] or '0 ', '^(%d+) (%l*) ?(.*)$')
+local evenly = held == leases and held == top -- one slot a lease, and no gaps
+held, top = tonumber(held), tonumber(top)
 
 local classes, counts, waiting, line_lost = nil, nil, 0, false -- limits ascending, waiters of each, all of them
-local gen, ticket, line = 0, 0, got[3]
-if line then
-  gen, ticket = string.match(line, '^(%d+) (%d+)')
-  gen, ticket = tonumber(gen), tonumber(ticket)
-end
-if line and string.find(line, ':', 1, true) then
+if line ~= '' then
   classes, counts = {}, {}
   for limit, count in string.gmatch(line, '(%d+):(%d+)') do
     limit, count = tonumber(limit), tonumber(count)
@@ -41,20 +37,20 @@ if line and string.find(line, ':', 1, true) then
     counts[limit] = count
     waiting = waiting + count
   end
-end
-if waiting > 0 then
   local there = redis.pcall('ZCARD', QUEUE)
   if type(there) == 'table' then
     return { string.find(there.err, 'WRONGTYPE', 1, true) and 'wrongtype' or 'refused', there.err }
   end
-  if there ~= waiting + 1 then classes, counts, waiting, gen, line_lost = {}, {}, 0, gen + 1, true end
+  if there ~= waiting + 1 then
+    classes, counts, waiting, gen, line_lost = {}, {}, 0, string.format('%.0f', gen + 1), true
+  end
 end
 
 -- The session's stored connection number counts while it waits or until its guard.
-if got[5] and not anyone then
-  local connection, count, guard, its_gen = string.match(got[5], '^%d+ (%d+) %d (%d+) (%d+) (%d+)$')
-  if tonumber(connection) > CONNECTION
-    and (tonumber(guard) > now or (count ~= '0' and tonumber(its_gen) == gen)) then
+if got[2] and not anyone then
+  local connection, count, guard, its_gen = string.match(got[2], '^%d+ (%d+) %d (%d+) (%d+) (%d+)$')
+  if tonumber(connection) > tonumber(CONNECTION)
+    and (tonumber(guard) > now or (count ~= '0' and its_gen == gen)) then
     return { 'stale' }
   end
 end

@@ -43,7 +43,7 @@ local function line_takes(limit)
 end
 
 local function count_in(limit, member)
-  waiting, line_changed = waiting + 1, true
+  waiting = waiting + 1
   if counts[limit] then
     counts[limit] = counts[limit] + 1
     local window = windows[limit]
@@ -58,7 +58,7 @@ local function count_in(limit, member)
 end
 
 local function count_out(limit, member)
-  waiting, line_changed = waiting - 1, true
+  waiting = waiting - 1
   local window = windows[limit]
   if window and window[window.at] == member then
     window.at = window.at + 1

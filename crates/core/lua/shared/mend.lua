@@ -12,7 +12,7 @@ local function begin_mending()
     unmake(letter)
   end
   redis.call('UNLINK', ENDS, GAPS)
-  gaps_left, g.mend = 0, '1 0'
+  gaps_left, g.mend = 0, '1:0'
 end
 
 local function found_free(lo, hi, gaps)
@@ -62,7 +62,7 @@ local function mend()
   local from = tonumber(string.match(g.mend, '^%d+'))
   local to = math.min(from + STRETCH - 1, g.top)
   sweep_stretch(from, to)
-  g.mend = to >= g.top and '' or num(to + 1) .. ' ' .. num(gaps_left)
+  g.mend = to >= g.top and '' or num(to + 1) .. ':' .. num(gaps_left)
   again = again or g.mend ~= ''
   return true
 end

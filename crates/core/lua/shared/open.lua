@@ -7,11 +7,11 @@
 -- From here to `groundwork` no function is made but `tell`: they cost a call most. A verb adds the fields of its items
 -- to `wanted` (wants/), and all is read with one HMGET.
 local GROUP, ENDS, GAPS, QUEUE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local SESSION, CONNECTION, FLAGS, KEEP_ALIVE = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local SESSION, CONNECTION, FLAGS, KEEP_ALIVE = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local SETTLING = FLAGS % 4 >= 2
 local RESERVE, SLACK, BUDGET, CHUNK = 300000, 150000, 200, 2000
 
-local gone -- a session that turned out to be gone, and what it had been granted: see pass_on
+local gone -- sessions that turned out to be gone, each with the statements of what it had been granted: see pass_on
 local anyone = false -- whether a session's former connection may call too
-local NAMED = 5
-local wanted = { 'v', 'state', 'line', 'keys', 'c' .. SESSION }
+local NAMED = 2
+local wanted = { 'state', 'c' .. SESSION }

@@ -8,8 +8,6 @@ local freed, taken, trimmed = {}, {}, nil -- free slots not yet in the gaps; gap
 local gap_window = {} -- the gaps as stored, smallest first
 local earliest -- the earliest end, while it is known
 local wrote = false
-local was = { state = got[2], line = got[3], keys = got[4] } -- the named fields as stored
-local line_changed = line_lost
 
 local function set_end(member, score)
   ends[member] = score
@@ -42,12 +40,21 @@ local function write_all(command, key, list)
   end
 end
 
+-- The named fields as they are stored.
+local function state_text()
+  local text = string.format('1 %s %.0f %.0f %.0f %.0f %.0f %.0f %.0f %s- %s- %.0f %.0f', g.epoch, g.held, g.leases, g.top,
+    g.limit, g.token, g['end'], g.expire, g.made, g.mend, g.gen, g.ticket)
+  for i = 1, #classes do text = text .. ' ' .. classes[i] .. ':' .. counts[classes[i]] end
+  return text
+end
+
 -- Makes the state; sorted sets that outlived their group go. The first write is one that a full memory refuses (R25).
 local function make()
   if g.epoch then return nil end
-  local refused = write('HSET', GROUP, 'v', '1 ' .. ARGV[5])
-  if refused then return refused end
   g.epoch, g['end'] = ARGV[5], now
+  state = state_text()
+  local refused = write('HSET', GROUP, 'state', state)
+  if refused then return refused end
   if #outlived > 0 then redis.call('UNLINK', unpack(outlived)) end
 end
 
@@ -145,12 +152,6 @@ local function flush_gaps()
   return add(GAPS, 'g', adds)
 end
 
-local function line_text()
-  local parts = { num(g.gen), num(g.ticket) }
-  for i = 1, #classes do parts[i + 2] = classes[i] .. ':' .. counts[classes[i]] end
-  return table.concat(parts, ' ')
-end
-
 -- The keys expire together, RESERVE past whatever lives longest; moved only when that has come too near.
 local function move_expiry()
   if g['end'] + RESERVE <= g.expire then return false end
@@ -165,20 +166,13 @@ local function set_expiry()
   return refused
 end
 
-local function changed_names(sets)
-  local now_is = {
-    state = string.format('%.0f %.0f %.0f %.0f %.0f %.0f', g.held, g.leases, g.top, g.limit, g.token, g['end']),
-    line = (line_changed or g.ticket ~= ticket) and line_text() or was.line,
-    keys = num(g.expire) .. ' ' .. g.made .. (g.mend == '' and '' or ' ' .. g.mend),
-  }
-  line_changed = false
-  for name, value in pairs(now_is) do
-    if value ~= was[name] then
-      sets[#sets + 1] = name
-      sets[#sets + 1] = value
-    end
+local function with_state(sets)
+  local text = state_text()
+  if text ~= state then
+    sets[#sets + 1] = 'state'
+    sets[#sets + 1] = text
   end
-  was = now_is
+  state = text
   return sets
 end
 
@@ -201,6 +195,6 @@ local function flush()
     or add(ENDS, 'e', end_adds)
     or add(QUEUE, 'q', queue_adds)
     or flush_gaps()
-    or write_all('HSET', GROUP, changed_names(sets))
+    or write_all('HSET', GROUP, with_state(sets))
     or (moved and set_expiry() or nil)
 end

@@ -44,9 +44,7 @@ impl Stored {
         };
         self.fields
             .iter()
-            .filter(move |pair| {
-                rest(*pair).is_some() && !NAMED.contains(&String::from_utf8_lossy(pair.0).as_ref())
-            })
+            .filter(move |pair| rest(*pair).is_some() && pair.0 != b"state")
             .map(|(field, value)| (&field[1..], &value[..]))
     }
 
@@ -69,11 +67,11 @@ impl Stored {
             .collect();
         assert!(waiting.is_empty(), "waiters that aren't in the queue: {waiting:?}");
         Snapshot {
-            epoch: self.text("v").strip_prefix("1 ").and_then(|epoch| epoch.parse().ok()),
-            held: self.number("state", 0),
-            limit: self.number("state", 3) as u32,
-            token: FencingToken(self.number("state", 4)),
-            ticket: Ticket(self.number("line", 1)),
+            epoch: self.text("state").split(' ').nth(1).and_then(|epoch| epoch.parse().ok()),
+            held: self.number("state", 2),
+            limit: self.number("state", 5) as u32,
+            token: FencingToken(self.number("state", 6)),
+            ticket: Ticket(self.number("state", 12)),
             leases,
             waiters,
             sessions: self.with(b'c').filter_map(|(id, record)| session(id, record, now_ms)).collect(),
@@ -82,7 +80,7 @@ impl Stored {
 
     fn is_present(&self, record: &[u8]) -> bool {
         ascii(record.split(|byte| *byte == b' ').nth(2).expect("a generation"))
-            == self.number("line", 0).to_string()
+            == self.number("state", 11).to_string()
     }
 
     /// The sorted sets and counts say the same as the records.
@@ -105,14 +103,14 @@ impl Stored {
             .map(|(slot, id)| (ascii(slot).parse().expect("a slot"), ascii(id).to_owned()))
             .collect();
         assert_eq!(stored, slots, "slots");
-        assert_eq!(self.number("state", 1), snapshot.leases.len() as u64);
+        assert_eq!(self.number("state", 3), snapshot.leases.len() as u64);
         self.check_gaps(&slots);
         self.check_names(snapshot);
         self.check_line(snapshot);
     }
 
     fn check_gaps(&self, slots: &BTreeMap<u32, String>) {
-        let top = self.number("state", 2) as u32;
+        let top = self.number("state", 4) as u32;
         let free: Vec<u32> = (1..=top).filter(|slot| !slots.contains_key(slot)).collect();
         let mut gaps: Vec<u32> = members(&self.gaps).flat_map(|(member, _)| runs(member)).collect();
         gaps.sort_unstable();
@@ -134,11 +132,9 @@ impl Stored {
             *classes.entry(waiter.limit).or_default() += 1;
         }
         let line: Vec<String> = classes.iter().map(|(limit, count)| format!("{limit}:{count}")).collect();
-        assert_eq!(self.text("line").split(' ').skip(2).collect::<Vec<_>>(), line);
+        assert_eq!(self.text("state").split(' ').skip(13).collect::<Vec<_>>(), line);
     }
 }
-
-const NAMED: [&str; 2] = ["state", "line"];
 
 fn members(set: &[(String, f64)]) -> impl Iterator<Item = &(String, f64)> {
     set.iter().filter(|(member, _)| member != ".")

@@ -20,8 +20,9 @@ use super::{list, reply};
 use crate::protocol::{Call, Push};
 use crate::store::{Link, LinkEvent, Request};
 
-/// Most requests in one pipeline: a reply isn't kept waiting for hundreds of others.
-const MAX_REQUESTS: usize = 100;
+/// A pipeline that touches so many slots or waiters goes out: its replies come together, and while one pipeline's are
+/// worked on here, Redis works on the next.
+const MAX_ITEMS: usize = 50;
 
 /// Most pipelines on their way. Fewer than the connection's own queue takes, so that sending one never waits.
 const MAX_PIPELINES: usize = 32;
@@ -182,14 +183,17 @@ impl State {
             Names::load_scripts(&mut pipeline);
         }
         let skip = pipeline.len();
-        let count = self.waiting.len().min(MAX_REQUESTS);
-        let mut rows = Vec::with_capacity(count);
-        for request in self.waiting.drain(..count) {
+        let (mut rows, mut items) = (Vec::new(), 0);
+        while items < MAX_ITEMS
+            && let Some(request) = self.waiting.pop_front()
+        {
             let (command, row) = match request {
                 Request::Call { number, caller, call } => {
+                    items += call.verb.items().max(1);
                     (self.names.call(&caller, &call), Row::Call { number, call })
                 }
                 Request::Keys { number, pattern, cursor } => {
+                    items += 1;
                     (list::command(self.names.prefix(), &pattern, &cursor), Row::Keys { number, pattern })
                 }
             };

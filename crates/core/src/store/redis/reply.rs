@@ -21,11 +21,12 @@ const MAX_WEIGHT: usize = 1_000;
 /// The reply to a call of this verb.
 pub fn parse(verb: &Verb, value: Value) -> Result<Reply, CallError> {
     let mut values = Values::of(value).ok_or_else(|| garbage("the reply is no list"))?;
-    let word = values.text().ok_or_else(|| garbage("the reply begins with no word"))?;
-    if word != "ok" {
-        return Err(refusal(&word, values.text().unwrap_or_default()));
+    let head = values.bytes().ok_or_else(|| garbage("the reply begins with no word"))?;
+    let mut words = Words(&head);
+    if words.next() != Some(b"ok") {
+        return Err(refusal(&String::from_utf8_lossy(&head), values.text().unwrap_or_default()));
     }
-    success(verb, &mut values).ok_or_else(|| garbage("a reply that this version doesn't understand"))
+    success(verb, words, &mut values).ok_or_else(|| garbage("a reply that this version doesn't understand"))
 }
 
 /// What an error of the connection or of the server means for the call.
@@ -116,14 +117,14 @@ fn of_text(text: String) -> CallError {
     }
 }
 
-fn success(verb: &Verb, values: &mut Values) -> Option<Reply> {
-    let now_ms = values.number()?;
-    let epoch = match values.bytes()? {
-        none if none.is_empty() => Epoch(0),
-        some => Words(&some).parse()?,
+fn success(verb: &Verb, mut head: Words<'_>, values: &mut Values) -> Option<Reply> {
+    let now_ms = head.parse()?;
+    let epoch = match head.next()? {
+        b"-" => Epoch(0),
+        some => Words(some).parse()?,
     };
-    let next_end_in_ms = values.maybe()?;
-    let flags = values.number()?;
+    let next_end_in_ms = head.maybe()?;
+    let flags: u64 = head.parse()?;
     let handed = values.each(|text| Words(text).grant())?;
     let answers = answers(verb, values)?;
     Some(Reply {
@@ -382,7 +383,7 @@ mod tests {
 
     fn value() -> impl Strategy<Value = Value> {
         let word = prop::sample::select(vec![
-            "ok",
+            "ok 5 00000000000000ff -1 0",
             "stale",
             "refused",
             "granted",
