@@ -6,10 +6,12 @@
 
 use std::collections::HashMap;
 use std::future::pending;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::{Command, Inbox, REGISTRY, Shared, Sink, Wish, lock};
 use crate::config::Options;
@@ -35,6 +37,25 @@ pub(super) struct Driver {
     sinks: Arc<Sinks>,
     told: HashMap<ClientId, Vec<Event>>,
     wall: WallClock,
+}
+
+/// Wakes the task at the session's deadline or before it. Setting it earlier costs a system call, so one that rings too
+/// early is left as it is: under load the deadline goes to and fro with every call.
+struct Alarm(Pin<Box<Sleep>>);
+
+impl Alarm {
+    /// What the runtime's timers can't tell apart.
+    const TICK: Duration = Duration::from_millis(1);
+
+    async fn ring(&mut self, deadline: Option<Moment>) {
+        let Some(deadline) = deadline else { return pending().await };
+        // The runtime's clock doesn't count suspended time and ours does, so what it was set to before says nothing.
+        let at = Instant::now() + deadline.saturating_since(Moment::now());
+        if self.0.is_elapsed() || self.0.deadline() > at + Self::TICK {
+            self.0.as_mut().reset(at);
+        }
+        self.0.as_mut().await;
+    }
 }
 
 /// How far the wall clock is ahead of ours. A machine that was stopped as a whole (a thaw, a migration) may find that our
@@ -93,6 +114,7 @@ impl Driver {
     }
 
     pub(super) async fn run(mut self) {
+        let mut alarm = Alarm(Box::pin(sleep(Duration::ZERO)));
         loop {
             let now = self.tell_time();
             self.take_wishes(now);
@@ -100,7 +122,7 @@ impl Driver {
             if self.finish() {
                 return;
             }
-            match self.wait().await {
+            match self.wait(&mut alarm).await {
                 Woken::Wanted | Woken::Due => {}
                 Woken::Opened(result) => self.opened(result),
                 Woken::Heard(event) => self.heard(event),
@@ -214,14 +236,8 @@ impl Driver {
         last
     }
 
-    async fn wait(&mut self) -> Woken {
+    async fn wait(&mut self, alarm: &mut Alarm) -> Woken {
         let deadline = self.session.poll_deadline();
-        let due = async {
-            match deadline {
-                Some(at) => tokio::time::sleep(at.saturating_since(Moment::now())).await,
-                None => pending().await,
-            }
-        };
         let wire = async {
             match &mut self.link {
                 None => pending().await,
@@ -235,7 +251,7 @@ impl Driver {
         tokio::select! {
             woken = wire => woken,
             () = self.shared.wake.notified() => Woken::Wanted,
-            () = due => Woken::Due,
+            () = alarm.ring(deadline) => Woken::Due,
         }
     }
 
