@@ -6,6 +6,7 @@ mod cost;
 #[path = "agreement/server.rs"]
 mod server;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -317,7 +318,7 @@ fn a_key_that_another_type_replaced_is_an_error_and_left_alone() {
         rig.acquire(id(1, 8), 3);
         rig.wait(id(2, 1), 3);
         let group = rig.keys.group.clone();
-        let before = (key != group).then(|| rig.server.ask::<Vec<String>>(&["HGETALL", &group]));
+        let before = (key != group).then(|| rig.server.ask::<BTreeMap<String, String>>(&["HGETALL", &group]));
         rig.server.ask::<redis::Value>(&["SET", &key, "mine"]);
         let result = rig.try_call(1, Verb::Release(vec![Target::Lease(id(1, 3))]));
         assert_eq!(rig.server.ask::<String>(&["GET", &key]), "mine");
@@ -325,7 +326,8 @@ fn a_key_that_another_type_replaced_is_an_error_and_left_alone() {
             // The room went on to the waiter, so the gaps weren't touched.
             Ok(_) => assert_eq!(key, rig.keys.gaps),
             Err(CallError::Unusable(_)) => {
-                let after = (key != group).then(|| rig.server.ask::<Vec<String>>(&["HGETALL", &group]));
+                let after =
+                    (key != group).then(|| rig.server.ask::<BTreeMap<String, String>>(&["HGETALL", &group]));
                 assert_eq!(after, before, "{key}");
             }
             Err(error) => panic!("{error:?}"),
