@@ -99,6 +99,7 @@ fn replay(server: &mut Server, steps: &[Step]) {
         if let Ok(reply) = &by_rules {
             learn(&mut known, reply);
         }
+        known.held = rules.leases.iter().map(|lease| lease.id).collect();
         for waiter in &rules.waiters {
             known.tickets.insert(waiter.id, waiter.ticket);
         }
@@ -113,6 +114,11 @@ fn the_scripts_and_the_rules_agree_on_any_history() {
 #[test]
 fn the_scripts_and_the_rules_agree_on_what_most_calls_are() {
     agree_on(&history::plain_steps());
+}
+
+#[test]
+fn the_scripts_and_the_rules_agree_on_a_crowd() {
+    agree_on(&history::crowded_steps());
 }
 
 fn agree_on(histories: &impl Strategy<Value = Vec<Step>>) {

@@ -98,6 +98,5 @@ if heads then
     end
     if not gone then return { 'ok ' .. now .. ' ' .. epoch .. ' -1 ' .. push_refused, handed, answers } end
     gone.handed, gone.push_refused = handed, push_refused > 0
-    for i = 1, number do got[NAMED + i] = false end
   end
 end

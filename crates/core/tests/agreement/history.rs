@@ -40,12 +40,14 @@ pub(crate) struct Known {
     asked: Vec<(LeaseId, Arc<Terms>)>,
     pub(crate) grants: BTreeMap<LeaseId, Grant>,
     pub(crate) tickets: BTreeMap<LeaseId, Ticket>,
+    /// What is held now, by the rules.
+    pub(crate) held: Vec<LeaseId>,
 }
 
 /// Steps of all kinds in a small group.
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let items = prop_oneof![3 => prop::collection::vec(item(terms()), 1..2), 2 => prop::collection::vec(item(terms()), 1..6)];
-    prop::collection::vec(step(items.boxed()), 1..120)
+    let items = prop_oneof![3 => prop::collection::vec(item(0.8, terms()), 1..2), 2 => prop::collection::vec(item(0.8, terms()), 1..6)];
+    prop::collection::vec(step(any_verb(), items.boxed()), 1..120)
 }
 
 /// Mostly what most calls are, alone and in batches: one limit, weight 1, no name.
@@ -61,17 +63,40 @@ pub(crate) fn plain_steps() -> impl Strategy<Value = Vec<Step>> {
             ..terms
         });
         let odd = terms().prop_map(move |terms| Terms { limit: limit.max(terms.limit), ..terms });
-        let item = item(prop_oneof![60 => plain, 1 => odd]).boxed();
+        let item = item(0.8, prop_oneof![60 => plain, 1 => odd]).boxed();
         let items = prop_oneof![
             3 => prop::collection::vec(item.clone(), 1..2),
             1 => prop::collection::vec(item, 1..30),
         ];
-        prop::collection::vec(step(items.boxed()), 1..120)
+        prop::collection::vec(step(any_verb(), items.boxed()), 1..120)
     })
 }
 
-fn step(items: BoxedStrategy<Vec<Item>>) -> impl Strategy<Value = Step> {
-    let verb = prop_oneof![6 => Just(0u8), 4 => Just(1), 3 => Just(2), 1 => Just(3), 2 => Just(4), 1 => Just(5), 1 => Just(6)];
+/// A crowd on the same terms in a full group: batches join the line, batches of what is held go on to the first in it.
+pub(crate) fn crowded_steps() -> impl Strategy<Value = Vec<Step>> {
+    (prop::sample::select(vec![1u32, 3, 10]), terms()).prop_flat_map(|(limit, terms)| {
+        let terms = Terms {
+            limit,
+            weight: 1,
+            lease_ms: 60_000,
+            claim_ms: 5_000,
+            max_waiting: None,
+            holder: None,
+            ..terms
+        };
+        let items = prop::collection::vec(item(0.97, Just(terms)), 1..12);
+        let verb = prop_oneof![5 => Just(0u8), 6 => Just(1), 1 => 2u8..7];
+        prop::collection::vec(step(verb.boxed(), items.boxed()), 1..60)
+    })
+}
+
+/// Every verb.
+fn any_verb() -> BoxedStrategy<u8> {
+    prop_oneof![6 => Just(0u8), 4 => Just(1), 3 => Just(2), 1 => Just(3), 2 => Just(4), 1 => Just(5), 1 => Just(6)]
+        .boxed()
+}
+
+fn step(verb: BoxedStrategy<u8>, items: BoxedStrategy<Vec<Item>>) -> impl Strategy<Value = Step> {
     let wait = prop_oneof![4 => Just(0u64), 4 => 1u64..3_000, 6 => 1_000u64..900_000, 2 => 900_000u64..4_000_000, 1 => Just(61_000_000)];
     let fate = || prop_oneof![8 => Just(0u8), 2 => Just(1), 1 => Just(2)];
     (
@@ -96,8 +121,9 @@ fn step(items: BoxedStrategy<Vec<Item>>) -> impl Strategy<Value = Step> {
         })
 }
 
-fn item(terms: impl Strategy<Value = Terms>) -> impl Strategy<Value = Item> {
-    (prop::bool::weighted(0.75), any::<usize>(), any::<u8>(), terms, prop::bool::weighted(0.8))
+/// `plain`: how probably it's a new request, and one that waits.
+fn item(plain: f64, terms: impl Strategy<Value = Terms>) -> impl Strategy<Value = Item> {
+    (prop::bool::weighted(plain), any::<usize>(), any::<u8>(), terms, prop::bool::weighted(plain))
         .prop_map(|(fresh, choice, kind, terms, wait)| Item { fresh, choice, kind, terms, wait })
 }
 
@@ -143,7 +169,7 @@ impl Known {
         let items = &step.items;
         match step.verb {
             0 => Verb::Acquire(items.iter().map(|item| self.ask(step, item)).collect()),
-            1 => Verb::Release(items.iter().map(|item| self.target(item)).collect()),
+            1 => Verb::Release(self.targets(items)),
             2 => Verb::Renew(self.renew(items)),
             3 => Verb::Leave(items.iter().map(|item| self.any(item)).collect()),
             4 => Verb::Reconcile(items.iter().map(|item| self.settle(step, item)).collect()),
@@ -174,6 +200,15 @@ impl Known {
 
     fn any(&self, item: &Item) -> LeaseId {
         self.one(item).map_or(LeaseId { session: SessionId(9), number: 1 }, |(id, _)| id)
+    }
+
+    /// Some of what is held, or whatever.
+    fn targets(&self, items: &[Item]) -> Vec<Target> {
+        let Some(first) = items.first().filter(|item| item.kind % 4 > 0 && !self.held.is_empty()) else {
+            return items.iter().map(|item| self.target(item)).collect();
+        };
+        let held = self.held.iter().cycle().skip(first.choice % self.held.len());
+        held.take(items.len().min(self.held.len())).map(|id| Target::Lease(*id)).collect()
     }
 
     fn target(&self, item: &Item) -> Target {
