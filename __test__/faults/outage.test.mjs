@@ -1,9 +1,11 @@
 // Redis that stands still, or comes back with nothing: holders know in time, calls end in time, the limit holds.
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { rejection, startRedis, until, watchPauses } from '../helpers.mjs'
+import { redis, rejection, startRedis, until, watchPauses } from '../helpers.mjs'
 import { judge, startCrowd } from './crowd.mjs'
 
 /** Between two threads and back, beside what the machine takes. */
@@ -84,7 +86,7 @@ describe.concurrent('Redis is stopped', () => {
       const before = crowd.written()
       await until(() => crowd.written() > before + 8_000, 'they go on')
       for (const { errors, full, lost } of await Promise.all(processes.map((process) => process.finish()))) {
-        expect({ errors, full, lost }).toEqual({ errors: [], full: 0, lost: 0 })
+        expect({ errors, full, lost }).toEqual({ errors: [], full: 0, lost: [] })
       }
       expect(judge(crowd.events(), 3)).toEqual({ wrong: [], most: 3, left: 0 })
     } finally {
@@ -121,7 +123,7 @@ describe.concurrent('Redis is restarted empty', () => {
       await until(() => crowd.written() > heldUntilNow + 8_000, 'others have had their turn', 20_000)
       ends.push(...(finishAtOnce ? waiters : [holders, ...waiters]).map((process) => process.finish()))
       for (const { errors, full, lost } of await Promise.all(ends)) {
-        expect({ errors, full, lost }).toEqual({ errors: [], full: 0, lost: 0 })
+        expect({ errors, full, lost }).toEqual({ errors: [], full: 0, lost: [] })
       }
       expect(judge(crowd.events(), 3)).toEqual({ wrong: [], most: 3, left: 0 })
       expect(await limiter.status('k')).toMatchObject({ held: 0, waiting: 0 })
@@ -148,4 +150,34 @@ describe.concurrent('Redis is restarted empty', () => {
     await lease.release()
     await limiter.close()
   })
+})
+
+test('Redis is restarted with an old snapshot: who holds now keeps its slot, whoever had it or its name then', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'concurrency-limit-old-'))
+  const args = ['--dir', folder]
+  const server = await start({ args })
+  const [former, limiter] = ['former', 'now'].map((clientName) => new Limiter(server.url, { clientName }))
+  const short = { key: 'k', limit: 3, limitExpire: 1 }
+  const long = { key: 'k', limit: 3, limitExpire: 20 }
+  const before = []
+  for (const config of [short, { ...long, holder: 'taken' }, long]) before.push(await former.acquire(config))
+  await redis(server.port, 'SAVE')
+  await before[0].release()
+  await before[2].release()
+  const held = []
+  for (const config of [long, long, { ...long, holder: 'taken' }]) held.push(await limiter.acquire(config))
+  expect(held.map(({ slot }) => slot)).toEqual([1, 3, 2])
+  await server.stop()
+  const again = await start({ args, port: server.port, age: 0 })
+  const waiter = limiter.acquire(long)
+  await until(async () => (await elapsed(limiter.status('k'))).outcome.waiting === 1, 'it has settled')
+  const { holders } = await limiter.status('k')
+  expect(holders.map(({ leaseId }) => leaseId)).toEqual([held[0], held[2], held[1]].map(({ leaseId }) => leaseId))
+  expect(held.map(({ lost }) => lost)).toEqual([false, false, false])
+  for (const lease of held) expect(await lease.release()).toBe(true)
+  expect(await (await waiter).release()).toBe(true)
+  expect(await limiter.status('k')).toMatchObject({ held: 0, waiting: 0 })
+  await Promise.all([former.close(), limiter.close()])
+  await again.stop()
+  rmSync(folder, { recursive: true, force: true })
 })
