@@ -14,6 +14,7 @@ const library = await faketime()
 const binary = await valkey()
 const canRun = library !== null && binary !== null
 const maySkip = !process.env.CI || process.env.CLOCK_TESTS === 'skip'
+const LATE_MS = 500
 const preload = { LD_PRELOAD: library, FAKETIME_DONT_FAKE_MONOTONIC: '1' }
 
 /** A server whose wall clock is the machine's, or off by what `clock` was last told. */
@@ -33,7 +34,7 @@ async function startSteppable() {
 
 async function finished(processes) {
   for (const { errors, full, lost } of await Promise.all(processes.map((process) => process.finish()))) {
-    expect({ errors, full, lost }).toEqual({ errors: [], full: 0, lost: 0 })
+    expect({ errors, full, lost }).toEqual({ errors: [], full: 0, lost: [] })
   }
 }
 
@@ -75,7 +76,12 @@ describe.skipIf(maySkip && !canRun)('clocks', () => {
         await until(() => turns() > before + 100, `served with the clock at ${offset}`, 30_000)
       }
       await finished(processes)
-      expect(judge(crowd.events(), 3)).toEqual({ wrong: [], most: 3, left: 0 })
+      const { wrong, left } = judge(crowd.events(), 3)
+      expect(left).toBe(0)
+      // What has just been handed over counts 5 s until it's confirmed: a step forward ends it too. There were two.
+      const isAcrossStep = ({ by, beside }) => beside && by.fencingToken - beside.fencingToken > 55e6
+      expect(wrong.filter((one) => !isAcrossStep(one))).toEqual([])
+      expect(wrong.length).toBeLessThanOrEqual(2 * 3)
       expect(await witness.status('step')).toMatchObject({ held: 0, waiting: 0 })
     } finally {
       crowd.end()
@@ -89,15 +95,17 @@ describe.skipIf(maySkip && !canRun)('clocks', () => {
     const [limiter, other] = ['one', 'two'].map((clientName) => new Limiter(url, { clientName }))
     try {
       const alone = await limiter.acquire({ key: 'alone', limit: 1, limitExpire: 1.5 })
-      const lease = await limiter.acquire({ key: 'forward', limit: 1, limitExpire: 3 })
+      const lease = await limiter.acquire({ key: 'forward', limit: 1, limitExpire: 6 })
       const lost = new Promise((resolve) => lease.signal.addEventListener('abort', () => resolve(now())))
       const asked = other.acquire({ key: 'forward', limit: 1 })
       await until(async () => (await other.status('forward')).waiting === 1, 'it waits')
       clock('+60s')
+      // Before the renewal: it would extend a lease that has ended but is still there.
+      expect(await other.clean('forward')).toBe(1)
       const next = await asked
       const grantedAt = now()
       expect(next.fencingToken).toBeGreaterThan(lease.fencingToken)
-      expect((await lost) - grantedAt).toBeLessThan(1250)
+      expect((await lost) - grantedAt).toBeLessThan(2000 + LATE_MS)
       expect(lease.signal.reason.code).toBe('ERR_LEASE_LOST')
       expect(await lease.release()).toBe(false)
       expect(next.lost).toBe(false)
@@ -121,8 +129,8 @@ describe.skipIf(maySkip && !canRun)('clocks', () => {
       clock('-4s')
       const next = await limiter.acquire({ key: 'back', limit: 1 })
       const waited = now() - at
-      expect(waited).toBeGreaterThan(4500)
-      expect(waited).toBeLessThan(6500)
+      expect(waited).toBeGreaterThan(1000 + 4000 - LATE_MS)
+      expect(waited).toBeLessThan(1000 + 4000 + 2 * LATE_MS)
       expect(next.fencingToken).toBeGreaterThan(fencingToken)
       expect(await next.release()).toBe(true)
     } finally {
