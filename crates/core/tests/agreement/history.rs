@@ -215,7 +215,7 @@ impl Known {
                 };
                 // One that no state shows was granted before all others, or after them.
                 let last = self.grants.values().map(|grant| grant.token.0).max().unwrap_or_default();
-                let unknown = FencingToken(if item.choice % 2 == 0 { 5 } else { last + 1 });
+                let unknown = FencingToken(if item.choice.is_multiple_of(2) { 5 } else { last + 1 });
                 Settle::Keep(Keep {
                     id,
                     terms,
