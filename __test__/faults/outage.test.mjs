@@ -96,8 +96,9 @@ describe.concurrent('Redis is stopped', () => {
 })
 
 describe.concurrent('Redis is restarted empty', () => {
-  /** Three of three are held for `holdMs`, others wait, Redis is killed and comes back with nothing. */
-  async function restart(holdMs, { finishAtOnce }) {
+  /** Three of three are held, others wait, Redis is killed and comes back with nothing. */
+  async function restart(work) {
+    const lasts = work === 'until the finish'
     const server = await start()
     const config = { key: 'k', limit: 3, limitExpire: 8, limitTimeout: 20 }
     const crowd = startCrowd({ options: { url: server.url }, config, tasks: 3, work: [1, 50] })
@@ -107,7 +108,7 @@ describe.concurrent('Redis is restarted empty', () => {
       return `${held} held, ${waiting} waiting`
     }
     try {
-      const holders = crowd.join({ work: [holdMs, holdMs] })
+      const holders = crowd.join({ work })
       await until(async () => (await counts()) === '3 held, 0 waiting', 'three hold')
       const waiters = [crowd.join(), crowd.join()]
       await until(async () => (await counts()) === '3 held, 6 waiting', 'six wait')
@@ -115,13 +116,13 @@ describe.concurrent('Redis is restarted empty', () => {
       await server.stop()
       await start({ port: server.port, age: 0 })
       const ends = []
-      if (finishAtOnce) {
+      if (lasts) {
         await until(async () => (await counts()).startsWith('3 held'), 'the three hold again')
         expect(crowd.written()).toBe(heldUntilNow)
         ends.push(holders.finish())
       }
       await until(() => crowd.written() > heldUntilNow + 8_000, 'others have had their turn', 20_000)
-      ends.push(...(finishAtOnce ? waiters : [holders, ...waiters]).map((process) => process.finish()))
+      ends.push(...(lasts ? waiters : [holders, ...waiters]).map((process) => process.finish()))
       for (const { errors, full, lost } of await Promise.all(ends)) {
         expect({ errors, full, lost }).toEqual({ errors: [], full: 0, lost: [] })
       }
@@ -133,11 +134,10 @@ describe.concurrent('Redis is restarted empty', () => {
     }
   }
 
-  test('while all is held: holders keep their slots, and nobody gets in beside them', () =>
-    restart(3500, { finishAtOnce: true }))
+  test('while all is held: holders keep their slots, and nobody gets in beside them', () => restart('until the finish'))
 
   test('and what was held is over before it settles: who waited gets in and keeps what it got', () =>
-    restart(1200, { finishAtOnce: false }))
+    restart([1200, 1200]))
 
   test('tells a request that tries once that it settles, never that it is full', async () => {
     const server = await start({ age: 0 })
