@@ -19,6 +19,28 @@ export async function until(look, what, boundMs = 10_000) {
   }
 }
 
+/**
+ * How late a busy machine makes this process: `longest()` is the longest pause between two turns of a timer of 1 ms
+ * since the start, in ms. What is to happen at a moment, and does so by a timer, may come later by as much.
+ */
+export function watchPauses() {
+  let last = performance.now()
+  let longest = 0
+  const turn = () => {
+    const now = performance.now()
+    longest = Math.max(longest, now - last)
+    last = now
+  }
+  const timer = setInterval(turn, 1)
+  return {
+    longest: () => {
+      turn()
+      return longest
+    },
+    stop: () => clearInterval(timer),
+  }
+}
+
 /** What the promise rejects with; an error if it doesn't. */
 export function rejection(promise) {
   return promise.then(

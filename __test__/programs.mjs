@@ -39,13 +39,13 @@ async function uptime(port) {
 
 /**
  * A redis-server: `{ url, port, pid, stop() }`. It has been up for long enough to grant at once, or for `age` seconds;
- * `port` is a free one unless said, `args` and `env` go to the server.
+ * `port` is a free one unless said, `args` and `env` go to the server; `binary` is another server than the usual one.
  */
-export async function startRedis({ port: wanted, args: more = [], env = {}, age = 3 } = {}) {
+export async function startRedis({ port: wanted, args: more = [], env = {}, age = 3, binary } = {}) {
   const port = wanted ?? (await freePort())
   const folder = mkdtempSync(join(tmpdir(), 'concurrency-limit-'))
   const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', folder, ...more]
-  const child = spawn(process.env.REDIS_SERVER_BIN ?? 'redis-server', args, {
+  const child = spawn(binary ?? process.env.REDIS_SERVER_BIN ?? 'redis-server', args, {
     env: { ...process.env, ...env },
     stdio: 'ignore',
   })

@@ -16,7 +16,7 @@ const now = () => process.hrtime.bigint()
 
 /**
  * A crowd on one key. `settings`: `options` of the Limiter, `config` of each acquire, `tasks` per process, `work` as
- * [least, most] ms, `aborts` as the share of requests that are aborted within 50 ms.
+ * [least, most] ms or 'until the finish', `aborts` as the share of requests that are aborted within 50 ms.
  */
 export function startCrowd(settings) {
   const folder = mkdtempSync(join(tmpdir(), 'concurrency-limit-crowd-'))

@@ -8,12 +8,19 @@ import { Limiter } from 'concurrency-limit'
 const { file, options, config, tasks, work, aborts = 0 } = JSON.parse(process.argv[2])
 const out = openSync(file, 'a')
 const limiter = new Limiter(options)
-const result = { granted: 0, lost: 0, aborted: 0, full: 0, errors: [] }
+const result = { granted: 0, lost: [], aborted: 0, full: 0, errors: [] }
 const over = new AbortController()
+const finish = new Promise((resolve) => over.signal.addEventListener('abort', () => resolve(), { once: true }))
 
-function note(what, { leaseId, slots, fencingToken }, more) {
+function note(what, { leaseId, slots, fencingToken }) {
   const at = String(process.hrtime.bigint())
-  writeSync(out, `${JSON.stringify({ what, pid: process.pid, leaseId, slots, fencingToken, at, ...more })}\n`)
+  writeSync(out, `${JSON.stringify({ what, pid: process.pid, leaseId, slots, fencingToken, at })}\n`)
+}
+
+function worked() {
+  if (work === 'until the finish') return finish
+  const [least, most] = work
+  return sleep(least + Math.random() * (most - least))
 }
 
 /** Inside until it leaves or is told that the lease is lost, whichever comes first. */
@@ -22,16 +29,15 @@ async function pass() {
   const lease = await limiter.acquire({ ...config, signal })
   note('enter', lease)
   result.granted++
-  const [least, most] = work
   const { signal: ends } = lease
   const lost = new Promise((resolve) => {
     if (ends.aborted) resolve(true)
     ends.addEventListener('abort', () => resolve(true), { once: true })
   })
   // A process that was stopped may find its work's timer due before the signal's: it looks before it says that it left.
-  if ((await Promise.race([sleep(least + Math.random() * (most - least)), lost])) || lease.lost) {
-    note('lost', lease, { why: lease.signal.reason.why })
-    result.lost++
+  if ((await Promise.race([worked(), lost])) || lease.lost) {
+    note('lost', lease)
+    result.lost.push(lease.signal.reason.why)
   } else note('leave', lease)
   await lease.release()
 }

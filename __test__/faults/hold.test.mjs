@@ -1,7 +1,7 @@
 // limitHold ends what runs too long, wherever the lease is in its life, and the slot is somebody else's by then.
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { startRedis, until } from '../helpers.mjs'
+import { startRedis, until, watchPauses } from '../helpers.mjs'
 
 let server
 let limiter
@@ -42,26 +42,30 @@ async function overrun(key, config, { pushed = false } = {}) {
 describe.concurrent('a hold that runs too long ends', () => {
   const cases = {
     'within the first lease': { limitExpire: 60, limitHold: 0.8 },
-    'between renewals': { limitExpire: 0.5, limitHold: 1.3 },
-    'after many renewals': { limitExpire: 0.3, limitHold: 2 },
+    'between renewals': { limitExpire: 1, limitHold: 1.5 },
+    'after many renewals': { limitExpire: 1, limitHold: 3.5 },
     'without renewals': { limitExpire: 5, limitHold: 0.7, renew: false },
   }
   for (const [name, config] of Object.entries(cases)) {
     test.each([false, true])(`${name}, handed over: %s`, async (pushed) => {
+      const pauses = watchPauses()
       const { told, next, why } = await overrun(`${name} ${pushed}`, config, { pushed })
+      pauses.stop()
+      // The core's thread may be as late as this one.
+      const late = 2 * pauses.longest()
       const holdMs = config.limitHold * 1000
       expect(told).toBeGreaterThan(holdMs * 0.85)
-      expect(told).toBeLessThan(holdMs + 150)
+      expect(told).toBeLessThan(holdMs + 20 + late)
       expect(next).toBeGreaterThan(told - 5)
-      expect(next).toBeLessThan(holdMs + 350)
+      expect(next).toBeLessThan(holdMs + 250 + late)
       expect(why).toMatch(/\w/)
     })
   }
 
   test('and work that ends before is not hurried', async () => {
-    const lease = await limiter.acquire({ key: 'in time', limit: 1, limitExpire: 0.3, limitHold: 1.5 })
+    const lease = await limiter.acquire({ key: 'in time', limit: 1, limitExpire: 1, limitHold: 4 })
     const start = ms()
-    await until(() => ms() - start > 1200, 'most of it has passed')
+    await until(() => ms() - start > 3500, 'most of it has passed')
     expect(lease.lost).toBe(false)
     expect(await lease.release()).toBe(true)
   })

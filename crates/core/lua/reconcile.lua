@@ -70,13 +70,36 @@ local function held(item, it)
   return 'held ' .. statement(item.id, it)
 end
 
+-- Slots and name were free, or taken over, when they were granted: whoever has them by an older grant has ended since,
+-- and only an old snapshot still shows it.
+local function outdate(item)
+  local fields = {}
+  for i = 1, #item.slots do fields[i] = 's' .. num(item.slots[i]) end
+  if item.terms.name then fields[#fields + 1] = 'n' .. item.terms.name end
+  read(fields)
+  for i = 1, #fields do
+    local id = hash[fields[i]]
+    local it = id and lease(id)
+    if it and it.token < item.token then remove_lease(id, it) end
+  end
+end
+
+local function fits(item)
+  return has_room(item.terms) and take_just(item.slots)
+end
+
 local function keep(item)
   local it, terms = lease(item.id), item.terms
   if it then return held(item, it) end
   crowd().leave(item.id)
+  local may_return = (item.epoch ~= g.epoch or SETTLING) and item.at_end > now
+  if may_return then outdate(item) end
   if terms.name and owner_of(terms.name) then return 'taken' end
-  local may_return = item.epoch ~= g.epoch or SETTLING
-  if not may_return or item.at_end <= now or not has_room(terms) or not take_just(item.slots) then return 'unknown' end
+  if may_return and not fits(item) then
+    crowd().reap()
+    may_return = fits(item)
+  end
+  if not may_return then return 'unknown' end
   g.token = math.max(g.token, item.token)
   return 'held ' .. statement(item.id, new_lease(item.id, terms, item.token, item.slots, now + terms.lease))
 end

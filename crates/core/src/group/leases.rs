@@ -68,6 +68,16 @@ impl Leases {
         self.by_id.get(&id).map(|lease| (id, lease))
     }
 
+    /// Leases that have one of these slots, or this name, by a grant before `token`.
+    pub(super) fn older(&self, slots: &[Slot], name: Option<&Arc<str>>, token: FencingToken) -> Vec<LeaseId> {
+        let clashes = |id: &LeaseId, lease: &Lease| {
+            let named = name.is_some() && self.named(name).is_some_and(|(owner, _)| owner == *id);
+            named || lease.slots.as_slice().iter().any(|slot| slots.contains(slot))
+        };
+        let older = self.by_id.iter().filter(|(id, lease)| lease.token < token && clashes(id, lease));
+        older.map(|(id, _)| *id).collect()
+    }
+
     /// The lease that ends first, by (end, id as text).
     pub(super) fn first_to_end(&self) -> Option<(u64, LeaseId)> {
         self.by_end.first().map(|(end, id)| (*end, id.0))
@@ -90,6 +100,11 @@ impl Leases {
         let slots = self.free.take(terms.weight);
         self.held += u64::from(slots.weight());
         self.attach(id, Lease { end_at_ms, token, slots, terms })
+    }
+
+    /// Whether all of these slots are free.
+    pub(super) fn are_free(&self, slots: &[Slot]) -> bool {
+        slots.iter().all(|slot| self.free.is_free(*slot))
     }
 
     /// A lease on just these slots, if all of them are free (R14). The id must be new.

@@ -21,7 +21,7 @@ impl State {
         answers
     }
 
-    fn settle(&mut self, turn: &Turn<'_>, item: &Settle) -> Settled {
+    fn settle(&mut self, turn: &mut Turn<'_>, item: &Settle) -> Settled {
         match item {
             Settle::Keep(keep) => self.keep(turn, keep),
             Settle::Want { id, terms, ticket } => self.want(turn, *id, terms, *ticket),
@@ -40,19 +40,25 @@ impl State {
         Some(Settled::Held(lease.as_grant(id, turn.now.ms)))
     }
 
-    fn keep(&mut self, turn: &Turn<'_>, keep: &Keep) -> Settled {
+    fn keep(&mut self, turn: &mut Turn<'_>, keep: &Keep) -> Settled {
         if let Some(held) = self.held(turn, keep.id, &keep.terms) {
             return held;
         }
         // A state from before the grant still has it in line, and would grant it a second time.
         self.leave(turn.now, keep.id);
+        // Under the same epoch a missing lease was released or reaped: only an old snapshot that was just loaded
+        // can have lost it (R30).
+        let may_return = (keep.epoch != self.epoch || turn.caller.settling) && keep.end_at_ms > turn.now.ms;
+        if may_return {
+            self.outdate(keep);
+        }
         if self.leases.named(keep.terms.holder.as_ref()).is_some() {
             return Settled::TakenOver;
         }
-        // Under the same epoch a missing lease was released or reaped: only an old snapshot that was just loaded
-        // can have lost it (R30).
-        let may_return = keep.epoch != self.epoch || turn.caller.settling;
-        if !may_return || keep.end_at_ms <= turn.now.ms || !self.has_room(&keep.terms) {
+        if may_return && !(self.has_room(&keep.terms) && self.leases.are_free(&keep.slots)) {
+            self.reap(turn);
+        }
+        if !may_return || !self.has_room(&keep.terms) {
             return Settled::Unknown;
         }
         let end_at_ms = turn.now.ms.saturating_add(keep.terms.lease_ms);
@@ -65,6 +71,14 @@ impl State {
         self.outlive(end_at_ms);
         self.last_token = self.last_token.max(keep.token);
         Settled::Held(grant)
+    }
+
+    /// Slots and name were free, or taken over, when they were granted: whoever has them by an older grant has ended since,
+    /// and only an old snapshot still shows it.
+    fn outdate(&mut self, keep: &Keep) {
+        for older in self.leases.older(&keep.slots, keep.terms.holder.as_ref(), keep.token) {
+            self.leases.remove(older);
+        }
     }
 
     fn want(&mut self, turn: &Turn<'_>, id: LeaseId, terms: &Arc<Terms>, ticket: Option<Ticket>) -> Settled {

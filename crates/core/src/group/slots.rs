@@ -74,7 +74,7 @@ impl FreeSlots {
         }
     }
 
-    fn is_free(&self, slot: Slot) -> bool {
+    pub(super) fn is_free(&self, slot: Slot) -> bool {
         slot > self.top || self.gap_around(slot).is_some()
     }
 

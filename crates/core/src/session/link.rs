@@ -33,6 +33,9 @@ pub(super) struct Link {
     settled_at: Option<Moment>,
     overdue_since: Option<Moment>,
     failures: u32,
+    /// Since when the connection stands or stood, and how many in a row ended as soon as they stood.
+    up_since: Moment,
+    brief: u32,
     last_error: Option<String>,
     was_up: bool,
     down_since: Moment,
@@ -110,6 +113,7 @@ impl Session {
             None => Duration::ZERO,
         };
         self.link.state = LinkState::Up;
+        self.link.up_since = now;
         self.link.listens = listens;
         self.link.settled_at = (!left.is_zero()).then(|| now + left);
         self.link.overdue_since = None;
@@ -134,12 +138,7 @@ impl Session {
     pub fn handle_connect_failed(&mut self, now: Moment, message: String, fatal: bool) {
         self.link.failures += 1;
         self.link.last_error = Some(message);
-        let longest = match self.settings.settle / 4 {
-            Duration::ZERO => LONGEST_BACKOFF,
-            longest => longest.min(LONGEST_BACKOFF),
-        };
-        let backoff = (BACKOFF * 2u32.saturating_pow(self.link.failures.min(10) - 1)).min(longest);
-        self.link.state = LinkState::Waiting(now + self.jitter(backoff.mul_f64(0.9)));
+        self.link.state = LinkState::Waiting(now + self.backoff(self.link.failures));
         let cause = self.why_not_available(now);
         let all = fatal || self.settings.impatient;
         self.refuse_all(|a| a.wanted && (all || a.tries_once()), &cause);
@@ -147,12 +146,26 @@ impl Session {
         self.forget_ended_traces(now);
     }
 
-    /// The connection is gone, and why.
+    /// How long to wait before the next attempt to connect, after so many in vain.
+    fn backoff(&mut self, attempts: u32) -> Duration {
+        let longest = match self.settings.settle / 4 {
+            Duration::ZERO => LONGEST_BACKOFF,
+            longest => longest.min(LONGEST_BACKOFF),
+        };
+        let backoff = (BACKOFF * 2u32.saturating_pow(attempts.clamp(1, 10) - 1)).min(longest);
+        self.jitter(backoff.mul_f64(0.9))
+    }
+
+    /// The connection is gone, and why. The next is opened at once, unless this one had only just been: a server that lets
+    /// everybody in and hangs up at once isn't asked for hundreds of connections a second.
     pub fn handle_down(&mut self, now: Moment, reason: String) {
         if !self.link.up() {
             return;
         }
-        self.link.state = LinkState::Waiting(now);
+        let brief = now < self.link.up_since + LONGEST_BACKOFF;
+        self.link.brief = if brief { self.link.brief + 1 } else { 0 };
+        let wait = if self.link.brief > 1 { self.backoff(self.link.brief - 1) } else { Duration::ZERO };
+        self.link.state = LinkState::Waiting(now + wait);
         self.link.down_since = now;
         self.link.listens = false;
         self.link.settled_at = None;

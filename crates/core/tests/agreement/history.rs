@@ -248,11 +248,14 @@ impl Known {
                     Some(grant) => grant.slots.clone(),
                     None => (first..first + terms.weight).collect(),
                 };
+                // One that no state shows was granted before all others, or after them.
+                let last = self.grants.values().map(|grant| grant.token.0).max().unwrap_or_default();
+                let unknown = FencingToken(if item.choice.is_multiple_of(2) { 5 } else { last + 1 });
                 Settle::Keep(Keep {
                     id,
                     terms,
                     epoch: Epoch(if more == 3 { 77 } else { 1 }),
-                    token: known.map_or(FencingToken(5), |grant| grant.token),
+                    token: known.map_or(unknown, |grant| grant.token),
                     slots,
                     end_at_ms: known.map_or(u64::MAX >> 12, |grant| grant.end_at_ms),
                 })

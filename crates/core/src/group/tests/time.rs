@@ -129,6 +129,64 @@ fn r14_a_lease_whose_stated_end_has_passed_does_not_re_enter() {
 }
 
 #[test]
+fn r14_what_has_ended_gives_way_to_a_lease_that_re_enters() {
+    let mut world = world();
+    let grants = world.fill(2);
+    world.group = Group::default();
+    world.pass_ms(1);
+    let other = grant_in(&world.acquire(id(2, 1), Terms { lease_ms: 1_000, ..terms(2) })).clone();
+    assert!(other.token > grants[0].token);
+    world.pass_ms(999);
+    let lost = Settle::Keep(Keep { epoch: Epoch(1), ..keep(&grants[0], terms(2)) });
+    assert_eq!(world.settle(1, lost.clone()), Settled::Unknown);
+    world.pass_ms(1);
+    assert!(matches!(world.settle(1, lost), Settled::Held(_)));
+    assert_eq!((world.slots_of(id(1, 1)), world.snapshot().held), (vec![1], 1));
+}
+
+#[test]
+fn r30_what_only_an_old_snapshot_still_shows_gives_way_to_the_lease_that_came_after_it() {
+    let mut world = world();
+    let (one, other) = (named(3, "one"), named(3, "other"));
+    world.acquire(id(1, 1), terms(3));
+    world.acquire(id(1, 2), one.clone());
+    world.acquire(id(1, 3), other.clone());
+    let old = world.group.clone();
+    // One slot goes to somebody else, one name too, and one goes by name to another slot.
+    world.release(1, id(1, 1));
+    let moved = grant_in(&world.acquire(id(2, 3), terms(3))).clone();
+    let taken = grant_in(&world.acquire(id(2, 2), one.clone())).clone();
+    world.release(1, id(1, 3));
+    world.release(2, id(2, 3));
+    let renamed = grant_in(&world.acquire(id(2, 4), other.clone())).clone();
+    assert_eq!((moved.slots, &taken.slots, &renamed.slots), (vec![1], &vec![2], &vec![1]));
+    world.group = old;
+    world.settling = true;
+    for (grant, terms) in [(&taken, one), (&renamed, other)] {
+        let Settled::Held(back) = world.settle(2, Settle::Keep(keep(grant, terms))) else {
+            panic!("not held")
+        };
+        assert_eq!((back.slots, back.token), (grant.slots.clone(), grant.token));
+    }
+    assert_eq!(
+        world.snapshot().leases.iter().map(|lease| lease.id).collect::<Vec<_>>(),
+        [id(2, 2), id(2, 4)]
+    );
+    assert_eq!(world.renew(id(1, 2), None), Renewed::Gone);
+}
+
+#[test]
+fn r30_an_older_lease_never_drives_out_a_younger_one() {
+    let mut world = world();
+    let grants = world.fill(1);
+    world.release(1, id(1, 1));
+    world.acquire(id(2, 1), terms(1));
+    world.settling = true;
+    assert_eq!(world.settle(1, Settle::Keep(keep(&grants[0], terms(1)))), Settled::Unknown);
+    assert_eq!(world.slots_of(id(2, 1)), [1]);
+}
+
+#[test]
 fn r30_while_settling_a_lease_missing_under_the_same_epoch_re_enters() {
     let mut world = world();
     let grants = world.fill(1);

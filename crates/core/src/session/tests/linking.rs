@@ -102,6 +102,28 @@ fn a_refused_connection_is_tried_again_until_the_requests_own_time_is_over() {
 }
 
 #[test]
+fn a_server_that_hangs_up_at_once_is_asked_for_ever_fewer_connections() {
+    let mut desk = Desk::online();
+    desk.submit(request(1));
+    let begun = desk.now;
+    for attempts in 2..12 {
+        desk.session.handle_down(desk.now, "hung up".into());
+        desk.pump();
+        while desk.connects < attempts {
+            desk.pass(s(0.001));
+        }
+        desk.connect(Some(s(3_600.0)));
+    }
+    assert!(desk.now.saturating_since(begun) > s(2.0));
+    // One that lasted is made anew at once.
+    desk.exchange();
+    desk.live(s(1.0));
+    desk.session.handle_down(desk.now, "cut".into());
+    desk.pump();
+    assert_eq!(desk.connects, 12);
+}
+
+#[test]
 fn trying_once_fails_with_the_first_refused_connection() {
     let mut desk = Desk::offline();
     desk.submit(trying_once(1));

