@@ -17,7 +17,8 @@ function giveUp(message) {
   process.exit(1)
 }
 
-function onPath(name) {
+/** The file that a command's name stands for; null if there is none. */
+export function onPath(name) {
   for (const folder of (process.env.PATH ?? '').split(delimiter)) {
     const file = join(folder, name)
     try {
