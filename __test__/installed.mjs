@@ -28,7 +28,7 @@ export async function install(tarballs, ...flags) {
   const folder = mkdtempSync(join(tmpdir(), 'concurrency-limit-installed-'))
   writeFileSync(join(folder, 'package.json'), '{ "private": true }')
   const args = ['install', '--offline', '--no-audit', '--no-fund', '--ignore-scripts', ...flags, ...tarballs]
-  await npm('npm', args, { cwd: folder })
+  await npm('npm', args, { cwd: folder, shell: process.platform === 'win32' })
   const run = (source, { type = 'module', args: more = [], ...options } = {}) =>
     runNode([...more, `--input-type=${type}`, '-'], { source, cwd: folder, ...options })
   return { folder, run, remove: () => rmSync(folder, { recursive: true, force: true }) }

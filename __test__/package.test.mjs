@@ -17,7 +17,7 @@ let server
 beforeAll(async () => {
   packed = packHere()
   installed = await install([packed.main.tarball, packed.platform.tarball])
-  server = await startRedis()
+  if (process.platform !== 'win32') server = await startRedis() // there is none for Windows
 }, 120_000)
 afterAll(async () => {
   await server?.stop()
@@ -67,6 +67,14 @@ describe('the platforms', () => {
     expect(napi.targets).toHaveLength(PLATFORMS.length)
   })
 
+  test('are all built, tested and published by the release workflow', () => {
+    const workflow = readFileSync(new URL('.github/workflows/release.yml', root), 'utf8')
+    const [build, rest] = workflow.split(/^ {2}test/m)
+    const named = (text) => [...text.matchAll(/^ +(?:- )?target: ([\w-]+)$/gm)].map(([, target]) => target)
+    expect(named(build).sort()).toEqual([...napi.targets].sort())
+    expect([...new Set(named(`test${rest}`))].sort()).toEqual([...napi.targets].sort())
+  })
+
   test.each(folders)('%s has a manifest that lets it be installed there and nowhere else', (folder) => {
     const manifest = readJson(`npm/${folder}/package.json`)
     const [os, cpu, abi] = folder.split('-')
@@ -95,7 +103,7 @@ describe('installed from its tarballs alone', () => {
     ['import', 'module', `import { Limiter } from '${name}'; ${job}`],
     ['require', 'commonjs', `const { Limiter } = require('${name}'); (async () => { ${job} })()`],
   ])('it limits on the embedded store and on Redis, by %s', async (_, type, source) => {
-    for (const SERVER of ['memory:', server.url]) {
+    for (const SERVER of ['memory:', server?.url].filter(Boolean)) {
       const { code, output } = await installed.run(source, { type, env: { SERVER } })
       expect({ code, output }).toEqual({ code: 0, output: '1 true\n' })
     }
@@ -131,7 +139,7 @@ describe('installed from its tarballs alone', () => {
     const bundle = join(installed.folder, 'bundle.mjs')
     const built = await runNode(['examples/bundle/build.mjs', bundle])
     expect(built).toEqual({ code: 0, output: '' })
-    const ran = await runNode([bundle], { cwd: installed.folder, env: { REDIS_URL: server.url } })
+    const ran = await runNode([bundle], { cwd: installed.folder, env: { REDIS_URL: server?.url ?? '' } })
     expect(ran).toEqual({ code: 0, output: 'slot 1, from a bundle\n' })
   })
 

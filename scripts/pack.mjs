@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { parseTriple } from '@napi-rs/cli'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
+const GENERATED = 'native.js' // lies beside the binaries that it was built with
 const NOTICES = ['LICENSE', 'THIRD_PARTY_LICENSES.txt']
 
 const readJson = (file) => JSON.parse(readFileSync(file, 'utf8'))
@@ -34,7 +35,8 @@ function napi(stage, ...args) {
 function stagePackages(stage, binaries, targets) {
   const { files } = readJson(join(root, 'package.json'))
   for (const name of ['package.json', 'README.md', 'LICENSE', ...files]) {
-    cpSync(join(root, name), join(stage, name), { recursive: true })
+    const from = name === GENERATED ? binaries : root
+    cpSync(join(from, name), join(stage, name), { recursive: true })
   }
   changeJson(join(stage, 'package.json'), (main) => {
     main.napi.targets = targets

@@ -34,11 +34,15 @@ async function zig() {
   return code === 0 && onPath('cargo-zigbuild') !== null
 }
 
-/** What keeps the folders of this machine out of the messages of panics, so that two machines build the same. */
-function withoutPaths() {
+/**
+ * Folders of this machine stay out of the messages of panics, so that two machines build the same. On Windows the C
+ * runtime is linked in, because not every machine has it.
+ */
+function rustFlags(target) {
   const cargo = process.env.CARGO_HOME ?? join(homedir(), '.cargo')
   const flags = [`--remap-path-prefix=${cargo}=cargo`, `--remap-path-prefix=${process.cwd()}=.`]
-  return { RUSTFLAGS: [process.env.RUSTFLAGS, ...flags].filter(Boolean).join(' ') }
+  if (target.includes('windows')) flags.push('-Ctarget-feature=+crt-static')
+  return [process.env.RUSTFLAGS, ...flags].filter(Boolean).join(' ')
 }
 
 /** Builds for `target` into artifacts/<target>; its folder, or null if zig isn't to be had here. */
@@ -52,7 +56,8 @@ export async function buildRelease(target = hostTriple()) {
   const args = ['build', '--platform', '--release', ...(isLinux ? ['--cross-compile'] : []), '--target', triple]
   const places = ['--manifest-path', 'crates/node/Cargo.toml', '--output-dir', folder]
   const generated = ['--js', 'native.js', '--dts', 'native.d.ts']
-  const napi = () => run('npx', ['--no-install', 'napi', ...args, ...places, ...generated], { env: withoutPaths() })
+  const env = { RUSTFLAGS: rustFlags(target) }
+  const napi = () => run('npx', ['--no-install', 'napi', ...args, ...places, ...generated], { env })
   const code = await timed(`build ${triple}`, napi)
   if (code !== 0) process.exit(code)
   return folder
