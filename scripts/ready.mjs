@@ -19,6 +19,14 @@ await runAll([
     'cargo',
     ['clippy', '--workspace', '--all-targets', '--profile', 'ci', '--quiet', '--', '-D', 'warnings'],
   ],
+  [
+    'cargo doc',
+    'cargo',
+    ['doc', '--workspace', '--no-deps', '--profile', 'ci', '--quiet'],
+    { env: { RUSTDOCFLAGS: '-D warnings' } },
+  ],
+  // The crate alone, as it would be published: nothing of it lies outside of its folder.
+  ['cargo package', 'cargo', ['package', '--package', 'concurrency-limit', '--allow-dirty', '--offline', '--quiet']],
   ['biome', 'npx', ['--no-install', 'biome', 'check', '--error-on-warnings', '.']],
   ...RESOLUTIONS.map(([module, resolution]) => [
     `types, by ${resolution}`,
