@@ -244,6 +244,7 @@ export class Limiter extends EventEmitter<LimiterEvents> {
   /**
    * Connects at first use. Without a server named: `REDIS_URL`, else limits hold in this process only (with a warning).
    * @throws {ConfigError}
+   * @throws {BinaryError}
    */
   constructor(url?: string, options?: Omit<ConnectionOptions, 'url'>)
   constructor(options: ConnectionOptions)
@@ -372,4 +373,20 @@ export class ProtocolError extends ConcurrencyLimitError {
   private constructor()
   readonly code: 'ERR_PROTOCOL'
   readonly key: string | undefined
+}
+
+/** No binary of this package fits the machine, or it is of another version. Thrown when the first Limiter is made. */
+export class BinaryError extends ConcurrencyLimitError {
+  private constructor()
+  readonly code: 'ERR_BINARY'
+  /** As `process.platform`. */
+  readonly platform: string
+  /** As `process.arch`. */
+  readonly arch: string
+  /** `'glibc'` and its version, or `'musl'`; null where the platform isn't Linux. */
+  readonly libc: string | null
+  /** The version of Node.js. */
+  readonly node: string
+  /** The package that has the binary of this platform; null if there is none. */
+  readonly package: string | null
 }

@@ -31,3 +31,4 @@ module.exports.UnavailableError = errors.UnavailableError
 module.exports.ConfigError = ConfigError
 module.exports.ClosedError = errors.ClosedError
 module.exports.ProtocolError = errors.ProtocolError
+module.exports.BinaryError = errors.BinaryError

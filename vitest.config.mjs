@@ -4,6 +4,8 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['__test__/**/*.test.mjs'],
+    // Those are for a binary as it is published, which test:package builds.
+    exclude: process.env.RELEASE_BINARIES ? [] : ['__test__/release/**'],
     pool: 'forks',
     fileParallelism: false,
     testTimeout: 30_000,

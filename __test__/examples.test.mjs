@@ -5,6 +5,7 @@ import { Observer } from '../demo/observer.mjs'
 import { runNode, startRedis } from './programs.mjs'
 
 const examples = readdirSync(new URL('../examples', import.meta.url)).filter((name) => name.endsWith('.mjs'))
+examples.push('lambda/invoke.mjs')
 
 let redis
 beforeAll(async () => {

@@ -193,7 +193,7 @@ test('import and require give the same', async () => {
     console.log(names.join(' '), names.every((name) => esm[name] === cjs[name]))`
   const { output } = await runNode(['--input-type=module', '-'], { source })
   expect(output.trim()).toBe(
-    'ClosedError ConcurrencyLimitError ConcurrencyLimitExceededError ConfigError LeaseLostError Limiter ' +
+    'BinaryError ClosedError ConcurrencyLimitError ConcurrencyLimitExceededError ConfigError LeaseLostError Limiter ' +
       'ProtocolError QueueFullError UnavailableError setDefaultLimiter withLimit true',
   )
 })

@@ -66,10 +66,13 @@ export async function startRedis({ port: wanted, args: more = [], env = {}, age 
   return { url: `redis://127.0.0.1:${port}`, port, pid: child.pid, stop }
 }
 
-/** Runs `node ...args` with `source` as its standard input; resolves to `{ code, output }`, output being both streams. */
-export function runNode(args, { source = '', env = {}, bound = 20_000 } = {}) {
+/**
+ * Runs `node ...args` with `source` as its standard input, in this package or in `cwd`; resolves to `{ code, output }`,
+ * output being both streams.
+ */
+export function runNode(args, { source = '', env = {}, bound = 20_000, cwd = ROOT } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { cwd: ROOT, env: { ...process.env, ...env }, timeout: bound })
+    const child = spawn(process.execPath, args, { cwd, env: { ...process.env, ...env }, timeout: bound })
     let output = ''
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text) => {

@@ -11,6 +11,7 @@
 // outstanding.
 
 const { setInterval } = require('node:timers')
+const { loadBinary } = require('./native.js')
 const { Table } = require('./table.js')
 
 const ROWS = 8192 // numbers in a buffer
@@ -76,7 +77,7 @@ function open(options, listener) {
 }
 
 function start() {
-  const { Port } = require('../native.js')
+  const { Port } = loadBinary()
   keepAlive = setInterval(() => {}, 0x7fffffff)
   keepAlive.unref()
   process.on('exit', exit)

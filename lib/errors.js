@@ -74,6 +74,17 @@ class ProtocolError extends ConcurrencyLimitError {
   }
 }
 
+class BinaryError extends ConcurrencyLimitError {
+  constructor(message, { platform, arch, libc, node, package: packageName }, cause) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.platform = platform
+    this.arch = arch
+    this.libc = libc
+    this.node = node
+    this.package = packageName
+  }
+}
+
 const CODES = [
   [ConcurrencyLimitError, 'ERR_CONCURRENCY_LIMIT'],
   [ConfigError, 'ERR_CONFIG'],
@@ -83,6 +94,7 @@ const CODES = [
   [UnavailableError, 'ERR_UNAVAILABLE'],
   [ClosedError, 'ERR_CLOSED'],
   [ProtocolError, 'ERR_PROTOCOL'],
+  [BinaryError, 'ERR_BINARY'],
 ]
 for (const [Class, code] of CODES) {
   // On the prototype, so that an error prints its name once and its own properties are what it carries.
@@ -154,6 +166,7 @@ module.exports = {
   UnavailableError,
   ClosedError,
   ProtocolError,
+  BinaryError,
   configErrorFrom,
   failure,
   unknownOption,

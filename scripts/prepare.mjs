@@ -17,9 +17,11 @@ function giveUp(message) {
   process.exit(1)
 }
 
-function onPath(name) {
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    const file = join(folder, name)
+/** The file that a command's name stands for; null if there is none. */
+export function onPath(name) {
+  const endings = process.platform === 'win32' ? ['.exe', '.cmd'] : ['']
+  const folders = (process.env.PATH ?? '').split(delimiter)
+  for (const file of folders.flatMap((folder) => endings.map((ending) => join(folder, name + ending)))) {
     try {
       accessSync(file, constants.X_OK)
       if (statSync(file).isFile()) return file

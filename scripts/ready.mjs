@@ -1,6 +1,14 @@
-// `npm run ready`: what a change must satisfy besides its tests: format, lints, types. Changes no file.
+// `npm run ready`: what a change must satisfy besides its tests: format, lints, types, licences. Changes
+// no file.
 import { dependencies, requireCargo } from './prepare.mjs'
 import { runAll } from './step.mjs'
+
+// The ways in which users' compilers find the types.
+const RESOLUTIONS = [
+  ['node16', 'node16'],
+  ['nodenext', 'nodenext'],
+  ['preserve', 'bundler'],
+]
 
 requireCargo()
 await dependencies()
@@ -11,6 +19,19 @@ await runAll([
     'cargo',
     ['clippy', '--workspace', '--all-targets', '--profile', 'ci', '--quiet', '--', '-D', 'warnings'],
   ],
+  [
+    'cargo doc',
+    'cargo',
+    ['doc', '--workspace', '--no-deps', '--profile', 'ci', '--quiet'],
+    { env: { RUSTDOCFLAGS: '-D warnings' } },
+  ],
+  // The crate alone, as it would be published: nothing of it lies outside of its folder.
+  ['cargo package', 'cargo', ['package', '--package', 'concurrency-limit', '--allow-dirty', '--offline', '--quiet']],
   ['biome', 'npx', ['--no-install', 'biome', 'check', '--error-on-warnings', '.']],
-  ['types', 'npx', ['--no-install', 'tsc', '--project', 'tsconfig.json']],
+  ...RESOLUTIONS.map(([module, resolution]) => [
+    `types, by ${resolution}`,
+    'npx',
+    ['--no-install', 'tsc', '--project', 'tsconfig.json', '--module', module, '--moduleResolution', resolution],
+  ]),
+  ['licences', 'node', ['scripts/licences.mjs', '--check']],
 ])

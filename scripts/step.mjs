@@ -16,9 +16,11 @@ for (const [signal, code] of [
   })
 }
 
+const onWindows = process.platform === 'win32'
+
 function endGroup(child, signal) {
   try {
-    process.kill(-child.pid, signal)
+    process.kill(onWindows ? child.pid : -child.pid, signal)
   } catch {
     // it has ended already
   }
@@ -29,7 +31,8 @@ export function run(command, args, { minutes = 15, env = {} } = {}) {
   return new Promise((resolve) => {
     const child = spawn(command, args, {
       stdio: ['ignore', 'inherit', 'inherit'],
-      detached: true,
+      detached: !onWindows,
+      shell: onWindows, // npm and npx are batch files there
       env: { ...process.env, ...env },
     })
     running.add(child)

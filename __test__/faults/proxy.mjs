@@ -3,7 +3,7 @@
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 
-/** `{ port, cut(), stall(ms), deafen(ms), halfClose(), close() }` in front of `to`, a local port. */
+/** `{ port, cut(), forget(), stall(ms), deafen(ms), halfClose(), close() }` in front of `to`, a local port. */
 export async function startProxy(to) {
   const pairs = new Set()
   let isDeaf = false
@@ -33,6 +33,10 @@ export async function startProxy(to) {
     port: server.address().port,
     /** Ends every connection. */
     cut,
+    /** Passes nothing on any more on the connections that there are, and ends none of them. */
+    forget() {
+      for (const socket of [...pairs].flat()) socket.removeAllListeners('data').pause()
+    },
     /** Holds everything up that is under way, both ways. */
     stall(ms) {
       const stalled = [...pairs].flat()

@@ -1,20 +1,8 @@
-//! A distributed concurrency limiter: how many may run at once, across all processes, with Redis in the middle.
+#![doc = include_str!("../README.md")]
 //!
-//! ```
-//! use concurrency_limit::config::LimitConfig;
-//! use concurrency_limit::limiter::Limiter;
+//! # Floors
 //!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), concurrency_limit::error::Error> {
-//! let limiter = Limiter::new("memory:")?; // or redis://…
-//! let lease = limiter.acquire(&LimitConfig::new("payments", 10)).await?;
-//! assert_eq!(lease.slot(), 1); // 1 to 10, unique among those who hold now
-//! lease.release().await;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! Floors, lowest first; a module imports only from floors below its own:
+//! Lowest first; a module imports only from floors below its own:
 //!
 //! 0. `lease`, `moment`
 //! 1. `error`, then `config`
@@ -35,3 +23,7 @@ pub mod moment;
 pub mod protocol;
 pub mod session;
 pub mod store;
+
+pub use config::{LimitConfig, OnUnavailable, Options};
+pub use error::{Error, Loss};
+pub use limiter::{Lease, Limiter};

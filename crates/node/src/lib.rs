@@ -4,10 +4,18 @@
 //! numbers; `bell` wakes JS; `json` writes what people read. No promise, object or error of JS is made here, and no rule is kept here:
 //! `lib/border.js` is the other side.
 
+use napi_derive::napi;
+
 mod bell;
 mod json;
 mod port;
 mod rows;
+
+/// The version of this binary. JS takes none but its own: the rows are an interface of one version with itself.
+#[napi]
+pub fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
 
 /// What `bell` is made of; its test puts others in their place.
 mod sync {

@@ -8,7 +8,7 @@ import {
   Limiter,
   setDefaultLimiter,
   withLimit,
-} from '../index.js'
+} from 'concurrency-limit'
 
 const config: LimitConfig = { key: 'k', limit: 10 }
 const limiter = new Limiter()

@@ -1,0 +1,84 @@
+'use strict'
+
+// Finds the binary of this platform, or says what is missing and what to do about it.
+//
+// `native.js` above this folder is generated: it knows the places to look in, and little about why nothing was there.
+// A binary of another version is refused: the rows that the two exchange are an interface of one version with itself.
+// Nothing is loaded before the first Limiter is made.
+
+const { BinaryError } = require('./errors.js')
+const { name, version } = require('../package.json')
+
+const PLATFORMS = [
+  'darwin-arm64',
+  'darwin-x64',
+  'linux-arm64-gnu',
+  'linux-arm64-musl',
+  'linux-x64-gnu',
+  'linux-x64-musl',
+  'win32-arm64-msvc',
+  'win32-x64-msvc',
+]
+
+/** What the binary exports. */
+function loadBinary() {
+  let binary
+  try {
+    binary = require('../native.js')
+  } catch (error) {
+    throw binaryError(whyNothingLoads, error)
+  }
+  const found = binary.version?.()
+  if (found !== version) throw binaryError(() => otherVersion(found))
+  return binary
+}
+
+function binaryError(why, cause) {
+  const libc = process.platform === 'linux' ? readLibc() : null
+  const place = { platform: process.platform, arch: process.arch, libc, node: process.versions.node }
+  const abi = { linux: libc?.startsWith('glibc') ? '-gnu' : '-musl', win32: '-msvc' }[place.platform] ?? ''
+  const suffix = `${place.platform}-${place.arch}${abi}`
+  const isKnown = PLATFORMS.includes(suffix)
+  const at = [`${place.platform} ${place.arch}`, libc, `Node ${place.node}`].filter((part) => part !== null).join(', ')
+  const packageName = isKnown ? `${name}-${suffix}` : null
+  return new BinaryError(`${why(packageName, cause)} (${at})`, { ...place, package: packageName }, cause)
+}
+
+function readLibc() {
+  const { report } = process
+  const before = report.excludeNetwork
+  report.excludeNetwork = true // or it asks the name server for every open connection
+  const { header } = report.getReport()
+  report.excludeNetwork = before
+  return header.glibcVersionRuntime === undefined ? 'musl' : `glibc ${header.glibcVersionRuntime}`
+}
+
+function whyNothingLoads(packageName, error) {
+  if (packageName === null) return `there is no binary of ${name} for this platform; there are ${PLATFORMS.join(', ')}`
+  const broken = loadFailure(error)
+  if (broken !== undefined) {
+    return (
+      `the binary of ${name} is there but doesn't load: ${broken}. Install ${packageName} anew, on the platform that ` +
+      'runs it; on Linux it needs glibc 2.17 or musl 1.2 at least'
+    )
+  }
+  return (
+    `${packageName} isn't installed. It is an optional dependency of ${name}: install with optional dependencies ` +
+    '(no --omit=optional), on the platform that runs it; node_modules or a lock file of another platform lack it'
+  )
+}
+
+/** What was found but failed; undefined when nothing was found. `native.js` keeps but the messages of what it tried. */
+function loadFailure(error) {
+  for (let tried = error.cause; tried; tried = tried.cause) {
+    if (!tried.message.startsWith('Cannot find module')) return tried.message
+  }
+  return undefined
+}
+
+function otherVersion(found) {
+  const its = found ?? 'of a version that it does not tell'
+  return `${name} is ${version}, but its binary is ${its}. Install ${name} and its optional dependencies anew, together`
+}
+
+module.exports = { PLATFORMS, loadBinary }
