@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use std::sync::Arc;
 
+use super::link::GRACE;
 use super::{ClientId, Event, Request, Session, Tag, Timer};
 use crate::error::Error;
 use crate::lease::{Epoch, FencingToken, Slot, Ticket};
@@ -28,6 +29,8 @@ pub(super) struct Acquisition {
     pub(super) timer: Option<Moment>,
     pub(super) wanted: bool,
     pub(super) queued: bool,
+    /// What a stop of the whole process has added to its time, once.
+    stood_still: Duration,
     pub(super) state: State,
 }
 
@@ -88,6 +91,7 @@ impl Acquisition {
             timer: None,
             wanted: true,
             queued: false,
+            stood_still: Duration::ZERO,
             state: State::Pending,
         }
     }
@@ -102,6 +106,10 @@ impl Acquisition {
 
     /// Until when the requester is told something, in its present state.
     fn due_at(&self, ready: bool, connect: Duration, command: Duration) -> Option<Moment> {
+        self.promised_at(ready, connect, command).map(|at| at + self.stood_still)
+    }
+
+    fn promised_at(&self, ready: bool, connect: Duration, command: Duration) -> Option<Moment> {
         if let State::Releasing { answer_by } = self.state {
             return answer_by;
         }
@@ -152,6 +160,11 @@ impl Session {
         let Some(acquisition) = self.acquisitions.get_mut(&number) else { return };
         acquisition.timer = None;
         match acquisition.due_at(ready, connect, command) {
+            // The process stood still: what came meanwhile is read before the server is blamed for being late.
+            Some(due) if due + GRACE < now && acquisition.stood_still.is_zero() => {
+                acquisition.stood_still = now.saturating_since(due) + GRACE;
+                return self.arm(now, number);
+            }
             Some(due) if due <= now => {}
             _ => return self.arm(now, number),
         }

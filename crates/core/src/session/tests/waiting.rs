@@ -224,3 +224,16 @@ fn without_push_the_look_comes_every_interval() {
     let calls = desk.live(s(10.0));
     assert!((90..=115).contains(&calls), "{calls} calls in 10 s");
 }
+
+#[test]
+fn a_waiter_that_was_frozen_past_its_time_leaves_the_line_before_it_blames_the_server() {
+    let (mut desk, _) = full();
+    desk.submit(request(1));
+    desk.exchange();
+    desk.now = desk.now + s(30.0);
+    desk.session.handle_timeout(desk.now);
+    desk.pump();
+    desk.live(s(0.2));
+    let failed = desk.failed(1);
+    assert!(matches!(failed, Some(Error::LimitExceeded { .. })), "{failed:?}");
+}
