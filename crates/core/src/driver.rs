@@ -18,13 +18,13 @@ use tokio::sync::Notify;
 
 use self::run::{Driver, Sinks};
 use self::stand_in::StandIn;
-use crate::config::{OnUnavailable, Options};
+use crate::config::{OnUnavailable, Options, Place};
 use crate::error::Error;
 use crate::lease::SessionId;
 use crate::session::{ClientId, Event, Question, Request, Session, Settings, Tag};
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
-use crate::store::redis::{AddressError, RedisOptions, RedisStore};
+use crate::store::redis::RedisStore;
 
 /// Who is told what becomes of a client's requests. Called on the core's thread: must not block.
 pub trait Sink: Send + Sync + 'static {
@@ -96,6 +96,7 @@ static NEXT_CLIENT: AtomicU64 = AtomicU64::new(1);
 impl Client {
     /// A client for these options; connects when it first asks for something.
     pub fn open(options: &Options, sink: Arc<dyn Sink>) -> Result<Self, Error> {
+        let options = &options.resolved()?;
         let stand_in = StandIn::open(options, &sink)?;
         let sink = match &stand_in {
             Some(stand_in) => stand_in.guard(sink),
@@ -136,8 +137,8 @@ impl Client {
 }
 
 impl Seat {
+    /// Takes resolved options.
     fn open(options: &Options, sink: Arc<dyn Sink>) -> Result<Self, Error> {
-        options.check()?;
         let store = store_for(options)?;
         let id = ClientId(NEXT_CLIENT.fetch_add(1, Ordering::Relaxed));
         let mut registry = lock(&REGISTRY);
@@ -192,23 +193,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn store_for(options: &Options) -> Result<Arc<dyn Store>, Error> {
-    if let Some(name) = options.url.strip_prefix("memory:") {
-        return Ok(Arc::new(MemoryStore::shared(name)));
-    }
-    let store = RedisStore::new(RedisOptions {
-        url: options.url.clone(),
-        connect_timeout: options.connect_timeout,
-        command_timeout: options.command_timeout,
-        client_name: options.client_name.clone(),
-        key_prefix: options.key_prefix.clone(),
-    });
-    // What was given isn't repeated: it may have a password in it.
-    let bad = |error: AddressError| Error::Config {
-        option: "url",
-        given: "an address that can't be used".into(),
-        expected: error.to_string(),
+    let not_yet = |option: &'static str| Error::Config {
+        option,
+        given: options.place.to_string(),
+        expected: "one server or sentinels: this isn't supported yet".into(),
     };
-    Ok(Arc::new(store.map_err(bad)?))
+    match &options.place {
+        Place::Memory(name) => Ok(Arc::new(MemoryStore::shared(name))),
+        Place::Cluster { .. } => Err(not_yet("cluster")),
+        Place::Client(_) => Err(not_yet("client")),
+        Place::Url(_) | Place::Server { .. } | Place::Sentinel { .. } => {
+            Ok(Arc::new(RedisStore::new(options.clone())?))
+        }
+    }
 }
 
 fn start(options: &Options, store: Arc<dyn Store>) -> Arc<Shared> {

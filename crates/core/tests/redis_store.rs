@@ -13,9 +13,10 @@ use common::gate::Gate;
 use common::peer::{Peer, key, limit};
 use common::server::{RedisServer, free_port};
 use common::until;
+use concurrency_limit::config::Options;
 use concurrency_limit::lease::Key;
 use concurrency_limit::protocol::{Acquired, Ask, CallError, Renew, Target, Verb};
-use concurrency_limit::store::redis::{RedisOptions, RedisStore};
+use concurrency_limit::store::redis::RedisStore;
 use concurrency_limit::store::{ConnectError, LinkEvent, Store};
 
 fn store(url: String) -> RedisStore {
@@ -23,12 +24,10 @@ fn store(url: String) -> RedisStore {
 }
 
 fn named_store(url: String, client_name: Option<&str>) -> RedisStore {
-    RedisStore::new(RedisOptions {
-        url,
+    RedisStore::new(Options {
         connect_timeout: Duration::from_secs(5),
-        command_timeout: Duration::from_secs(1),
         client_name: client_name.map(str::to_owned),
-        key_prefix: "cl".to_owned(),
+        ..Options::new(url)
     })
     .expect("a good address")
 }
@@ -306,13 +305,7 @@ async fn a_port_where_nobody_listens_is_refused_at_once() {
 async fn a_port_that_never_answers_is_given_up_in_time() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("redis://{}", silent.local_addr().expect("its address"));
-    let options = RedisOptions {
-        url,
-        connect_timeout: Duration::from_millis(100),
-        command_timeout: Duration::from_secs(1),
-        client_name: None,
-        key_prefix: "cl".to_owned(),
-    };
+    let options = Options { connect_timeout: Duration::from_millis(100), ..Options::new(url) };
     let started = Instant::now();
     let error = refusal(&RedisStore::new(options).expect("a good address")).await;
     assert!(started.elapsed() < Duration::from_secs(2));

@@ -6,6 +6,7 @@
 
 mod bell;
 mod json;
+mod options;
 mod port;
 mod rows;
 

@@ -17,13 +17,14 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::link::{CONNECTION_QUEUE, Flow, RedisLink};
 use super::names::Names;
 use super::scripts::Layout;
-use super::{RedisOptions, keys, push};
+use super::{keys, push};
+use crate::config::Options;
 use crate::lease::SessionId;
 use crate::store::{ConnectError, LinkEvent, LinkInfo};
 
 /// Where to connect and how: the two ways of speaking to one server.
 pub(super) struct Server {
-    pub(super) options: RedisOptions,
+    pub(super) options: Options,
     pub(super) address: String,
     pub(super) resp3: Client,
     pub(super) resp2: Client,
