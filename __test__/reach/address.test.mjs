@@ -1,10 +1,11 @@
 // Where a server is and who we are to it: sockets, IPv6, databases, users, in URLs and in options.
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Limiter, UnavailableError } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { redis, rejection, startRedis } from '../helpers.mjs'
+import { redis, rejection, startRedis, until } from '../helpers.mjs'
 
 const USER = 'a:b/c'
 const PASSWORD = 'p@ss:w/rd?#%é'
@@ -81,6 +82,24 @@ test('what is reached by a socket and by TCP is one limit', async () => {
   expect(await far.tryAcquire({ key: 'both', limit: 1 })).toBeNull()
   await lease.release()
   await Promise.all([near.close(), far.close()])
+})
+
+test('the server sees which library it is, where it can show that', async () => {
+  const seen = await seenBy(server.url, options)
+  const { version } = createRequire(import.meta.url)('../../package.json')
+  if ('lib-name' in seen) expect(seen).toMatchObject({ 'lib-name': 'concurrency-limit', 'lib-ver': version })
+  expect(seen.name).toBe('reach')
+})
+
+test.runIf(process.platform === 'linux')('an idle connection is probed by the kernel', async () => {
+  const limiter = new Limiter({ host: '127.0.0.1', port: server.port, clientName: 'idle' })
+  await (await limiter.acquire({ key: 'idle', limit: 1 })).release()
+  // /proc/net/tcp: remote port in hex, state 01 is established, timer 02 with the time to the probe in hundredths.
+  const port = server.port.toString(16).toUpperCase().padStart(4, '0')
+  const ours = new RegExp(`^ *\\d+: \\S+ 0100007F:${port} 01 \\S+ 02:([0-9A-F]{8})`, 'm')
+  const line = await until(() => ours.exec(readFileSync('/proc/net/tcp', 'utf8')), 'the timer of keep-alive runs')
+  expect(Number.parseInt(line[1], 16)).toBeLessThanOrEqual(1_000)
+  await limiter.close()
 })
 
 test('REDIS_URL counts unless an option says where', async () => {

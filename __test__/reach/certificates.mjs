@@ -1,6 +1,6 @@
 // Certificates of a test's own, made by openssl in a folder of its own: an authority, a server and a client that it
 // vouches for, and a stranger that nobody vouches for.
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -45,4 +45,12 @@ export function tlsArgs({ folder }, port, auth) {
     ...['--tls-cert-file', file('server.crt'), '--tls-key-file', file('server.key')],
     ...['--tls-ca-cert-file', file('authority.crt')],
   ]
+}
+
+/** Whether the redis-server of the tests was built with TLS; those that weren't don't know the option. */
+export function speaksTls() {
+  // A folder that isn't there keeps it from coming up.
+  const args = ['--tls-port', '0', '--port', '0', '--dir', '/concurrency-limit/nowhere']
+  const { stderr } = spawnSync(process.env.REDIS_SERVER_BIN ?? 'redis-server', args, { timeout: 5_000 })
+  return !/tls-port/.test(String(stderr))
 }
