@@ -207,6 +207,17 @@ async fn without_hello_pushes_come_on_a_second_connection() {
 }
 
 #[tokio::test]
+async fn without_room_for_a_second_connection_pushes_are_gone_without() {
+    let server = RedisServer::start(&["--rename-command", "HELLO", ""]);
+    let most = |most| {
+        let options = Options { max_connections: Some(most), ..Options::new(server.url("")) };
+        RedisStore::new(options).expect("good options")
+    };
+    assert_hands_off(&most(1), false).await;
+    assert_hands_off(&most(2), true).await;
+}
+
+#[tokio::test]
 async fn a_second_connection_that_dies_alone_takes_only_the_pushes_with_it() {
     let server = RedisServer::start(&["--rename-command", "HELLO", ""]);
     let mut peer = Peer::connect(&store(server.url(""))).await;
