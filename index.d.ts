@@ -75,30 +75,86 @@ export interface LimitConfig {
   signal?: AbortSignal
 }
 
-/** Where Redis is, and how to speak with it. All times are seconds. */
+/** Certificates and keys in PEM. */
+export type Pem = string | NodeJS.ArrayBufferView
+
+/** How a connection is protected. */
+export interface TlsOptions {
+  /** Certificates that are trusted instead of the built-in ones, which are Mozilla's. At most 1 MiB each. */
+  ca?: Pem | Pem[]
+  /** Our own certificate, its chain after it, for a server that asks for one. Only with `key`. */
+  cert?: Pem
+  /** The private key of `cert`: not encrypted, never shown in an error. */
+  key?: Pem
+  /** The name that the server's certificate must carry. Default: the host. */
+  servername?: string
+  /** Whether a certificate that can't be verified ends the connection. Default true. Danger: with false, anybody may sit between. */
+  rejectUnauthorized?: boolean
+}
+
+/** A host and a port: `'host:port'`, `'[::1]:port'`, or both as members. */
+export type NodeAddress = string | { host: string; port?: number }
+
+/** Sentinels, which know where the primary is. */
+export interface SentinelOptions {
+  /** What the sentinels call the primary. Required, unless the url says it. */
+  name?: string
+  /** The sentinels, at least one; default port 26379. Asked one after another. Required, unless the url says them. */
+  nodes?: NodeAddress[]
+  /** User name for the sentinels themselves. Default none; those of the server aren't used. */
+  username?: string
+  /** Password for the sentinels themselves; never shown in an error. Default none. */
+  password?: string
+  /** TLS to the sentinels. Default: as to the server. */
+  tls?: boolean | TlsOptions
+}
+
+/**
+ * Where Redis is, and how to speak with it. All times are seconds.
+ *
+ * An option beats the same part of the url. Options that name another kind of place than the url (or than each other) are a
+ * {@link ConfigError}: one of `host` and `port`, `path`, `cluster`, `sentinel`, `client`.
+ */
 export interface ConnectionOptions {
   /**
-   * `redis://[[user]:password@]host[:port][/db]`, the same with `valkey:`, or `memory:` for limits in this process only.
+   * `redis://[[user]:password@]host[:port][/db]`; `rediss:` with TLS; `valkey:` and `valkeys:` mean the same.
+   * `unix:///path/of/the/socket[?db=1&username=u&password=p]`, also as `redis+unix:`.
+   * `redis+sentinel://[[user]:password@]host[:port],…/name[/db]` and `redis+cluster://[[user]:password@]host[:port],…`, with
+   * TLS as `rediss+…`. `memory:` for limits in this process only. Special characters as `%40`; never shown with its password.
    *
-   * Without a url and without any of host, port, db, username and password: the environment's `REDIS_URL`, else `memory:`
-   * with a warning.
+   * Without any option that says where: the environment's `REDIS_URL`, else `memory:` with a warning.
    */
   url?: string
 
-  /** Host name or IP address. Default `'127.0.0.1'`. Not beside a url. */
+  /** Host name or IP address. Default `'127.0.0.1'`. */
   host?: string
 
-  /** TCP port, 1 to 65535. Default 6379. Not beside a url. */
+  /** TCP port, 1 to 65535. Default 6379. */
   port?: number
 
-  /** Number of the database, 0 or more. Default 0. */
+  /** Absolute path of a Unix socket, up to 107 bytes. */
+  path?: string
+
+  /** Number of the database, 0 or more. Default 0; a cluster has no other. */
   db?: number
 
-  /** User name of Redis' access control. 1 to 1024 bytes. */
+  /** User name of Redis' access control, 1 to 1024 bytes; needs a password. Default: Redis' default user. */
   username?: string
 
   /** Password. 1 to 4096 bytes; never shown in an error. */
   password?: string
+
+  /** TLS: true, false, or its settings. Default false, or as the url says. False beside a `rediss:` url is an error. */
+  tls?: boolean | TlsOptions
+
+  /** Members of a Redis Cluster to begin with, at least one; default port 6379. */
+  cluster?: NodeAddress[]
+
+  /** Asks sentinels for the primary, at every connect. */
+  sentinel?: SentinelOptions
+
+  /** A client of ioredis or node-redis whose connection is used instead of one of ours. */
+  client?: object
 
   /** How long one attempt to connect may take, in seconds: 0.01 to 3600. Default 10. */
   connectTimeout?: number
@@ -108,6 +164,25 @@ export interface ConnectionOptions {
    * and the connection is made anew. Danger: below the time of Redis' slowest command, healthy connections are cut.
    */
   commandTimeout?: number
+
+  /**
+   * How many connections may be open at once: 1 to 1000. Default: as many as are needed, which is one; one more with
+   * `minReplicas`; one more where RESP3 isn't to be had. What has no place is gone without, so that with 1 and without
+   * RESP3 waiters look every `limitInterval`. All limiters of a process with the same options share these.
+   */
+  maxConnections?: number
+
+  /**
+   * A grant counts only when so many replicas have it: an integer from 0 to 1000. Default 0.
+   *
+   * A grant that too few replicas confirm within `replicaTimeout` is given back; the request goes on waiting, and
+   * fails with {@link UnavailableError} in the end (or as `onUnavailable` says). Costs a round trip to the replicas for each grant. Danger: with
+   * fewer replicas alive nothing is granted. It makes losing a grant in a failover less likely, not impossible.
+   */
+  minReplicas?: number
+
+  /** How long to wait for those replicas, in seconds: 0.01 to 3600. Default 1. */
+  replicaTimeout?: number
 
   /** Name of the connection in `CLIENT LIST`: 1 to 128 printable ASCII characters without spaces. Default none. */
   clientName?: string

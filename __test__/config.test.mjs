@@ -34,16 +34,27 @@ const BAD_CONNECTION = {
     '',
     'localhost:6379',
     'http://localhost',
-    'rediss://localhost',
     'redis://',
     'redis://h/db',
     'redis://h/1#x',
+    'unix://',
+    'redis+sentinel://h,/m',
+    'redis+cluster://h/x',
+    'memory:name',
   ),
   host: texts('', 'a b', 'a/b', 'user@host', 'x'.repeat(256)),
   port: numbers(0, 65_536, 1.5, Infinity),
   db: numbers(0.5, 2 ** 31, Infinity),
+  path: texts('', 'relative', '/', 'x'.repeat(108), '/a\0b'),
   username: texts(''),
   password: texts(''),
+  tls: [1, null, 'true'],
+  cluster: [true, 'h:1', null, [], [5], [''], [{ port: 1 }], [{ host: 'h', port: 0 }], [{ host: 'h', db: 1 }]],
+  sentinel: [true, 'h', null],
+  client: [1, true, null, 'redis'],
+  maxConnections: numbers(0, 1.5, 1001, Infinity),
+  minReplicas: numbers(0.5, 1001, Infinity),
+  replicaTimeout: numbers(0, 3601, Infinity),
   connectTimeout: numbers(0, 3601, Infinity),
   commandTimeout: numbers(0, 3601, Infinity),
   clientName: texts('', 'two words', 'ü', 'x'.repeat(129)),
@@ -52,9 +63,6 @@ const BAD_CONNECTION = {
   onUnavailable: texts('', 'ALLOW', 'ignore'),
   unavailableTimeout: numbers(0, 0.09, 604_801, Infinity),
   stallTimeout: numbers(0, 0.09, 604_801, Infinity),
-  ...Object.fromEntries(
-    ['tls', 'cluster', 'sentinel', 'path', 'client', 'minReplicas', 'maxConnections'].map((name) => [name, [true]]),
-  ),
 }
 
 const cases = (table) => Object.entries(table).flatMap(([option, bad]) => bad.map((given) => ({ option, given })))
@@ -148,15 +156,45 @@ describe('a connection', () => {
     )
   })
 
-  test('with an option of another version says that the option is unknown', () => {
-    expect(thrown(() => new Limiter({ tls: true })).message).toMatch(/unknown option 'tls'/)
+  test('with a name that no option has says that the option is unknown', () => {
+    expect(thrown(() => new Limiter({ tsl: true })).message).toMatch(/unknown option 'tsl'/)
+    expect(thrown(() => new Limiter({ tls: { caa: '' } })).message).toMatch(/unknown option 'tls.caa'/)
   })
 
   test.each([
-    ['host beside a url', ['redis://h', { host: 'x' }], 'host'],
-    ['port beside a url', ['redis://h', { port: 1 }], 'port'],
-    ['a second db', ['redis://h/1', { db: 2 }], 'db'],
-    ['a second password', ['redis://:a@h', { password: 'b' }], 'password'],
+    ['tls.ca', { tls: { ca: 5 } }],
+    ['tls.ca', { tls: { ca: [] } }],
+    ['tls.key', { tls: { key: '' } }],
+    ['tls.servername', { tls: { servername: 'a b' } }],
+    ['tls.rejectUnauthorized', { tls: { rejectUnauthorized: 0 } }],
+    ['sentinel.name', { sentinel: { nodes: ['h'] } }],
+    ['sentinel.name', { url: 'redis+sentinel://h' }],
+    ['sentinel.name', { sentinel: { name: '', nodes: ['h'] } }],
+    ['sentinel.nodes', { sentinel: { name: 'm' } }],
+    ['sentinel.nodes', { sentinel: { name: 'm', nodes: ['h:x'] } }],
+    ['sentinel.username', { sentinel: { name: 'm', nodes: ['h'], username: 'u' } }],
+    ['sentinel.tls.ca', { sentinel: { name: 'm', nodes: ['h'], tls: { ca: 1 } } }],
+    ['cluster', { cluster: ['::1'] }],
+  ])('names the member %s: %j', (option, options) => {
+    expectConfigError(
+      thrown(() => new Limiter(options)),
+      option,
+    )
+  })
+
+  test.each([
+    ['a path beside a host', [{ host: 'h', path: '/s' }], 'path'],
+    ['a path beside a url that names a host', ['redis://h', { path: '/s' }], 'path'],
+    ['a host beside a socket', ['unix:///s', { host: 'h' }], 'host'],
+    ['a cluster beside a host', [{ host: 'h', cluster: ['h'] }], 'cluster'],
+    ['a database of a cluster', [{ cluster: ['h'], db: 1 }], 'db'],
+    ['sentinels beside a cluster', [{ cluster: ['h'], sentinel: { name: 'm', nodes: ['h'] } }], 'sentinel'],
+    ['a password beside a client', [{ client: {}, password: 'p' }], 'password'],
+    ['tls switched off beside rediss:', ['rediss://h', { tls: false }], 'tls'],
+    ['tls beside a socket', [{ path: '/s', tls: true }], 'tls'],
+    ['a user without a password', [{ username: 'u' }], 'username'],
+    ['too few connections for replicas', ['redis://h', { minReplicas: 1, maxConnections: 1 }], 'maxConnections'],
+    ['replicas of the embedded store', ['memory:', { minReplicas: 1 }], 'minReplicas'],
     ['a url twice', ['redis://h', { url: 'redis://h' }], 'url'],
     ['a host beside memory:', ['memory:', { host: 'h' }], 'host'],
     ['options that are no object', ['redis://h', 5], 'options'],
@@ -171,7 +209,11 @@ describe('a connection', () => {
   test.each([
     [['http://user:hunter2@host']],
     [[{ url: 'redis://:hunter2@host/x' }]],
-    [['redis://:hunter2@host', { password: 'hunter2' }]],
+    [['redis://:hunter2@host', { path: '/s' }]],
+    [[{ password: ['hunter2'] }]],
+    [[{ sentinel: { name: 'm', nodes: ['h'], password: ['hunter2'] } }]],
+    [[{ tls: { key: ['hunter2'] } }]],
+    [['unix:///s?password=hunter2&db=x']],
     [[{ url: 'memory:', password: 'hunter2' }]],
   ])('never shows a password in an error: %#', (args) => {
     const error = thrown(() => new Limiter(...args))

@@ -1,12 +1,13 @@
 'use strict'
 
 // The limiter, as its user sees it: promises over the border, errors, events, disposal. No rule of the limiter lives
-// here; every value is checked in config.js before it goes down.
+// here; every value is checked in config.js and connection.js before it goes down.
 
 const { EventEmitter } = require('node:events')
 const diagnostics = require('node:diagnostics_channel')
 const border = require('./border.js')
 const config = require('./config.js')
+const { readConnection } = require('./connection.js')
 const { ClosedError, configErrorFrom, failure } = require('./errors.js')
 const { Hold } = require('./hold.js')
 const { Lease } = require('./lease.js')
@@ -31,7 +32,7 @@ class Limiter extends EventEmitter {
 
   constructor(url, options) {
     super()
-    const { isDefault, ...settings } = config.readConnection(url, options, process.env)
+    const { isDefault, ...settings } = readConnection(url, options, process.env)
     this.#owner = { closed: false, lost: (hold) => this.#tellLoss(hold) }
     this.#client = openClient(settings, (kind, text) => this.#tell(CONNECTION_EVENTS[kind], { message: text }))
     if (isDefault) warnOfMemory()

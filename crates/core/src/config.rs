@@ -1,18 +1,28 @@
 //! The options, checked once: where Redis is, and what a request asks for.
 //!
 //! Every bound is stated here and nowhere else in the core; a bad value is a [`Error::Config`] that names the option, what
-//! was given and what is expected, before anything is asked of Redis.
+//! was given and what is expected, before anything is asked of Redis. `place` is where Redis is,
+//! `parts` and `url` are two ways to say it, `tls` how it's protected.
+
+mod parts;
+mod place;
+mod tls;
+mod url;
 
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::lease::Key;
 
+pub use self::parts::{Parts, SentinelParts};
+pub use self::place::{Access, Address, Node, Place, Secret};
+pub use self::tls::Tls;
+
 /// How to reach Redis, and how long things may take.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Options {
-    /// `redis://[user:password@]host[:port][/db]`, or `memory:` for the embedded store of this process.
-    pub url: String,
+    /// Where groups live.
+    pub place: Place,
     /// How long opening a connection may take. Default 10 s.
     pub connect_timeout: Duration,
     /// How long an answer may take. Default 1 s.
@@ -25,6 +35,12 @@ pub struct Options {
     pub settle: Duration,
     /// What becomes of requests while Redis can't be reached. Default: they're rejected.
     pub on_unavailable: OnUnavailable,
+    /// A grant counts only when so many replicas have it. Default 0: when the primary has it.
+    pub min_replicas: u32,
+    /// How long to wait for those replicas. Default 1 s.
+    pub replica_timeout: Duration,
+    /// How many connections may be open at once. Default: as many as are needed, at most two or three.
+    pub max_connections: Option<u32>,
 }
 
 /// What becomes of requests while Redis can't be reached.
@@ -39,21 +55,31 @@ pub enum OnUnavailable {
 }
 
 impl Options {
-    /// The defaults, for this address.
+    /// The defaults, for this URL: `redis://[user:password@]host[:port][/db]`, `rediss://`, `unix://`,
+    /// `redis+sentinel://`, `redis+cluster://`, or `memory:` for the embedded store of this process.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
-            url: url.into(),
+            place: Place::Url(Secret::new(url)),
             connect_timeout: Duration::from_secs(10),
             command_timeout: Duration::from_secs(1),
             client_name: None,
             key_prefix: "cl".into(),
             settle: Duration::from_secs(2),
             on_unavailable: OnUnavailable::Reject,
+            min_replicas: 0,
+            replica_timeout: Duration::from_secs(1),
+            max_connections: None,
         }
     }
 
-    /// Whether the options can be used together.
-    pub fn check(&self) -> Result<(), Error> {
+    /// The same options with the URL read, once they've been found usable together.
+    pub fn resolved(&self) -> Result<Self, Error> {
+        let resolved = Self { place: self.place.resolved()?, ..self.clone() };
+        resolved.check()?;
+        Ok(resolved)
+    }
+
+    fn check(&self) -> Result<(), Error> {
         let prefix = &self.key_prefix;
         if prefix.is_empty() || prefix.len() > 128 || prefix.contains(['{', '}']) {
             return Err(bad("keyPrefix", format!("{prefix:?}"), "1 to 128 bytes without braces"));
@@ -63,6 +89,18 @@ impl Options {
         }
         if self.command_timeout.is_zero() {
             return Err(bad("commandTimeout", "0", "more than 0"));
+        }
+        if self.replica_timeout.is_zero() {
+            return Err(bad("replicaTimeout", "0", "more than 0"));
+        }
+        let has_replicas = matches!(self.place, Place::Server { .. } | Place::Sentinel { .. });
+        if self.min_replicas > 0 && !has_replicas {
+            return Err(bad("minReplicas", self.min_replicas, "0 but with a server of its own or Sentinel"));
+        }
+        // Waiting for replicas blocks a connection, which must not be the one for calls.
+        let least = if self.min_replicas > 0 { 2 } else { 1 };
+        if let Some(most) = self.max_connections.filter(|most| *most < least) {
+            return Err(bad("maxConnections", most, &format!("at least {least}")));
         }
         Ok(())
     }
@@ -186,6 +224,23 @@ mod tests {
     #[test]
     fn a_prefix_with_braces_would_move_the_hash_tag_and_is_refused() {
         let options = Options { key_prefix: "a{b}".into(), ..Options::new("memory:") };
-        assert!(matches!(options.check(), Err(Error::Config { option: "keyPrefix", .. })));
+        assert!(matches!(options.resolved(), Err(Error::Config { option: "keyPrefix", .. })));
+    }
+
+    #[test]
+    fn replicas_need_a_connection_more_and_a_server_that_has_some() {
+        let refused = |options: Options| match options.resolved() {
+            Err(Error::Config { option, .. }) => option,
+            other => panic!("{other:?}"),
+        };
+        let redis = || Options::new("redis://h");
+        assert_eq!(refused(Options { max_connections: Some(0), ..redis() }), "maxConnections");
+        assert_eq!(
+            refused(Options { max_connections: Some(1), min_replicas: 1, ..redis() }),
+            "maxConnections"
+        );
+        assert_eq!(refused(Options { replica_timeout: Duration::ZERO, ..redis() }), "replicaTimeout");
+        assert_eq!(refused(Options { min_replicas: 1, ..Options::new("memory:") }), "minReplicas");
+        assert!(Options { max_connections: Some(2), min_replicas: 1, ..redis() }.resolved().is_ok());
     }
 }

@@ -1,9 +1,10 @@
 //! Moves calls, replies, pushes and time between sessions and their stores, on one thread for the whole process.
 //!
 //! No rule of the limiter lives here. Here are the clients, the registry of sessions and the thread; `run` is a session's
-//! task, `stand_in` what serves while Redis is out of reach. Clients with the same resolved options share a session, and with it one
+//! task, `replicas` what checks grants before a client hears of them, `stand_in` what serves while Redis is out of reach. Clients with the same resolved options share a session, and with it one
 //! connection, whatever thread they live on.
 
+mod replicas;
 mod run;
 mod stand_in;
 
@@ -15,16 +16,18 @@ use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
 
+use self::replicas::{Confirming, Job};
 use self::run::{Driver, Sinks};
 use self::stand_in::StandIn;
-use crate::config::{OnUnavailable, Options};
+use crate::config::{OnUnavailable, Options, Place};
 use crate::error::Error;
 use crate::lease::SessionId;
 use crate::session::{ClientId, Event, Question, Request, Session, Settings, Tag};
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
-use crate::store::redis::{AddressError, RedisOptions, RedisStore};
+use crate::store::redis::RedisStore;
 
 /// Who is told what becomes of a client's requests. Called on the core's thread: must not block.
 pub trait Sink: Send + Sync + 'static {
@@ -62,11 +65,14 @@ pub struct Client {
 struct Seat {
     id: ClientId,
     shared: Arc<Shared>,
+    confirming: Option<Arc<Confirming>>,
     closed: AtomicBool,
 }
 
 struct Shared {
     session: SessionId,
+    /// Where grants are checked, if replicas must have them.
+    checks: Option<UnboundedSender<Job>>,
     inbox: Mutex<Inbox>,
     wake: Notify,
 }
@@ -96,6 +102,7 @@ static NEXT_CLIENT: AtomicU64 = AtomicU64::new(1);
 impl Client {
     /// A client for these options; connects when it first asks for something.
     pub fn open(options: &Options, sink: Arc<dyn Sink>) -> Result<Self, Error> {
+        let options = &options.resolved()?;
         let stand_in = StandIn::open(options, &sink)?;
         let sink = match &stand_in {
             Some(stand_in) => stand_in.guard(sink),
@@ -136,8 +143,8 @@ impl Client {
 }
 
 impl Seat {
+    /// Takes resolved options.
     fn open(options: &Options, sink: Arc<dyn Sink>) -> Result<Self, Error> {
-        options.check()?;
         let store = store_for(options)?;
         let id = ClientId(NEXT_CLIENT.fetch_add(1, Ordering::Relaxed));
         let mut registry = lock(&REGISTRY);
@@ -153,8 +160,13 @@ impl Seat {
                 shared
             }
         };
+        let confirming = shared.checks.clone().map(|checks| {
+            let address = options.place.to_string();
+            Confirming::new(id, Arc::clone(&shared), Arc::clone(&sink), address, checks)
+        });
+        let sink = confirming.as_ref().map_or(sink, Confirming::guard);
         lock(&shared.inbox).joined.push((id, sink));
-        Ok(Self { id, shared, closed: AtomicBool::new(false) })
+        Ok(Self { id, shared, confirming, closed: AtomicBool::new(false) })
     }
 
     /// False when it's closed: then nobody will answer.
@@ -163,7 +175,11 @@ impl Seat {
         // Under the inbox's lock: nothing that is wanted comes after the close, where nobody would answer it.
         let open = !self.closed.load(Ordering::Relaxed);
         if open {
-            inbox.wishes.extend(commands.into_iter().map(|command| (self.id, Wish::Command(command))));
+            let commands = commands.into_iter().filter_map(|command| match &self.confirming {
+                Some(confirming) => confirming.route(command),
+                None => Some(command),
+            });
+            inbox.wishes.extend(commands.map(|command| (self.id, Wish::Command(command))));
             self.shared.wake.notify_one();
         }
         open
@@ -173,6 +189,10 @@ impl Seat {
         let mut inbox = lock(&self.shared.inbox);
         let first = !self.closed.swap(true, Ordering::Relaxed);
         if first {
+            // Nobody would use what the client never heard of, even if the others are to run to their ends.
+            let unheard = self.confirming.as_ref().map(|confirming| confirming.close()).unwrap_or_default();
+            let given_back = unheard.into_iter().map(|tag| (self.id, Wish::Command(Command::Release(tag))));
+            inbox.wishes.extend(given_back);
             inbox.wishes.push((self.id, Wish::Close { tag, release }));
             self.shared.wake.notify_one();
         }
@@ -192,28 +212,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn store_for(options: &Options) -> Result<Arc<dyn Store>, Error> {
-    if let Some(name) = options.url.strip_prefix("memory:") {
-        return Ok(Arc::new(MemoryStore::shared(name)));
-    }
-    let store = RedisStore::new(RedisOptions {
-        url: options.url.clone(),
-        connect_timeout: options.connect_timeout,
-        command_timeout: options.command_timeout,
-        client_name: options.client_name.clone(),
-        key_prefix: options.key_prefix.clone(),
-    });
-    // What was given isn't repeated: it may have a password in it.
-    let bad = |error: AddressError| Error::Config {
-        option: "url",
-        given: "an address that can't be used".into(),
-        expected: error.to_string(),
+    let not_yet = |option: &'static str| Error::Config {
+        option,
+        given: options.place.to_string(),
+        expected: "one server or sentinels: this isn't supported yet".into(),
     };
-    Ok(Arc::new(store.map_err(bad)?))
+    match &options.place {
+        Place::Memory(name) => Ok(Arc::new(MemoryStore::shared(name))),
+        Place::Cluster { .. } => Err(not_yet("cluster")),
+        Place::Client(_) => Err(not_yet("client")),
+        Place::Url(_) | Place::Server { .. } | Place::Sentinel { .. } => {
+            Ok(Arc::new(RedisStore::new(options.clone())?))
+        }
+    }
 }
 
 fn start(options: &Options, store: Arc<dyn Store>) -> Arc<Shared> {
     let id = SessionId(getrandom::u64().expect("the system has a source of random numbers"));
-    let shared = Arc::new(Shared { session: id, inbox: Mutex::default(), wake: Notify::new() });
+    let checks = replicas::start(&*store);
+    let shared = Arc::new(Shared { session: id, checks, inbox: Mutex::default(), wake: Notify::new() });
     let session = Session::new(Settings {
         id,
         address: store.address(),

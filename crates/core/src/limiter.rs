@@ -61,8 +61,9 @@ impl Limiter {
     /// A limiter with these options.
     pub fn with_options(options: &Options) -> Result<Self, Error> {
         let desk = Arc::new(Desk { next: AtomicU64::new(1), ..Desk::default() });
-        let client = Client::open(options, Arc::clone(&desk) as Arc<dyn Sink>)?;
-        Ok(Self { inner: Arc::new(Inner { client, desk, address: options.url.clone() }) })
+        let options = options.resolved()?;
+        let client = Client::open(&options, Arc::clone(&desk) as Arc<dyn Sink>)?;
+        Ok(Self { inner: Arc::new(Inner { client, desk, address: options.place.to_string() }) })
     }
 
     /// Waits for a lease, up to `limit_timeout`.

@@ -58,13 +58,12 @@ for_every_store!(
 );
 
 fn redis_store(server: &common::server::RedisServer) -> concurrency_limit::store::redis::RedisStore {
-    use concurrency_limit::store::redis::{RedisOptions, RedisStore};
-    RedisStore::new(RedisOptions {
-        url: server.url(""),
+    use concurrency_limit::config::Options;
+    use concurrency_limit::store::redis::RedisStore;
+    RedisStore::new(Options {
         connect_timeout: common::BOUND,
         command_timeout: common::BOUND,
-        client_name: None,
-        key_prefix: "cl".to_owned(),
+        ..Options::new(server.url(""))
     })
     .expect("a good address")
 }

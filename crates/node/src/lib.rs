@@ -8,6 +8,7 @@ use napi_derive::napi;
 
 mod bell;
 mod json;
+mod options;
 mod port;
 mod rows;
 

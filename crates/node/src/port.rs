@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use concurrency_limit::config::{OnUnavailable, Options};
 use concurrency_limit::driver::{Client, Command, Sink};
 use concurrency_limit::error::Error as CoreError;
 use concurrency_limit::moment::Moment;
@@ -18,35 +17,13 @@ use napi::{Error, Status};
 use napi_derive::napi;
 
 use crate::bell::Bell;
+use crate::options::{ConnectionOptions, core_options, length};
 use crate::rows::{Outbox, Reader, Row, Wish, ms};
 
 /// How long a port whose environment ends without a word waits for what it gives back.
 const LAST_WAIT_MS: f64 = 200.0;
 
 type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
-
-/// The options of a connection, checked and resolved by JS.
-#[napi(object)]
-pub struct ConnectionOptions {
-    /// `redis://…` or `memory:`.
-    pub url: String,
-    /// Milliseconds.
-    pub connect_timeout_ms: f64,
-    /// Milliseconds.
-    pub command_timeout_ms: f64,
-    /// `CLIENT SETNAME`.
-    pub client_name: Option<String>,
-    /// What all keys begin with.
-    pub key_prefix: String,
-    /// Milliseconds.
-    pub settle_ms: f64,
-    /// Milliseconds; without it, renewal asks for no sign of life.
-    pub stall_timeout_ms: Option<f64>,
-    /// `reject`, `allow` or `local`.
-    pub on_unavailable: String,
-    /// Milliseconds: how long the latter two hold.
-    pub unavailable_timeout_ms: f64,
-}
 
 /// The border of one JS environment.
 #[napi]
@@ -104,23 +81,8 @@ impl Port {
     /// each.
     #[napi(catch_unwind)]
     pub fn open(&mut self, options: ConnectionOptions) -> Result<u32> {
-        let length = |ms: f64| Duration::from_secs_f64(ms / 1_000.0);
         let stall_timeout = options.stall_timeout_ms.map(length);
-        let bound = length(options.unavailable_timeout_ms);
-        let on_unavailable = match options.on_unavailable.as_str() {
-            "allow" => OnUnavailable::Allow(bound),
-            "local" => OnUnavailable::Local(bound),
-            _ => OnUnavailable::Reject,
-        };
-        let options = Options {
-            url: options.url,
-            connect_timeout: length(options.connect_timeout_ms),
-            command_timeout: length(options.command_timeout_ms),
-            client_name: options.client_name,
-            key_prefix: options.key_prefix,
-            settle: length(options.settle_ms),
-            on_unavailable,
-        };
+        let options = core_options(options).map_err(config_error)?;
         let number = self.last_client + 1;
         let desk = Desk { client: number, shared: Arc::clone(&self.shared) };
         let client = Client::open(&options, Arc::new(desk)).map_err(config_error)?;

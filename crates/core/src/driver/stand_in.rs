@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{Command, Seat, Sink, lock};
-use crate::config::{OnUnavailable, Options};
+use crate::config::{OnUnavailable, Options, Place};
 use crate::error::Error;
 use crate::moment::Moment;
 use crate::session::{Event, Request, Tag};
@@ -55,8 +55,9 @@ impl StandIn {
             OnUnavailable::Local(bound) => (false, bound),
         };
         let mut hasher = DefaultHasher::new();
-        (&options.url, &options.key_prefix, lifts_limit).hash(&mut hasher);
-        let options = Options::new(format!("memory:stand-in-{:016x}", hasher.finish()));
+        (&options.place, &options.key_prefix, lifts_limit).hash(&mut hasher);
+        let place = Place::Memory(format!("stand-in-{:016x}", hasher.finish()));
+        let options = Options { place, ..Options::new("") };
         let seat = Seat::open(&options, Arc::new(Relay { sink: Arc::clone(sink) }))?;
         Ok(Some(Arc::new(Self { seat, lifts_limit, bound, state: Mutex::default() })))
     }

@@ -1,17 +1,20 @@
 //! Groups in a Redis server: each call one script, each link one connection.
 //!
-//! Knows no rule and remembers nothing between links. `scripts`, `keys` and `reply` are the bytes; `address` is where,
-//! `connection` how a link opens, `link` how it runs, `push` and `list` what comes beside the calls.
+//! Knows no rule and remembers nothing between links. `scripts`, `keys` and `reply` are the bytes; `server`, `sentinel`,
+//! `address` and `tls` are where; `connection` is how a link opens, `about` what it meets there, `link` how it runs, `push`,
+//! `list` and `replicas` what comes beside the calls.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use ::redis::{Client, ProtocolVersion};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Connecting, Link, LinkEvent, Store};
+use self::server::Server;
+use super::{Connecting, Link, LinkEvent, Replicas, Store};
+use crate::config::Options;
+use crate::error::Error;
 use crate::lease::SessionId;
 
+mod about;
 mod address;
 mod connection;
 pub mod keys;
@@ -19,41 +22,22 @@ mod link;
 mod list;
 mod names;
 mod push;
+mod replicas;
 pub mod reply;
 pub mod scripts;
-
-pub use address::AddressError;
-
-/// Which server, and how long to wait for it.
-#[derive(Clone)]
-pub struct RedisOptions {
-    /// `redis://[[user]:password@]host[:port][/db]`; `valkey://` means the same.
-    pub url: String,
-    /// Bounds the opening of a link: connecting, logging in and the first round trip together.
-    pub connect_timeout: Duration,
-    /// Bounds what a link asks on its own behalf. Calls have no bound here: their time-outs are the session's.
-    pub command_timeout: Duration,
-    /// The name of the connection in `CLIENT LIST`.
-    pub client_name: Option<String>,
-    /// What the names of all keys and channels begin with.
-    pub key_prefix: String,
-}
+mod sentinel;
+mod server;
+mod tls;
 
 /// Groups in one Redis server.
 pub struct RedisStore {
-    server: Arc<connection::Server>,
+    server: Arc<Server>,
 }
 
 impl RedisStore {
-    /// A store that will connect to the options' URL; connects to nothing yet.
-    pub fn new(options: RedisOptions) -> Result<Self, AddressError> {
-        let address = address::Address::parse(&options.url)?;
-        let client = |protocol| -> Result<Client, AddressError> {
-            Client::open(address.connection_info(protocol)?).map_err(AddressError::from_client)
-        };
-        let (resp3, resp2) = (client(ProtocolVersion::RESP3)?, client(ProtocolVersion::RESP2)?);
-        let server = connection::Server { address: address.to_string(), options, resp3, resp2 };
-        Ok(Self { server: Arc::new(server) })
+    /// A store that will connect to the options' server; connects to nothing yet.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        Ok(Self { server: Arc::new(Server::new(options.resolved()?)?) })
     }
 }
 
@@ -68,5 +52,10 @@ impl Store for RedisStore {
 
     fn address(&self) -> String {
         self.server.address.clone()
+    }
+
+    fn replicas(&self) -> Option<Box<dyn Replicas>> {
+        let wanted = self.server.options.min_replicas > 0;
+        wanted.then(|| Box::new(replicas::Wait::new(Arc::clone(&self.server))) as Box<dyn Replicas>)
     }
 }

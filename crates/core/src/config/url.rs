@@ -1,0 +1,281 @@
+//! Reads the URL of a place into its parts.
+//!
+//! What can't be right is refused in words that name the part at fault; those words never contain a password, not even a
+//! piece of a badly written one.
+
+use super::bad;
+use super::parts::Kind;
+use super::place::{Node, SENTINEL_PORT, SERVER_PORT, Secret};
+use crate::error::Error;
+
+/// What a URL says.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) kind: Kind,
+    pub(super) secure: bool,
+    pub(super) nodes: Vec<Node>,
+    /// Of a Unix socket; the name of an embedded store.
+    pub(super) path: Option<String>,
+    /// The sentinels' name for the master.
+    pub(super) name: Option<String>,
+    pub(super) db: Option<u32>,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Secret>,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self {
+            kind: Kind::Tcp,
+            secure: false,
+            nodes: Vec::new(),
+            path: None,
+            name: None,
+            db: None,
+            username: None,
+            password: None,
+        }
+    }
+}
+
+/// Reads a URL.
+pub(super) fn read(url: &str) -> Result<Said, Error> {
+    // What was given isn't repeated: it may have a password in it.
+    parse(url).map_err(|wrong| bad("url", "a url that can't be used", &wrong))
+}
+
+fn parse(url: &str) -> Result<Said, String> {
+    if let Some(name) = url.get(..7).filter(|word| word.eq_ignore_ascii_case("memory:")).map(|_| &url[7..]) {
+        let name = name.trim_start_matches('/').to_owned();
+        return Ok(Said { kind: Kind::Memory, path: Some(name), ..Said::default() });
+    }
+    let (scheme, rest) = url.split_once("://").ok_or("the URL has no scheme: write redis://host:port")?;
+    let (kind, secure) = read_scheme(scheme)?;
+    let mut said = Said { kind, secure, ..Said::default() };
+    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    // Everything below quotes parts of the URL: it must be sure that none of them is a torn password.
+    if tail.contains('@') {
+        return Err("a '/', '?', '#' or '@' in the URL's user name, password or path must be written as \
+                    %2F, %3F, %23 or %40"
+            .into());
+    }
+    let (tail, fragment) = tail.split_once('#').unwrap_or((tail, ""));
+    if !fragment.is_empty() {
+        return Err("the URL has parameters after '#': none are known".into());
+    }
+    let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
+    let (credentials, place) = match authority.rsplit_once('@') {
+        Some((credentials, place)) => (Some(credentials), place),
+        None => (None, authority),
+    };
+    if let Some(credentials) = credentials {
+        said.read_credentials(credentials)?;
+    }
+    said.read_place(place, path)?;
+    said.read_parameters(query)?;
+    Ok(said)
+}
+
+fn read_scheme(scheme: &str) -> Result<(Kind, bool), String> {
+    let lower = scheme.to_ascii_lowercase();
+    let (base, plus) = lower.split_once('+').unwrap_or((&lower, ""));
+    let secure = match base {
+        "redis" | "valkey" => Some(false),
+        "rediss" | "valkeys" => Some(true),
+        _ => None,
+    };
+    match (secure, plus) {
+        (Some(secure), "") if !lower.ends_with('+') => Ok((Kind::Tcp, secure)),
+        (Some(secure), "sentinel") => Ok((Kind::Sentinel, secure)),
+        (Some(secure), "cluster") => Ok((Kind::Cluster, secure)),
+        (Some(false), "unix") => Ok((Kind::Unix, false)),
+        (None, "") if lower == "unix" => Ok((Kind::Unix, false)),
+        _ => {
+            // Only a well-formed scheme is quoted: anything else may be a torn password.
+            let word = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+            let named = if word { format!(" {scheme:?}") } else { String::new() };
+            Err(format!(
+                "the URL's scheme{named} is not one of redis, rediss, valkey, valkeys, unix, redis+unix, \
+                 redis+sentinel, rediss+sentinel, redis+cluster, rediss+cluster and memory"
+            ))
+        }
+    }
+}
+
+impl Said {
+    fn read_credentials(&mut self, text: &str) -> Result<(), String> {
+        let (user, password) = match text.split_once(':') {
+            Some((user, password)) => (user, Some(password)),
+            None => (text, None),
+        };
+        self.username = Some(decode(user)?).filter(|user| !user.is_empty());
+        self.password = password.map(decode).transpose()?.map(Secret::new);
+        Ok(())
+    }
+
+    fn read_place(&mut self, place: &str, path: &str) -> Result<(), String> {
+        let node = |text: &str, port| Node::read(text, port).map_err(|wrong| format!("the URL's {wrong}"));
+        let nodes = |port| place.split(',').map(|text| node(text, port)).collect::<Result<Vec<_>, _>>();
+        match self.kind {
+            Kind::Unix if !place.is_empty() || path.len() < 2 => {
+                return Err("the URL's path isn't absolute: write unix:///path/of/the/socket".into());
+            }
+            Kind::Unix => self.path = Some(decode(path)?),
+            Kind::Sentinel => {
+                self.nodes = nodes(SENTINEL_PORT)?;
+                let path = path.strip_prefix('/').unwrap_or(path);
+                let (name, db) = path.split_once('/').unwrap_or((path, ""));
+                self.name = Some(decode(name)?).filter(|name| !name.is_empty());
+                self.db = read_db(db)?;
+            }
+            Kind::Cluster => {
+                self.nodes = nodes(SERVER_PORT)?;
+                self.db = read_db(path)?;
+            }
+            _ => {
+                self.nodes = vec![node(place, SERVER_PORT)?];
+                self.db = read_db(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_parameters(&mut self, query: &str) -> Result<(), String> {
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let twice = match name {
+                "db" => std::mem::replace(&mut self.db, read_db(value)?).is_some(),
+                "user" | "username" => self.username.replace(decode(value)?).is_some(),
+                "pass" | "password" => self.password.replace(Secret::new(decode(value)?)).is_some(),
+                _ => {
+                    return Err("the URL has parameters after '?' that aren't known: \
+                                db, username and password are"
+                        .into());
+                }
+            };
+            if twice {
+                return Err(format!("the URL says {name} twice"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_db(text: &str) -> Result<Option<u32>, String> {
+    match text.trim_start_matches('/') {
+        "" => Ok(None),
+        digits => match digits.parse::<u32>() {
+            Ok(db) if i32::try_from(db).is_ok() => Ok(Some(db)),
+            _ => Err(format!("the URL's database {digits:?} is not a number")),
+        },
+    }
+}
+
+/// Undoes percent-escapes; what they spell must be UTF-8.
+fn decode(text: &str) -> Result<String, String> {
+    let wrong = "the URL has a '%' that begins no escape: write %25 for the sign, also in a password";
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        rest = tail;
+        if first != b'%' {
+            bytes.push(first);
+            continue;
+        }
+        let (digits, tail) = rest.split_at_checked(2).ok_or(wrong)?;
+        let value = |digit: u8| char::from(digit).to_digit(16);
+        let (high, low) = (value(digits[0]).ok_or(wrong)?, value(digits[1]).ok_or(wrong)?);
+        bytes.push((high * 16 + low) as u8);
+        rest = tail;
+    }
+    String::from_utf8(bytes).map_err(|_| wrong.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Parts, Place};
+
+    #[test]
+    fn the_text_form_says_what_the_url_said() {
+        for (url, text) in [
+            ("redis://localhost", "redis://localhost:6379/0"),
+            ("valkey://h:1/", "redis://h:1/0"),
+            ("REDIS://[::1]:7/12", "redis://[::1]:7/12"),
+            ("redis://app:secret@h/3", "redis://h:6379/3"),
+            ("redis://h?db=3", "redis://h:6379/3"),
+            ("rediss://h", "rediss://h:6379/0"),
+            ("valkeys://h:1/2", "rediss://h:1/2"),
+            ("unix:///run/my%20redis.sock", "unix:///run/my redis.sock?db=0"),
+            ("redis+unix://u:p@/s?db=2", "unix:///s?db=2"),
+            ("valkey+unix:///s?db=2&user=u&pass=p", "unix:///s?db=2"),
+            ("redis+sentinel://a,[::1]:7/m%2Fy", "redis+sentinel://a:26379,[::1]:7/m/y/0"),
+            ("rediss+sentinel://u:p@a/m/4", "rediss+sentinel://a:26379/m/4"),
+            ("redis+cluster://:p@a,b:7", "redis+cluster://a:6379,b:7"),
+            ("valkeys+cluster://a", "rediss+cluster://a:6379"),
+            ("memory:", "memory:"),
+            ("Memory://tests", "memory:tests"),
+        ] {
+            assert_eq!(Place::read(Some(url), Parts::default()).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn credentials_are_unescaped_wherever_they_stand() {
+        let read = |url| {
+            let said = parse(url).unwrap();
+            (
+                said.username.unwrap_or_default(),
+                said.password.map(|p| p.reveal().to_owned()).unwrap_or_default(),
+            )
+        };
+        let pair = |user: &str, password: &str| (user.to_owned(), password.to_owned());
+        assert_eq!(read("redis://us%3Aer:p%40ss:%2F%C3%A9@h"), pair("us:er", "p@ss:/é"));
+        assert_eq!(read("redis://:p@ss@h"), pair("", "p@ss"));
+        assert_eq!(read("unix:///s?user=a%26b&pass=%3D"), pair("a&b", "="));
+        assert_eq!(read("unix://app@/s?password=p"), pair("app", "p"));
+        assert_eq!(read("redis+sentinel://a:b@h,i/m"), pair("a", "b"));
+    }
+
+    #[test]
+    fn a_bad_url_is_refused_in_words_that_name_the_part_and_no_password() {
+        for (url, part) in [
+            ("user:hunter2@h", "scheme"),
+            ("http://:hunter2@h", "http"),
+            ("redis+://:hunter2@h", "redis+"),
+            ("rediss+unix:///hunter2", "rediss+unix"),
+            (":hunter2@redis://h", "scheme"),
+            ("redis://", "host"),
+            ("redis://:hunter2@", "host"),
+            ("redis://:hunter2@:1", "host"),
+            ("redis://:hunter2@h:0", "port"),
+            ("redis://:hunter2@h:70000", "port"),
+            ("redis://user:hunter2", "port"),
+            ("redis://hunter2@h", "password"),
+            ("redis://:hunter2%@h", "%25"),
+            ("redis://:hunter2%zz@h", "%25"),
+            ("redis://:hunter2%ff@h", "%25"),
+            ("redis://:hun/hunter2@h", "%2F"),
+            ("redis://:hunter2#x@h", "%23"),
+            ("redis://:hunter2@h#x", "'#'"),
+            ("redis://:hunter2@h/x", "database"),
+            ("redis://:hunter2@h/4294967295", "database"),
+            ("redis://:hunter2@h/1?tls=1", "parameters"),
+            ("redis://:hunter2@h/1?db=2", "twice"),
+            ("redis://:hunter2@h?password=hunter2", "twice"),
+            ("unix:///s?pass=hunter2@", "%40"),
+            ("unix://hunter2/s", "absolute"),
+            ("unix://", "absolute"),
+            ("redis://:hunter2@::1", "brackets"),
+            ("redis://:hunter2@[::1", "']'"),
+            ("redis://:hunter2@[::1]x", "']'"),
+            ("redis+sentinel://:hunter2@h", "master"),
+            ("redis+sentinel://:hunter2@h,/m", "host"),
+            ("redis+cluster://:hunter2@h/1", "0"),
+        ] {
+            let message = Place::read(Some(url), Parts::default()).unwrap_err().to_string();
+            assert!(message.contains(part), "{url}: {message}");
+            assert!(!message.contains("hunter2"), "{url}: {message}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The options of a connection, as JS hands them over and as the core takes them.
+//!
+//! JS has checked every member by itself; what goes together the core decides.
+
+use std::time::Duration;
+
+use concurrency_limit::config::{OnUnavailable, Options, Parts, Place, Secret, SentinelParts, Tls};
+use concurrency_limit::error::Error;
+use napi_derive::napi;
+
+/// The options of a connection, its members checked by JS.
+#[napi(object)]
+pub struct ConnectionOptions {
+    /// Where, as a URL; every single option below beats the same part of it.
+    pub url: Option<String>,
+    /// Host name or IP address.
+    pub host: Option<String>,
+    /// TCP port.
+    pub port: Option<u32>,
+    /// Path of a Unix socket.
+    pub path: Option<String>,
+    /// Number of the database.
+    pub db: Option<u32>,
+    /// User name.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Option<String>,
+    /// TLS.
+    pub tls: Option<TlsOptions>,
+    /// Members of a cluster: `host:port` each.
+    pub cluster: Option<Vec<String>>,
+    /// Sentinels.
+    pub sentinel: Option<SentinelOptions>,
+    /// Number of a client object.
+    pub client: Option<u32>,
+    /// Most connections at once.
+    pub max_connections: Option<u32>,
+    /// How many replicas must have a grant.
+    pub min_replicas: u32,
+    /// Milliseconds.
+    pub replica_timeout_ms: f64,
+    /// Milliseconds.
+    pub connect_timeout_ms: f64,
+    /// Milliseconds.
+    pub command_timeout_ms: f64,
+    /// `CLIENT SETNAME`.
+    pub client_name: Option<String>,
+    /// What all keys begin with.
+    pub key_prefix: String,
+    /// Milliseconds.
+    pub settle_ms: f64,
+    /// Milliseconds; without it, renewal asks for no sign of life.
+    pub stall_timeout_ms: Option<f64>,
+    /// `reject`, `allow` or `local`.
+    pub on_unavailable: String,
+    /// Milliseconds: how long the latter two hold.
+    pub unavailable_timeout_ms: f64,
+}
+
+/// TLS, checked by JS.
+#[napi(object)]
+pub struct TlsOptions {
+    /// Whether it's spoken.
+    pub is_on: bool,
+    /// Trusted certificates, PEM.
+    pub ca: Option<String>,
+    /// Our certificate, PEM.
+    pub cert: Option<String>,
+    /// Our key, PEM.
+    pub key: Option<String>,
+    /// The name that the certificate must carry.
+    pub servername: Option<String>,
+    /// Whether it must be verified.
+    pub reject_unauthorized: bool,
+}
+
+/// Sentinels, checked by JS.
+#[napi(object)]
+pub struct SentinelOptions {
+    /// What they call the master.
+    pub name: Option<String>,
+    /// `host:port` each.
+    pub nodes: Option<Vec<String>>,
+    /// User name for the sentinels.
+    pub username: Option<String>,
+    /// Password for the sentinels.
+    pub password: Option<String>,
+    /// TLS to the sentinels.
+    pub tls: Option<TlsOptions>,
+}
+
+/// A length that JS gave in milliseconds.
+pub(crate) fn length(ms: f64) -> Duration {
+    Duration::from_secs_f64(ms / 1_000.0)
+}
+
+/// The options as the core takes them, or what can't go together.
+pub(crate) fn core_options(options: ConnectionOptions) -> Result<Options, Error> {
+    let bound = length(options.unavailable_timeout_ms);
+    let on_unavailable = match options.on_unavailable.as_str() {
+        "allow" => OnUnavailable::Allow(bound),
+        "local" => OnUnavailable::Local(bound),
+        _ => OnUnavailable::Reject,
+    };
+    let parts = Parts {
+        host: options.host,
+        port: options.port.map(|port| port as u16),
+        path: options.path,
+        db: options.db,
+        username: options.username,
+        password: options.password.map(Secret::new),
+        tls: options.tls.map(core_tls),
+        cluster: options.cluster,
+        sentinel: options.sentinel.map(|sentinel| SentinelParts {
+            name: sentinel.name,
+            nodes: sentinel.nodes,
+            username: sentinel.username,
+            password: sentinel.password.map(Secret::new),
+            tls: sentinel.tls.map(core_tls),
+        }),
+        client: options.client.map(u64::from),
+    };
+    Ok(Options {
+        place: Place::read(options.url.as_deref(), parts)?,
+        connect_timeout: length(options.connect_timeout_ms),
+        command_timeout: length(options.command_timeout_ms),
+        client_name: options.client_name,
+        key_prefix: options.key_prefix,
+        settle: length(options.settle_ms),
+        on_unavailable,
+        min_replicas: options.min_replicas,
+        replica_timeout: length(options.replica_timeout_ms),
+        max_connections: options.max_connections,
+    })
+}
+
+fn core_tls(tls: TlsOptions) -> Option<Tls> {
+    let TlsOptions { is_on, ca, cert, key, servername, reject_unauthorized } = tls;
+    is_on.then_some(Tls { ca, cert, key, servername, reject_unauthorized })
+}

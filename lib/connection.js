@@ -1,0 +1,170 @@
+'use strict'
+
+// What `new Limiter(…)` names, checked member by member and handed to the core, which reads the URL and decides what goes
+// together. Here is only what JavaScript knows better: types, the environment, and who named nothing at all.
+
+const { ConfigError, withoutPassword } = require('./errors.js')
+const { between, boolean, check, fits, integer, ms, object, rules, secret, text } = require('./rules.js')
+
+const PEM_BYTES = 1024 * 1024
+const NODES = 1000
+
+const isPem = (value) =>
+  (typeof value === 'string' && fits(value, 1, PEM_BYTES)) ||
+  (ArrayBuffer.isView(value) && value.byteLength > 0 && value.byteLength <= PEM_BYTES)
+const isPems = (value) => isPem(value) || (Array.isArray(value) && value.length > 0 && value.every(isPem))
+const isSwitch = (value) => typeof value === 'boolean' || (typeof value === 'object' && value !== null)
+const isHost = (value) =>
+  typeof value === 'string' && /^[a-zA-Z0-9_.:%-]{1,255}$/.test(value) && URL.canParse(`redis://${inUrl(value)}`)
+const isPort = (value) => Number.isSafeInteger(value) && value >= 1 && value <= 65_535
+const isNode = (value) =>
+  typeof value === 'string'
+    ? fits(value, 1, 512)
+    : isHost(value?.host) &&
+      (value.port === undefined || isPort(value.port)) &&
+      Object.keys(value).every((name) => name === 'host' || name === 'port')
+
+const nodes = object(
+  (value) => Array.isArray(value) && value.length >= 1 && value.length <= NODES && value.every(isNode),
+  "a list of 'host:port' or { host, port }",
+  undefined,
+)
+const username = text(1, 1024, undefined)
+const password = secret(text(1, 4096, undefined))
+const tls = object(isSwitch, 'true, false or an object', undefined)
+const seconds = (fallback) => between(0.01, 3600, 'seconds from 0.01 to 3600', fallback)
+
+const TLS_MEMBERS = {
+  ca: object(isPems, 'certificates in PEM: a string, a Buffer or a list of them', undefined),
+  cert: object(isPem, 'a certificate in PEM: a string or a Buffer', undefined),
+  key: secret(object(isPem, 'a private key in PEM: a string or a Buffer', undefined)),
+  servername: object(isHost, 'a host name or an IP address', undefined),
+  rejectUnauthorized: boolean(true),
+}
+const TLS = rules(TLS_MEMBERS, 'tls')
+const SENTINEL_TLS = rules(TLS_MEMBERS, 'sentinel.tls')
+const SENTINEL = rules({ name: text(1, 1024, undefined), nodes, username, password, tls }, 'sentinel')
+
+const CONNECTION = rules({
+  url: secret(text(1, 4096, undefined), (url) => (typeof url === 'string' ? withoutPassword(url) : '***')),
+  host: object(isHost, 'a host name or an IP address', undefined),
+  port: integer(1, 65_535, undefined),
+  path: object(
+    (value) => typeof value === 'string' && value.startsWith('/') && fits(value, 2, 107) && !value.includes('\0'),
+    'the absolute path of a Unix socket, up to 107 bytes',
+    undefined,
+  ),
+  db: integer(0, 2_147_483_647, undefined),
+  username,
+  password,
+  tls,
+  cluster: nodes,
+  sentinel: object((value) => typeof value === 'object' && value !== null, 'an object with name and nodes', undefined),
+  client: object(
+    (value) => (typeof value === 'object' || typeof value === 'function') && value !== null,
+    'a client of ioredis or node-redis',
+    undefined,
+  ),
+  connectTimeout: seconds(10),
+  commandTimeout: seconds(1),
+  maxConnections: integer(1, 1000, undefined),
+  minReplicas: integer(0, 1000, 0),
+  replicaTimeout: seconds(1),
+  clientName: object(
+    (value) => typeof value === 'string' && /^[!-~]{1,128}$/.test(value),
+    '1 to 128 printable ASCII characters without spaces',
+    undefined,
+  ),
+  keyPrefix: object(
+    (value) => typeof value === 'string' && fits(value, 1, 128) && !/[{}]/.test(value),
+    'a well-formed string of 1 to 128 bytes in UTF-8 without { and }',
+    'cl',
+  ),
+  settle: between(0, 3600, 'seconds from 0 to 3600', 2),
+  onUnavailable: object(
+    (value) => value === 'reject' || value === 'allow' || value === 'local',
+    "'reject', 'allow' or 'local'",
+    'reject',
+  ),
+  unavailableTimeout: between(0.1, 604_800, 'seconds from 0.1 to 604800 (7 days)', 60),
+  stallTimeout: between(0.1, 604_800, 'seconds from 0.1 to 604800 (7 days)', undefined),
+})
+
+/** Options that say where; without any of them, the environment does. */
+const WHERE = ['url', 'host', 'port', 'path', 'db', 'username', 'password', 'cluster', 'sentinel', 'client']
+
+/**
+ * What `new Limiter(url?, options?)` or `new Limiter(options)` names: the options as the border takes them, whether
+ * nothing named a server (`isDefault`), so that the store of this process is used, and the client object, if any.
+ */
+function readConnection(url, options, env) {
+  if (typeof url === 'object' && url !== null && options === undefined) return readConnection(undefined, url, env)
+  const given = check(CONNECTION, options === undefined ? {} : options, 'options')
+  if (url !== undefined) {
+    if (given.url !== undefined) throw new ConfigError('url', withoutPassword(given.url), 'one url, not two')
+    given.url = check(CONNECTION, { url }, 'options').url
+  }
+  if (WHERE.every((name) => given[name] === undefined)) given.url = env.REDIS_URL || undefined
+  const isDefault = WHERE.every((name) => given[name] === undefined) && !given.tls
+  const value = (name) => given[name] ?? CONNECTION.table[name].fallback
+  return {
+    ...readPlace(isDefault ? { ...given, url: 'memory:' } : given),
+    isDefault,
+    connectTimeoutMs: ms(value('connectTimeout')),
+    commandTimeoutMs: ms(value('commandTimeout')),
+    maxConnections: given.maxConnections,
+    minReplicas: value('minReplicas'),
+    replicaTimeoutMs: ms(value('replicaTimeout')),
+    clientName: given.clientName,
+    keyPrefix: value('keyPrefix'),
+    settleMs: ms(value('settle')),
+    onUnavailable: value('onUnavailable'),
+    unavailableTimeoutMs: ms(value('unavailableTimeout')),
+    stallTimeoutMs: given.stallTimeout === undefined ? undefined : ms(given.stallTimeout),
+  }
+}
+
+/** The part of the options that says where, as the border takes it. */
+function readPlace({ url, host, port, path, db, username, password, tls, cluster, sentinel, client }) {
+  if (url !== undefined && /^memory:/i.test(url) && !/^memory:(\/\/)?$/i.test(url)) {
+    throw new ConfigError('url', url, 'memory: alone')
+  }
+  return {
+    ...{ url, host, port, path, db, username, password },
+    tls: readTls(TLS, tls, 'tls'),
+    cluster: cluster?.map(nodeText),
+    sentinel: sentinel === undefined ? undefined : readSentinel(sentinel),
+    client: client === undefined ? undefined : 0,
+  }
+}
+
+function readSentinel(given) {
+  const { name, nodes, username, password, tls } = check(SENTINEL, given, 'sentinel')
+  return { name, nodes: nodes?.map(nodeText), username, password, tls: readTls(SENTINEL_TLS, tls, 'sentinel.tls') }
+}
+
+/** TLS as the border takes it: `isOn`, and the settings. */
+function readTls(members, given, what) {
+  if (given === undefined || typeof given === 'boolean') {
+    return given === undefined ? undefined : { isOn: given, rejectUnauthorized: true }
+  }
+  const { ca, cert, key, servername, rejectUnauthorized = true } = check(members, given, what)
+  return { isOn: true, ca: pemText(ca), cert: pemText(cert), key: pemText(key), servername, rejectUnauthorized }
+}
+
+function pemText(pem) {
+  if (pem === undefined || typeof pem === 'string') return pem
+  if (Array.isArray(pem)) return pem.map(pemText).join('\n')
+  return Buffer.from(pem.buffer, pem.byteOffset, pem.byteLength).toString('utf8')
+}
+
+function nodeText(node) {
+  if (typeof node === 'string') return node
+  return node.port === undefined ? inUrl(node.host) : `${inUrl(node.host)}:${node.port}`
+}
+
+function inUrl(host) {
+  return host.includes(':') ? `[${host}]` : host
+}
+
+module.exports = { readConnection }

@@ -1,0 +1,77 @@
+'use strict'
+
+// How options are checked: a rule says what one option accepts, a table of rules what an object of options may have.
+// A bad value never reaches the core, where a number would be converted silently; no error shows a secret. Lengths come
+// in seconds and leave in whole milliseconds, with -1 for "without end".
+
+const { ConfigError, unknownOption } = require('./errors.js')
+
+const NO_END = -1
+const REQUIRED = Symbol('required')
+const HIDDEN = '***'
+
+const object = (accepts, expected, fallback) => ({ accepts, expected, fallback })
+const number = (accepts, expected, fallback) =>
+  object((value) => typeof value === 'number' && accepts(value), expected, fallback)
+const between = (min, max, expected, fallback) => number((value) => value >= min && value <= max, expected, fallback)
+const integer = (min, max, fallback) =>
+  number((v) => Number.isSafeInteger(v) && v >= min && v <= max, `an integer from ${min} to ${max}`, fallback)
+const boolean = (fallback) => object((value) => typeof value === 'boolean', 'true or false', fallback)
+const text = (min, max, fallback) =>
+  object(
+    (value) => typeof value === 'string' && fits(value, min, max),
+    `a well-formed string of ${min} to ${max} bytes in UTF-8`,
+    fallback,
+  )
+
+/** A rule whose values are shown in errors as `hide` says, or not at all. */
+const secret = (rule, hide = () => HIDDEN) => ({ ...rule, hide })
+
+function fits(value, min, max) {
+  return value.length >= min && value.length <= max && value.isWellFormed() && Buffer.byteLength(value) <= max
+}
+
+/** A table of rules, without the names that every object has by nature. `of` is the option that has them as members. */
+function rules(table, of) {
+  const names = Object.keys(table)
+  const required = names.filter((name) => table[name].fallback === REQUIRED)
+  return { names, required, table: Object.assign(Object.create(null), table), prefix: of === undefined ? '' : `${of}.` }
+}
+
+/** A copy of `given` in which everything is as the rules say, or a ConfigError for the first thing that isn't. */
+function check({ names, required, table, prefix }, given, what) {
+  if (given === null || typeof given !== 'object') throw new ConfigError(what, given, 'an object')
+  const copy = copyOf(given, names)
+  for (const name of Object.keys(copy)) {
+    const rule = table[name]
+    if (rule === undefined) throw unknownOption(prefix + name, copy[name], names)
+    if (copy[name] !== undefined && !rule.accepts(copy[name])) {
+      throw new ConfigError(prefix + name, shown(rule, copy[name]), rule.expected)
+    }
+  }
+  for (const name of required) {
+    if (copy[name] === undefined) throw new ConfigError(prefix + name, undefined, table[name].expected)
+  }
+  return copy
+}
+
+// An instance of a class may have its options as getters, which no enumeration shows.
+function copyOf(given, names) {
+  const copy = { ...given }
+  if (Object.getPrototypeOf(given) !== Object.prototype) for (const name of names) copy[name] = given[name]
+  return copy
+}
+
+function shown(rule, value) {
+  const mayTell = typeof value === 'string' || ArrayBuffer.isView(value) || Array.isArray(value)
+  return rule.hide !== undefined && mayTell ? rule.hide(value) : value
+}
+
+/** Whole milliseconds; a length that isn't zero never becomes zero, and what exceeds all clocks has no end. */
+function ms(seconds) {
+  if (seconds === 0) return 0
+  const rounded = Math.max(1, Math.round(seconds * 1000))
+  return rounded <= Number.MAX_SAFE_INTEGER ? rounded : NO_END
+}
+
+module.exports = { REQUIRED, between, boolean, check, fits, integer, ms, number, object, rules, secret, text }
