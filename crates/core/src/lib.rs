@@ -16,7 +16,7 @@
 //!
 //! Floors, lowest first; a module imports only from floors below its own:
 //!
-//! 0. `lease`, `moment`
+//! 0. `lease`, `moment`, `carrier`
 //! 1. `error`, then `config`
 //! 2. `protocol`
 //! 3. `group` (who may hold), `session` (what a process must do about it): pure, without I/O or clock
@@ -25,6 +25,7 @@
 //! 6. `limiter`: the async API
 #![warn(missing_docs)]
 
+pub mod carrier;
 pub mod config;
 pub mod driver;
 pub mod error;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use super::tls::Tls;
 use super::{bad, url};
+use crate::carrier::Carried;
 use crate::error::Error;
 
 /// The port of a server where none is named.
@@ -145,8 +146,8 @@ pub enum Place {
         /// Who we are to every member.
         access: Access,
     },
-    /// A client object of the embedding program; the binding knows it by this number.
-    Client(u64),
+    /// A client of the embedding program's.
+    Client(Carried),
 }
 
 /// Single options that say where, each beating the same part of the URL.
@@ -170,8 +171,8 @@ pub struct Parts {
     pub cluster: Option<Vec<String>>,
     /// Sentinels.
     pub sentinel: Option<SentinelParts>,
-    /// Number of a client object.
-    pub client: Option<u64>,
+    /// A client of the embedding program's.
+    pub client: Option<Carried>,
 }
 
 /// Single options about sentinels.
@@ -227,8 +228,10 @@ impl Place {
             return Err(bad(user_from, "a user without a password", "a password beside it"));
         }
         match kind {
-            Kind::Memory => Ok(Self::Memory(said.path.unwrap_or_default())),
-            Kind::Client => Ok(Self::Client(parts.client.unwrap_or_default())),
+            Kind::Memory | Kind::Client => Ok(match parts.client {
+                Some(client) => Self::Client(client),
+                None => Self::Memory(said.path.unwrap_or_default()),
+            }),
             Kind::Unix => {
                 let path = parts.path.or(said.path).unwrap_or_default();
                 Ok(Self::Server { address: Address::Unix(path.into()), db, access })
@@ -352,7 +355,7 @@ impl fmt::Display for Place {
                 write!(f, "{}+sentinel://{}/{name}/{db}", scheme(access), list(nodes))
             }
             Self::Cluster { nodes, access } => write!(f, "{}+cluster://{}", scheme(access), list(nodes)),
-            Self::Client(_) => f.write_str("the client of your own"),
+            Self::Client(client) => f.write_str(&client.address()),
         }
     }
 }
@@ -366,6 +369,7 @@ impl fmt::Debug for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::carrier::{Carriage, Carrier, Ear};
 
     fn refused(url: Option<&str>, parts: Parts) -> &'static str {
         match Place::read(url, parts) {
@@ -420,13 +424,43 @@ mod tests {
         assert_eq!(text(None, parts), "redis+sentinel://a:26379/m/0");
     }
 
+    struct Somebodys(&'static str);
+
+    impl Carrier for Somebodys {
+        fn address(&self) -> String {
+            self.0.into()
+        }
+
+        fn is_cluster(&self) -> bool {
+            false
+        }
+
+        fn open(&self, _: Ear) -> Box<dyn Carriage> {
+            unreachable!("nothing is opened while options are read")
+        }
+    }
+
+    fn client() -> Option<Carried> {
+        Some(Carried::new(Somebodys("somebody's")))
+    }
+
+    #[test]
+    fn a_client_is_a_place_of_its_own() {
+        let of = |client| Place::read(None, Parts { client, ..Parts::default() }).unwrap();
+        let one = client();
+        assert_eq!(of(one.clone()).to_string(), "somebody's");
+        assert_eq!(of(one.clone()), of(one.clone()));
+        assert_ne!(of(one), of(client()));
+        assert_eq!(refused(Some("redis://h"), Parts { client: client(), ..Parts::default() }), "client");
+    }
+
     #[test]
     fn two_kinds_of_place_are_refused_by_the_name_of_the_second() {
         let host = || Parts { host: some("h"), ..Parts::default() };
         let path = || Parts { path: some("/s"), ..Parts::default() };
         assert_eq!(refused(None, Parts { path: some("/s"), ..host() }), "path");
         assert_eq!(refused(None, Parts { cluster: Some(vec!["a".into()]), ..host() }), "cluster");
-        assert_eq!(refused(None, Parts { client: Some(1), ..path() }), "client");
+        assert_eq!(refused(None, Parts { client: client(), ..path() }), "client");
         assert_eq!(refused(Some("redis://:hunter2@h"), path()), "path");
         assert_eq!(refused(Some("unix:///s"), host()), "host");
         assert_eq!(refused(Some("memory:"), host()), "host");
@@ -439,7 +473,7 @@ mod tests {
         let no_tls = Parts { tls: Some(None), ..Parts::default() };
         let tls = || Parts { tls: Some(Some(Tls::default())), ..Parts::default() };
         assert_eq!(refused(Some("memory:"), password()), "password");
-        assert_eq!(refused(None, Parts { client: Some(1), ..password() }), "password");
+        assert_eq!(refused(None, Parts { client: client(), ..password() }), "password");
         assert_eq!(refused(Some("rediss://h"), no_tls), "tls");
         assert_eq!(refused(Some("unix:///s"), tls()), "tls");
         assert_eq!(refused(Some("redis+cluster://h"), Parts { db: Some(1), ..Parts::default() }), "db");

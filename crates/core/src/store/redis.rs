@@ -20,8 +20,11 @@ mod link;
 mod list;
 mod names;
 mod push;
+mod relay;
 pub mod reply;
 pub mod scripts;
+
+pub use relay::RelayStore;
 
 /// Groups in one Redis server.
 pub struct RedisStore {

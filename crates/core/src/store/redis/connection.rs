@@ -154,7 +154,7 @@ async fn load_scripts(connection: &mut MultiplexedConnection) -> RedisResult<()>
     replies.into_iter().try_for_each(|reply| checked(reply).map(drop))
 }
 
-fn has_scripts(reply: Option<RedisResult<Value>>) -> RedisResult<bool> {
+pub(super) fn has_scripts(reply: Option<RedisResult<Value>>) -> RedisResult<bool> {
     match reply {
         Some(Err(error)) if !is_forbidden(&error) => Err(error),
         Some(Ok(Value::Array(known))) => Ok(known.iter().all(|known| *known == Value::Int(1))),
@@ -162,14 +162,14 @@ fn has_scripts(reply: Option<RedisResult<Value>>) -> RedisResult<bool> {
     }
 }
 
-fn checked(value: Value) -> RedisResult<Value> {
+pub(super) fn checked(value: Value) -> RedisResult<Value> {
     match value {
         Value::ServerError(error) => Err(error.into()),
         value => Ok(value),
     }
 }
 
-fn uptime(info: Value) -> Option<Duration> {
+pub(super) fn uptime(info: Value) -> Option<Duration> {
     let info: String = redis::from_redis_value(info).ok()?;
     let seconds = info.lines().find_map(|line| line.strip_prefix("uptime_in_seconds:"))?;
     Some(Duration::from_secs(seconds.trim().parse().ok()?))
@@ -198,7 +198,7 @@ fn is_our_fault(detail: &str) -> bool {
 }
 
 /// Says in words for people why there is no link, and whether it's worth trying again.
-fn refusal(address: &str, error: &RedisError) -> ConnectError {
+pub(super) fn refusal(address: &str, error: &RedisError) -> ConnectError {
     // An "unknown command" goes on with the arguments, which may be a password.
     let detail = error.detail().unwrap_or_default().split(", with args").next().unwrap_or_default();
     let (why, fatal) = match (error.kind(), error.code()) {
