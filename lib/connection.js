@@ -3,6 +3,7 @@
 // What `new Limiter(…)` names, checked member by member and handed to the core, which reads the URL and decides what goes
 // together. Here is only what JavaScript knows better: types, the environment, and who named nothing at all.
 
+const { checkClient } = require('./client.js')
 const { ConfigError, withoutPassword } = require('./errors.js')
 const { between, boolean, check, fits, integer, ms, object, rules, secret, text } = require('./rules.js')
 
@@ -134,7 +135,7 @@ function readPlace({ url, host, port, path, db, username, password, tls, cluster
     tls: readTls(TLS, tls, 'tls'),
     cluster: cluster?.map(nodeText),
     sentinel: sentinel === undefined ? undefined : readSentinel(sentinel),
-    client: client === undefined ? undefined : 0,
+    client: client === undefined ? undefined : checkClient(client),
   }
 }
 

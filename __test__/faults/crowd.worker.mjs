@@ -3,11 +3,11 @@
 // what the settings are.
 import { openSync, writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Limiter } from 'concurrency-limit'
+import { open } from '../reach/clients.mjs'
 
 const { file, options, config, tasks, work, aborts = 0 } = JSON.parse(process.argv[2])
 const out = openSync(file, 'a')
-const limiter = new Limiter(options)
+const { limiter, end } = await open(options)
 const result = { granted: 0, lost: 0, aborted: 0, full: 0, errors: [] }
 const over = new AbortController()
 
@@ -51,6 +51,6 @@ process.once('message', () => over.abort())
 process.once('disconnect', () => over.abort())
 await Promise.all(Array.from({ length: tasks }, task))
 result.reconnects = (await limiter.stats()).reconnects
-await limiter.close()
+await end()
 await new Promise((resolve) => process.send(result, resolve))
 process.disconnect()

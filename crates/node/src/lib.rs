@@ -1,13 +1,15 @@
 //! The Node.js binding: converts, nothing else.
 //!
 //! `port` is the border that one JS environment sees; `rows` says how requests and completions lie in buffers of
-//! numbers; `bell` wakes JS; `json` writes what people read. No promise, object or error of JS is made here, and no rule is kept here:
+//! numbers; `bell` wakes JS; `json` writes what people read; `relay` carries commands up to
+//! clients that JS brings. No promise, object or error of JS is made here, and no rule is kept here:
 //! `lib/border.js` is the other side.
 
 mod bell;
 mod json;
 mod options;
 mod port;
+mod relay;
 mod rows;
 
 /// What `bell` is made of; its test puts others in their place.
