@@ -3,13 +3,20 @@
 // what the settings are.
 import { openSync, writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { open } from '../reach/clients.mjs'
+import { Limiter } from 'concurrency-limit'
 
 const { file, options, config, tasks, work, aborts = 0 } = JSON.parse(process.argv[2])
 const out = openSync(file, 'a')
-const { limiter, end } = await open(options)
+const { limiter, end } = await open()
 const result = { granted: 0, lost: 0, aborted: 0, full: 0, errors: [] }
 const over = new AbortController()
+
+/** Over a client that is brought, if the options' `client` names a kind of them. */
+async function open() {
+  if (options.client !== undefined) return (await import('../reach/clients.mjs')).open(options)
+  const limiter = new Limiter(options)
+  return { limiter, end: () => limiter.close() }
+}
 
 function note(what, { leaseId, slots, fencingToken }, more) {
   const at = String(process.hrtime.bigint())

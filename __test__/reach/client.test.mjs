@@ -1,6 +1,8 @@
 // Clients that users bring: the same limiter over somebody else's connection, which it neither closes nor depends on for
 // more than it must.
+import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
 import { ConfigError, Limiter, UnavailableError } from 'concurrency-limit'
 import { Redis } from 'ioredis'
 import { createClient, createClientPool, createCluster } from 'redis'
@@ -184,7 +186,7 @@ describe.each(KINDS)('%s in bad times', (kind) => {
     try {
       const withClient = { options: { client: kind, port: server.port } }
       const processes = [crowd.join(withClient), crowd.join(withClient), crowd.join()]
-      await until(() => crowd.written() > 300_000, 'they have worked')
+      await until(() => crowd.written() > 100_000, 'they have worked', 25_000)
       const results = await Promise.all(processes.map((process) => process.finish()))
       expect(judge(crowd.events(), LIMIT)).toEqual({ wrong: [], most: LIMIT, left: 0 })
       for (const { errors, granted } of results) {
@@ -204,7 +206,7 @@ describe.each(KINDS)('%s in bad times', (kind) => {
     const crowd = startCrowd({ options, config, tasks: 10, work: [1, 20], aborts: 0.1 })
     try {
       const processes = [crowd.join(), crowd.join()]
-      await until(() => crowd.written() > 16_000, 'they are at work')
+      await until(() => crowd.written() > 16_000, 'they are at work', 20_000)
       for (let i = 0; i < 12; i++) {
         await sleep(300)
         await redis(own.port, 'CLIENT', 'KILL', 'TYPE', i % 3 === 2 ? 'pubsub' : 'normal')
@@ -286,6 +288,31 @@ describe.each(KINDS)('%s in bad times', (kind) => {
     await Promise.all([limiter.close(), other.close()])
     deaf.end()
     end()
+  })
+
+  test('a blocked event loop loses its lease, and knows it at once', async () => {
+    const { client, end } = await bring(kind, server)
+    const limiter = new Limiter({ client })
+    const lease = await limiter.acquire({ key: `blocked ${kind}`, limit: 1, limitExpire: 0.5 })
+    const until = performance.now() + 1300
+    while (performance.now() < until);
+    expect([lease.lost, lease.signal.aborted, await lease.release()]).toEqual([true, true, false])
+    await (await limiter.acquire({ key: `blocked ${kind}`, limit: 1 })).release()
+    await limiter.close()
+    end()
+  })
+
+  test('worker threads bring their own, and may be terminated in the middle of it', async () => {
+    const terms = { key: `threads ${kind}`, limit: 1, limitExpire: 0.5 }
+    const start = (stays) =>
+      new Worker(new URL('./client.worker.mjs', import.meta.url), {
+        workerData: { kind, port: server.port, terms, stays },
+      })
+    const first = start(true)
+    const [slot] = await once(first, 'message')
+    await first.terminate()
+    const second = start(false)
+    expect([slot, (await once(second, 'message'))[0], (await once(second, 'exit'))[0]]).toEqual([1, 1, 0])
   })
 
   test('neither a lease nor a subscription keeps a process alive', async () => {
