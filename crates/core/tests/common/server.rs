@@ -30,7 +30,7 @@ impl RedisServer {
         let directory = env::temp_dir().join(format!("concurrency-limit-{}-{number}", process::id()));
         fs::create_dir_all(&directory).expect("the temporary directory can't be written");
         let port = free_port();
-        let child = Command::new(env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into()))
+        let child = Command::new(env::var_os("REDIS_SERVER_BIN").unwrap_or_else(|| "redis-server".into()))
             .args([
                 "--port",
                 &port.to_string(),

@@ -15,6 +15,7 @@ use super::{RelayLink, errand, read};
 use crate::carrier::{Carriage, Carried, Ear, Errand, To, Word};
 use crate::config::Options;
 use crate::lease::SessionId;
+use crate::store::redis::about::About;
 use crate::store::redis::names::Names;
 use crate::store::redis::scripts::Layout;
 use crate::store::redis::{connection, keys};
@@ -47,7 +48,7 @@ pub(super) async fn open(
     let listens = timeout(options.command_timeout, opening.listen(channel)).await.unwrap_or(Ok(false));
     let listens = listens.map_err(|why| unusable(why, false))?;
     let layout = Layout { prefix: options.key_prefix.clone(), cluster: carried.is_cluster() };
-    let info = LinkInfo { listens, uptime: greeting.uptime };
+    let info = LinkInfo { listens, uptime: greeting.uptime, warnings: greeting.warnings };
     let desk = Desk::new(Names::new(layout, seed), greeting.servers, opening.asked);
     Ok((RelayLink::start(opening.carriage, opening.words, desk, listens, events), info))
 }
@@ -69,6 +70,7 @@ enum Unready {
 struct Greeting {
     servers: usize,
     uptime: Option<Duration>,
+    warnings: Vec<String>,
 }
 
 impl Opening {
@@ -76,16 +78,22 @@ impl Opening {
         while self.next().await? != Word::Ready {}
         let mut questions = Pipeline::new();
         Names::ask_for_scripts(&mut questions);
-        questions.cmd("INFO").arg("server");
+        About::ask(&mut questions);
         let mut answers = self.ask(&questions).await?.into_iter();
-        let (known, infos) = (answers.next().unwrap_or_default(), answers.next().unwrap_or_default());
+        let known = answers.next().unwrap_or_default();
         let servers = known.len();
         let mut loaded = servers > 0;
         for known in known {
             loaded &= connection::has_scripts(Some(known)).map_err(Unready::Refused)?;
         }
-        // The youngest of a cluster's servers is the one that may know nothing of those who hold (R30).
-        let uptime = infos.into_iter().filter_map(|info| connection::uptime(info.ok()?)).min();
+        let (mut uptime, mut warnings) = (None, Vec::new());
+        for about in each_server(answers, servers) {
+            let about = About::read(about).map_err(|old| Unready::Refused(connection::too_old(old)))?;
+            // The youngest of a cluster's servers is the one that may know nothing of those who hold (R30).
+            uptime = uptime.into_iter().chain(about.uptime).min();
+            warnings.extend(about.warnings);
+        }
+        warnings.dedup();
         if !loaded {
             let mut scripts = Pipeline::new();
             Names::load_scripts(&mut scripts);
@@ -93,7 +101,7 @@ impl Opening {
                 answer.map_err(Unready::Refused)?;
             }
         }
-        Ok(Greeting { servers, uptime })
+        Ok(Greeting { servers, uptime, warnings })
     }
 
     /// Asks every server; what each of them answered to each question.
@@ -138,4 +146,13 @@ impl Opening {
             None => Err(Unready::Ended("the client's thread has ended".into())),
         }
     }
+}
+
+/// The answers to several questions, by the server that gave them.
+fn each_server(
+    answers: impl Iterator<Item = Vec<RedisResult<Value>>>,
+    servers: usize,
+) -> impl Iterator<Item = impl Iterator<Item = RedisResult<Value>>> {
+    let mut answers: Vec<_> = answers.map(Vec::into_iter).collect();
+    (0..servers).map(move |_| answers.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>().into_iter())
 }
