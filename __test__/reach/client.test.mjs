@@ -388,6 +388,12 @@ describe('what is no client', () => {
     expect(error.message).toContain('ioredis')
   })
 
+  test('a url instead of a client is refused without its password', () => {
+    const error = refused({ client: 'redis://:hunter2@h' })
+    expect(error).toMatchObject({ code: 'ERR_CONFIG', option: 'client' })
+    expect(error.message).not.toContain('hunter2')
+  })
+
   test('a client with a key prefix of its own is refused by that name', () => {
     for (const client of [
       new Redis({ lazyConnect: true, keyPrefix: 'app:' }),
