@@ -153,7 +153,18 @@ export interface ConnectionOptions {
   /** Asks sentinels for the primary, at every connect. */
   sentinel?: SentinelOptions
 
-  /** A client of ioredis or node-redis whose connection is used instead of one of ours. */
+  /**
+   * A client of ioredis (`Redis` or `Cluster`) or of node-redis 5 or newer (`createClient`), whose connection is used
+   * instead of one of ours. It stays its owner's: the limiter never closes it, and one of node-redis has to be connected.
+   * Pushes come over a `duplicate()` of it, which is ours. Limiters over the same client share a session.
+   *
+   * Nothing that says where may stand beside it, nor `clientName`, `maxConnections` and `minReplicas`; a client with a
+   * `keyPrefix` of its own is refused.
+   *
+   * Danger: renewals then depend on the event loop and on this client. A loop that is blocked for longer than
+   * `limitExpire` loses its leases. At `process.exit()` and after an uncaught error nothing can be given back: slots
+   * stay taken until their leases end, unless {@link Limiter.close} was awaited before.
+   */
   client?: object
 
   /** How long one attempt to connect may take, in seconds: 0.01 to 3600. Default 10. */

@@ -189,7 +189,6 @@ describe('a connection', () => {
     ['a cluster beside a host', [{ host: 'h', cluster: ['h'] }], 'cluster'],
     ['a database of a cluster', [{ cluster: ['h'], db: 1 }], 'db'],
     ['sentinels beside a cluster', [{ cluster: ['h'], sentinel: { name: 'm', nodes: ['h'] } }], 'sentinel'],
-    ['a password beside a client', [{ client: {}, password: 'p' }], 'password'],
     ['tls switched off beside rediss:', ['rediss://h', { tls: false }], 'tls'],
     ['tls beside a socket', [{ path: '/s', tls: true }], 'tls'],
     ['a user without a password', [{ username: 'u' }], 'username'],

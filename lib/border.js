@@ -12,6 +12,7 @@
 
 const { setInterval } = require('node:timers')
 const { loadBinary } = require('./native.js')
+const { Relay } = require('./relay.js')
 const { Table } = require('./table.js')
 
 const ROWS = 8192 // numbers in a buffer
@@ -57,6 +58,7 @@ class Refusal {
 const CANCELLED = new Refusal(7, [], '')
 
 let port = null
+let relay = null // between the core and the clients that users bring
 let keepAlive = null
 const outbox = new Float64Array(ROWS)
 let outboxLength = 0
@@ -71,9 +73,15 @@ let lastNumber = 0
 /** Opens a client; `listener.event(kind, text)` hears of its connection. */
 function open(options, listener) {
   port ??= start()
-  const client = port.open(options)
-  listeners.set(client, listener)
-  return client
+  const brought = options.client === undefined ? undefined : relay.use(options.client)
+  try {
+    const client = port.open({ ...options, client: brought })
+    listeners.set(client, { ...listener, brought })
+    return client
+  } catch (error) {
+    if (brought !== undefined) relay.letGo(brought)
+    throw error
+  }
 }
 
 function start() {
@@ -81,7 +89,9 @@ function start() {
   keepAlive = setInterval(() => {}, 0x7fffffff)
   keepAlive.unref()
   process.on('exit', exit)
-  return new Port(wake)
+  const opened = new Port(wake, (...order) => outside(() => relay.obey(...order)))
+  relay = new Relay(opened)
+  return opened
 }
 
 function exit() {
@@ -183,10 +193,14 @@ function ask(op, client, ...values) {
 
 // --- up -------------------------------------------------------------------------------------------------------------
 
-// Called by the core. An exception here would be one that no caller can catch at its place, so it's raised outside.
 function wake() {
+  outside(drain)
+}
+
+// For what the core calls: an exception there would be one that no caller can catch at its place.
+function outside(work) {
   try {
-    drain()
+    work()
   } catch (error) {
     queueMicrotask(() => {
       throw error
@@ -259,6 +273,8 @@ function fail(client, message) {
 
 /** Ends the hearing of a client's events. */
 function forget(client) {
+  const { brought } = listeners.get(client)
+  if (brought !== undefined) relay.letGo(brought)
   listeners.delete(client)
 }
 

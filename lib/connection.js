@@ -3,6 +3,7 @@
 // What `new Limiter(…)` names, checked member by member and handed to the core, which reads the URL and decides what goes
 // together. Here is only what JavaScript knows better: types, the environment, and who named nothing at all.
 
+const { checkClient } = require('./client.js')
 const { ConfigError, withoutPassword } = require('./errors.js')
 const { between, boolean, check, fits, integer, ms, object, rules, secret, text } = require('./rules.js')
 
@@ -45,8 +46,10 @@ const TLS = rules(TLS_MEMBERS, 'tls')
 const SENTINEL_TLS = rules(TLS_MEMBERS, 'sentinel.tls')
 const SENTINEL = rules({ name: text(1, 1024, undefined), nodes, username, password, tls }, 'sentinel')
 
+const hidePassword = (url) => (typeof url === 'string' ? withoutPassword(url) : '***')
+
 const CONNECTION = rules({
-  url: secret(text(1, 4096, undefined), (url) => (typeof url === 'string' ? withoutPassword(url) : '***')),
+  url: secret(text(1, 4096, undefined), hidePassword),
   host: object(isHost, 'a host name or an IP address', undefined),
   port: integer(1, 65_535, undefined),
   path: object(
@@ -60,10 +63,13 @@ const CONNECTION = rules({
   tls,
   cluster: nodes,
   sentinel: object((value) => typeof value === 'object' && value !== null, 'an object with name and nodes', undefined),
-  client: object(
-    (value) => (typeof value === 'object' || typeof value === 'function') && value !== null,
-    'a client of ioredis or node-redis',
-    undefined,
+  client: secret(
+    object(
+      (value) => (typeof value === 'object' || typeof value === 'function') && value !== null,
+      'a client of ioredis or node-redis',
+      undefined,
+    ),
+    hidePassword,
   ),
   connectTimeout: seconds(10),
   commandTimeout: seconds(1),
@@ -134,7 +140,7 @@ function readPlace({ url, host, port, path, db, username, password, tls, cluster
     tls: readTls(TLS, tls, 'tls'),
     cluster: cluster?.map(nodeText),
     sentinel: sentinel === undefined ? undefined : readSentinel(sentinel),
-    client: client === undefined ? undefined : 0,
+    client: client === undefined ? undefined : checkClient(client),
   }
 }
 

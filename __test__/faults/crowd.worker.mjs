@@ -7,10 +7,17 @@ import { Limiter } from 'concurrency-limit'
 
 const { file, options, config, tasks, work, aborts = 0 } = JSON.parse(process.argv[2])
 const out = openSync(file, 'a')
-const limiter = new Limiter(options)
+const { limiter, end } = await open()
 const result = { granted: 0, lost: [], aborted: 0, full: 0, errors: [] }
 const over = new AbortController()
 const finish = new Promise((resolve) => over.signal.addEventListener('abort', () => resolve(), { once: true }))
+
+/** Over a client that is brought, if the options' `client` names a kind of them. */
+async function open() {
+  if (options.client !== undefined) return (await import('../reach/clients.mjs')).open(options)
+  const limiter = new Limiter(options)
+  return { limiter, end: () => limiter.close() }
+}
 
 function note(what, { leaseId, slots, fencingToken }) {
   const at = String(process.hrtime.bigint())
@@ -57,6 +64,6 @@ process.once('message', () => over.abort())
 process.once('disconnect', () => over.abort())
 await Promise.all(Array.from({ length: tasks }, task))
 result.reconnects = (await limiter.stats()).reconnects
-await limiter.close()
+await end()
 await new Promise((resolve) => process.send(result, resolve))
 process.disconnect()

@@ -90,6 +90,15 @@ impl Options {
         if self.command_timeout.is_zero() {
             return Err(bad("commandTimeout", "0", "more than 0"));
         }
+        if matches!(self.place, Place::Client(_)) {
+            let ours = [
+                ("clientName", self.client_name.is_some()),
+                ("maxConnections", self.max_connections.is_some()),
+            ];
+            if let Some((option, _)) = ours.into_iter().find(|(_, given)| *given) {
+                return Err(bad(option, format!("{option} beside a client"), "nothing: the client has it"));
+            }
+        }
         if self.replica_timeout.is_zero() {
             return Err(bad("replicaTimeout", "0", "more than 0"));
         }

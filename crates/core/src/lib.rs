@@ -4,7 +4,7 @@
 //!
 //! Lowest first; a module imports only from floors below its own:
 //!
-//! 0. `lease`, `moment`
+//! 0. `lease`, `moment`, `carrier`
 //! 1. `error`, then `config`
 //! 2. `protocol`
 //! 3. `group` (who may hold), `session` (what a process must do about it): pure, without I/O or clock
@@ -13,6 +13,7 @@
 //! 6. `limiter`: the async API
 #![warn(missing_docs)]
 
+pub mod carrier;
 pub mod config;
 pub mod driver;
 pub mod error;

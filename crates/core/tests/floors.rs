@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Lowest first. A file that isn't listed belongs to the nearest module above it in the tree,
 /// and what is inside a module may be arranged as that module likes.
 const FLOORS: &[&[&str]] = &[
-    &["lease", "moment"],
+    &["lease", "moment", "carrier"],
     &["error"],
     &["config"],
     &["protocol"],

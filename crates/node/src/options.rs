@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use concurrency_limit::carrier::Carried;
 use concurrency_limit::config::{OnUnavailable, Options, Parts, Place, Secret, SentinelParts, Tls};
 use concurrency_limit::error::Error;
 use napi_derive::napi;
@@ -94,8 +95,8 @@ pub(crate) fn length(ms: f64) -> Duration {
     Duration::from_secs_f64(ms / 1_000.0)
 }
 
-/// The options as the core takes them, or what can't go together.
-pub(crate) fn core_options(options: ConnectionOptions) -> Result<Options, Error> {
+/// The options as the core takes them, with the client that their number stands for, or what can't go together.
+pub(crate) fn core_options(options: ConnectionOptions, client: Option<Carried>) -> Result<Options, Error> {
     let bound = length(options.unavailable_timeout_ms);
     let on_unavailable = match options.on_unavailable.as_str() {
         "allow" => OnUnavailable::Allow(bound),
@@ -118,7 +119,7 @@ pub(crate) fn core_options(options: ConnectionOptions) -> Result<Options, Error>
             password: sentinel.password.map(Secret::new),
             tls: sentinel.tls.map(core_tls),
         }),
-        client: options.client.map(u64::from),
+        client,
     };
     Ok(Options {
         place: Place::read(options.url.as_deref(), parts)?,

@@ -3,10 +3,11 @@
 //! The core's thread writes completions into the outbox and wakes JS once for many (`bell`). A port that is dropped (its
 //! environment ended) closes its clients, which gives back what they hold.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use concurrency_limit::carrier::Carried;
 use concurrency_limit::driver::{Client, Command, Sink};
 use concurrency_limit::error::Error as CoreError;
 use concurrency_limit::moment::Moment;
@@ -18,6 +19,7 @@ use napi_derive::napi;
 
 use crate::bell::Bell;
 use crate::options::{ConnectionOptions, core_options, length};
+use crate::relay::{Brought, Order, Relays};
 use crate::rows::{Outbox, Reader, Row, Wish, ms};
 
 /// How long a port whose environment ends without a word waits for what it gives back.
@@ -32,6 +34,9 @@ pub struct Port {
     clients: HashMap<u32, Client>,
     last_client: u32,
     texts: Vec<Arc<str>>,
+    relays: Arc<Relays>,
+    brought: HashMap<u32, Carried>,
+    last_brought: u32,
     exited: bool,
 }
 
@@ -41,8 +46,8 @@ struct Shared {
     renewed: Mutex<HashMap<(u32, u64), Moment>>,
     /// Clients that have ended since the last drain.
     ended: Mutex<Vec<u32>>,
-    /// How many clients haven't ended, and word of each that does.
-    open: Mutex<usize>,
+    /// Clients that haven't ended and can while JS stands still, and word of each that does.
+    open: Mutex<HashSet<u32>>,
     ends: Condvar,
     wake: Wake,
     bell: Bell,
@@ -56,9 +61,10 @@ struct Desk {
 
 #[napi]
 impl Port {
-    /// A port that calls `wake` when completions lie ready. It never keeps the process alive.
+    /// A port that calls `wake` when completions lie ready, and `carry` for each order to a client that was brought. It
+    /// never keeps the process alive.
     #[napi(constructor)]
-    pub fn new(wake: Function<'_, (), ()>) -> Result<Self> {
+    pub fn new(wake: Function<'_, (), ()>, carry: Function<'_, Order, ()>) -> Result<Self> {
         let shared = Shared {
             outbox: Mutex::default(),
             renewed: Mutex::default(),
@@ -73,6 +79,9 @@ impl Port {
             clients: HashMap::new(),
             last_client: 0,
             texts: Vec::new(),
+            relays: Relays::new(carry)?,
+            brought: HashMap::new(),
+            last_brought: 0,
             exited: false,
         })
     }
@@ -82,12 +91,17 @@ impl Port {
     #[napi(catch_unwind)]
     pub fn open(&mut self, options: ConnectionOptions) -> Result<u32> {
         let stall_timeout = options.stall_timeout_ms.map(length);
-        let options = core_options(options).map_err(config_error)?;
+        let client = options.client.and_then(|number| self.brought.get(&number).cloned());
+        let is_brought = client.is_some();
+        let options = core_options(options, client).map_err(config_error)?;
         let number = self.last_client + 1;
         let desk = Desk { client: number, shared: Arc::clone(&self.shared) };
         let client = Client::open(&options, Arc::new(desk)).map_err(config_error)?;
         client.send(stall_timeout.map(Command::Watch));
-        *lock(&self.shared.open) += 1;
+        // What goes through JS can't be given back while JS waits for it.
+        if !is_brought {
+            lock(&self.shared.open).insert(number);
+        }
         self.last_client = number;
         self.clients.insert(number, client);
         Ok(number)
@@ -177,6 +191,27 @@ impl Port {
         self.clients.get(&client).map(|client| client.session().to_string()).unwrap_or_default()
     }
 
+    /// Takes a client into use; its number.
+    #[napi(catch_unwind)]
+    pub fn bring(&mut self, address: String, is_cluster: bool) -> u32 {
+        self.last_brought += 1;
+        let (number, relays) = (self.last_brought, Arc::clone(&self.relays));
+        self.brought.insert(number, Carried::new(Brought { number, address, is_cluster, relays }));
+        number
+    }
+
+    /// Forgets a client that was brought.
+    #[napi(catch_unwind)]
+    pub fn take_away(&mut self, number: u32) {
+        self.brought.remove(&number);
+    }
+
+    /// What a client that was brought says to one of its links.
+    #[napi(catch_unwind)]
+    pub fn tell(&self, link: u32, word: u32, bytes: &[u8]) {
+        self.relays.tell(link, word, bytes);
+    }
+
     /// Gives everything back that this port holds, and waits for it, `wait_ms` at most.
     #[napi(catch_unwind)]
     pub fn exit(&mut self, wait_ms: f64) {
@@ -187,7 +222,7 @@ impl Port {
         let bound = Duration::from_secs_f64(wait_ms / 1_000.0);
         let open = lock(&self.shared.open);
         // Whether they all ended or the time did: the process goes on ending.
-        drop(self.shared.ends.wait_timeout_while(open, bound, |open| *open > 0));
+        drop(self.shared.ends.wait_timeout_while(open, bound, |open| !open.is_empty()));
     }
 }
 
@@ -219,7 +254,7 @@ impl Shared {
 
     fn end(&self, client: u32) {
         lock(&self.ended).push(client);
-        *lock(&self.open) -= 1;
+        lock(&self.open).remove(&client);
         self.ends.notify_all();
     }
 }

@@ -6,6 +6,7 @@
 use super::place::{Access, Address, Node, Place, SENTINEL_PORT, SERVER_PORT, Secret};
 use super::tls::Tls;
 use super::{bad, url};
+use crate::carrier::Carried;
 use crate::error::Error;
 
 #[cfg(test)]
@@ -32,8 +33,8 @@ pub struct Parts {
     pub cluster: Option<Vec<String>>,
     /// Sentinels.
     pub sentinel: Option<SentinelParts>,
-    /// Number of a client object.
-    pub client: Option<u64>,
+    /// A client of the embedding program's.
+    pub client: Option<Carried>,
 }
 
 /// Single options about sentinels.
@@ -89,8 +90,10 @@ impl Place {
             return Err(bad(user_from, "a user without a password", "a password beside it"));
         }
         match kind {
-            Kind::Memory => Ok(Self::Memory(said.path.unwrap_or_default())),
-            Kind::Client => Ok(Self::Client(parts.client.unwrap_or_default())),
+            Kind::Memory | Kind::Client => Ok(match parts.client {
+                Some(client) => Self::Client(client),
+                None => Self::Memory(said.path.unwrap_or_default()),
+            }),
             Kind::Unix => {
                 let path = parts.path.or(said.path).unwrap_or_default();
                 Ok(Self::Server { address: Address::Unix(path.into()), db, access })

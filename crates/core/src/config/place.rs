@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::tls::Tls;
+use crate::carrier::Carried;
 
 /// The port of a server where none is named.
 pub(super) const SERVER_PORT: u16 = 6379;
@@ -142,8 +143,8 @@ pub enum Place {
         /// Who we are to every member.
         access: Access,
     },
-    /// A client object of the embedding program; the binding knows it by this number.
-    Client(u64),
+    /// A client of the embedding program's.
+    Client(Carried),
 }
 
 impl fmt::Display for Place {
@@ -163,7 +164,7 @@ impl fmt::Display for Place {
                 write!(f, "{}+sentinel://{}/{name}/{db}", scheme(access), list(nodes))
             }
             Self::Cluster { nodes, access } => write!(f, "{}+cluster://{}", scheme(access), list(nodes)),
-            Self::Client(_) => f.write_str("the client of your own"),
+            Self::Client(client) => f.write_str(&client.address()),
         }
     }
 }

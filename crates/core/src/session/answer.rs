@@ -291,6 +291,8 @@ impl Session {
                 held.epoch = stated.epoch;
                 self.extend(number, grant.end_at_ms, lease, stated.sent_at);
             }
+            // It was in line when it was asked about; a push that came another way has overtaken this answer.
+            (State::Held(_), Settled::InLine { .. }) => {}
             (State::Held(_), Settled::TakenOver) => self.lose(number, Loss::TakenOver),
             (State::Held(_), _) => self.lose(number, Loss::Gone),
             (State::InLine { .. } | State::Unclear, Settled::Held(grant)) => {

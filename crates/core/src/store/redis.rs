@@ -22,12 +22,15 @@ mod link;
 mod list;
 mod names;
 mod push;
+mod relay;
 mod replicas;
 pub mod reply;
 pub mod scripts;
 mod sentinel;
 mod server;
 mod tls;
+
+pub use relay::RelayStore;
 
 /// Groups in one Redis server.
 pub struct RedisStore {

@@ -1,6 +1,7 @@
 //! What goes together, what doesn't, and that nobody sees a password.
 
 use super::*;
+use crate::carrier::{Carriage, Carrier, Ear};
 
 fn refused(url: Option<&str>, parts: Parts) -> &'static str {
     match Place::read(url, parts) {
@@ -53,13 +54,43 @@ fn without_a_url_the_options_say_where() {
     assert_eq!(text(None, parts), "redis+sentinel://a:26379/m/0");
 }
 
+struct Somebodys(&'static str);
+
+impl Carrier for Somebodys {
+    fn address(&self) -> String {
+        self.0.into()
+    }
+
+    fn is_cluster(&self) -> bool {
+        false
+    }
+
+    fn open(&self, _: Ear) -> Box<dyn Carriage> {
+        unreachable!("nothing is opened while options are read")
+    }
+}
+
+fn client() -> Option<Carried> {
+    Some(Carried::new(Somebodys("somebody's")))
+}
+
+#[test]
+fn a_client_is_a_place_of_its_own() {
+    let of = |client| Place::read(None, Parts { client, ..Parts::default() }).unwrap();
+    let one = client();
+    assert_eq!(of(one.clone()).to_string(), "somebody's");
+    assert_eq!(of(one.clone()), of(one.clone()));
+    assert_ne!(of(one), of(client()));
+    assert_eq!(refused(Some("redis://h"), Parts { client: client(), ..Parts::default() }), "client");
+}
+
 #[test]
 fn two_kinds_of_place_are_refused_by_the_name_of_the_second() {
     let host = || Parts { host: some("h"), ..Parts::default() };
     let path = || Parts { path: some("/s"), ..Parts::default() };
     assert_eq!(refused(None, Parts { path: some("/s"), ..host() }), "path");
     assert_eq!(refused(None, Parts { cluster: Some(vec!["a".into()]), ..host() }), "cluster");
-    assert_eq!(refused(None, Parts { client: Some(1), ..path() }), "client");
+    assert_eq!(refused(None, Parts { client: client(), ..path() }), "client");
     assert_eq!(refused(Some("redis://:hunter2@h"), path()), "path");
     assert_eq!(refused(Some("unix:///s"), host()), "host");
     assert_eq!(refused(Some("memory:"), host()), "host");
@@ -72,7 +103,7 @@ fn what_cannot_go_together_is_refused() {
     let no_tls = Parts { tls: Some(None), ..Parts::default() };
     let tls = || Parts { tls: Some(Some(Tls::default())), ..Parts::default() };
     assert_eq!(refused(Some("memory:"), password()), "password");
-    assert_eq!(refused(None, Parts { client: Some(1), ..password() }), "password");
+    assert_eq!(refused(None, Parts { client: client(), ..password() }), "password");
     assert_eq!(refused(Some("rediss://h"), no_tls), "tls");
     assert_eq!(refused(Some("unix:///s"), tls()), "tls");
     assert_eq!(refused(Some("redis+cluster://h"), Parts { db: Some(1), ..Parts::default() }), "db");

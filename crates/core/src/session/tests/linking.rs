@@ -64,6 +64,29 @@ fn a_waiter_keeps_its_ticket_over_a_lost_connection() {
 }
 
 #[test]
+fn a_push_on_a_connection_of_its_own_that_overtakes_a_reconciles_answer_is_the_newer_word() {
+    let mut desk = Desk::online();
+    let other = desk.other_holds();
+    desk.submit(request(1));
+    desk.exchange();
+    desk.session.handle_down(desk.now, "cut".into());
+    desk.pump();
+    desk.pass(s(0.5));
+    desk.connect(Some(s(3_600.0)));
+    let sent = desk.sent.remove(0);
+    let answer = desk.call(&sent.caller, &sent.call.verb);
+    desk.other_releases(other);
+    desk.bring_pushes();
+    desk.granted(1);
+    desk.session.handle_reply(desk.now, sent.number, answer);
+    desk.pump();
+    assert!(desk.take_event(|event| matches!(event, Event::Lost { .. })).is_none());
+    desk.release(1);
+    desk.exchange();
+    assert!(desk.released(1));
+}
+
+#[test]
 fn no_answer_within_the_command_timeout_drops_the_connection() {
     let mut desk = Desk::online();
     desk.submit(request(1));

@@ -157,7 +157,7 @@ async fn load_scripts(connection: &mut MultiplexedConnection) -> RedisResult<()>
     replies.into_iter().try_for_each(|reply| checked(reply).map(drop))
 }
 
-fn has_scripts(reply: Option<RedisResult<Value>>) -> RedisResult<bool> {
+pub(super) fn has_scripts(reply: Option<RedisResult<Value>>) -> RedisResult<bool> {
     match reply {
         Some(Err(error)) if !is_forbidden(&error) => Err(error),
         Some(Ok(Value::Array(known))) => Ok(known.iter().all(|known| *known == Value::Int(1))),
@@ -165,14 +165,14 @@ fn has_scripts(reply: Option<RedisResult<Value>>) -> RedisResult<bool> {
     }
 }
 
-fn checked(value: Value) -> RedisResult<Value> {
+pub(super) fn checked(value: Value) -> RedisResult<Value> {
     match value {
         Value::ServerError(error) => Err(error.into()),
         value => Ok(value),
     }
 }
 
-fn too_old(message: String) -> RedisError {
+pub(super) fn too_old(message: String) -> RedisError {
     (ErrorKind::InvalidClientConfig, "the server is too old", message).into()
 }
 
@@ -206,7 +206,7 @@ fn is_about_certificates(text: &str) -> bool {
 }
 
 /// Says in words for people why there is no link, and whether it's worth trying again.
-fn refusal(address: &str, error: &RedisError) -> ConnectError {
+pub(super) fn refusal(address: &str, error: &RedisError) -> ConnectError {
     // An "unknown command" goes on with the arguments, which may be a password.
     let detail = error.detail().unwrap_or_default().split(", with args").next().unwrap_or_default();
     let (why, fatal) = match (error.kind(), error.code()) {

@@ -1,0 +1,131 @@
+//! Groups in a Redis that is reached through a client of the embedder's: the same commands as `link` sends, handed to a
+//! `Carrier` instead of to a socket.
+//!
+//! No byte of the protocol is laid out or read here: `names`, `list` and `reply` do that. `opening` is how a link begins,
+//! `desk` what it keeps of the calls that are under way. A subscription that ends takes the link down with it: the next
+//! link has one again, if one is to be had.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redis::{Arg, Cmd, ErrorKind, RedisError, RedisResult, Value};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+use self::desk::Desk;
+use super::link::Task;
+use crate::carrier::{Carriage, Carried, Errand, To, Word};
+use crate::config::Options;
+use crate::lease::SessionId;
+use crate::store::{Connecting, Link, LinkEvent, Request, Store};
+
+mod desk;
+mod opening;
+
+/// Groups in the Redis that a carrier leads to.
+pub struct RelayStore {
+    carried: Carried,
+    options: Arc<Options>,
+}
+
+impl RelayStore {
+    /// A store over this carrier; asks nothing of it yet. The options' place isn't looked at.
+    pub fn new(carried: Carried, options: Options) -> Self {
+        Self { carried, options: Arc::new(options) }
+    }
+}
+
+impl Store for RelayStore {
+    fn connect(&self, session: SessionId, events: UnboundedSender<LinkEvent>) -> Connecting {
+        let (carried, options) = (self.carried.clone(), Arc::clone(&self.options));
+        Box::pin(async move {
+            let (link, info) = opening::open(&carried, &options, session, events).await?;
+            Ok((Box::new(link) as Box<dyn Link>, info))
+        })
+    }
+
+    fn address(&self) -> String {
+        self.carried.address()
+    }
+}
+
+/// The [`Link`] over a carriage.
+struct RelayLink {
+    carriage: Box<dyn Carriage>,
+    desk: Arc<Mutex<Desk>>,
+    _pump: Task,
+}
+
+impl RelayLink {
+    /// Sets an opened link going; `listens` says whether its subscription is confirmed.
+    fn start(
+        carriage: Box<dyn Carriage>,
+        words: UnboundedReceiver<Word>,
+        desk: Desk,
+        listens: bool,
+        events: UnboundedSender<LinkEvent>,
+    ) -> Self {
+        let desk = Arc::new(Mutex::new(desk));
+        let pump = Task::spawn(pump(Arc::clone(&desk), words, listens, events));
+        Self { carriage, desk, _pump: pump }
+    }
+}
+
+impl Link for RelayLink {
+    fn send(&mut self, requests: Vec<Request>) {
+        let errands = lock(&self.desk).errands(requests);
+        self.carriage.carry(errands);
+    }
+}
+
+async fn pump(
+    desk: Arc<Mutex<Desk>>,
+    mut words: UnboundedReceiver<Word>,
+    listens: bool,
+    events: UnboundedSender<LinkEvent>,
+) {
+    let down = loop {
+        match words.recv().await {
+            Some(Word::Answers(bytes)) => match read(&bytes) {
+                Ok(answers) => lock(&desk).answer(answers, &events),
+                Err(error) => break error.to_string(),
+            },
+            Some(Word::Push(payload)) => lock(&desk).hear(&payload, &events),
+            Some(Word::Deaf(why)) if listens => break format!("the subscription has ended: {why}"),
+            // A subscription that took too long: the session looks, and pushes are welcome all the same.
+            Some(Word::Ready | Word::Listens | Word::Deaf(_)) => {}
+            Some(Word::Down(why) | Word::Ended(why)) => break why,
+            None => break "the client's thread has ended".into(),
+        }
+    };
+    tell(&events, LinkEvent::Down(down));
+}
+
+/// Whoever dropped the receiver drops the link next.
+fn tell(events: &UnboundedSender<LinkEvent>, event: LinkEvent) {
+    let _ = events.send(event);
+}
+
+fn errand(number: u64, to: To, cmd: &Cmd) -> Errand {
+    let words = cmd.args_iter().filter_map(|word| match word {
+        Arg::Simple(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        _ => None,
+    });
+    Errand { number, to, words: words.collect() }
+}
+
+/// Numbers of errands and their answers.
+fn read(bytes: &[u8]) -> RedisResult<Vec<(u64, Value)>> {
+    let garbled = || RedisError::from((ErrorKind::Parse, "the client's answers cannot be read"));
+    let Value::Array(values) = redis::parse_redis_value(bytes)? else { return Err(garbled()) };
+    let mut answers = Vec::with_capacity(values.len() / 2);
+    let mut values = values.into_iter();
+    while let Some(number) = values.next() {
+        let (Value::Int(number), Some(value)) = (number, values.next()) else { return Err(garbled()) };
+        answers.push((u64::try_from(number).map_err(|_| garbled())?, value));
+    }
+    Ok(answers)
+}
+
+/// A panic elsewhere leaves a desk whole: it is changed by single calls.
+fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
+    desk.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,260 @@
+//! What a link over a carrier keeps of the calls that are under way: errands out, events in.
+//!
+//! Pushes come by another connection than replies. One that is there before the answer to the very call that asked for
+//! its grants waits for that answer; one that comes after answers that are newer the session checks (R10).
+
+use std::collections::HashMap;
+
+use redis::{ErrorKind, Pipeline, ServerErrorKind, Value};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{errand, tell};
+use crate::carrier::{Errand, To};
+use crate::lease::{Key, LeaseId};
+use crate::protocol::{Call, CallError, Push, Settle, Verb};
+use crate::store::redis::names::Names;
+use crate::store::redis::{connection, list, reply};
+use crate::store::{LinkEvent, Request};
+
+/// What sending and hearing share.
+pub(super) struct Desk {
+    names: Names,
+    servers: usize,
+    asked: u64,
+    rows: HashMap<u64, Row>,
+    /// Pushes that came before the answers to the calls which asked for what they grant.
+    early: Vec<Push>,
+    /// Scripts were found missing: load them before the next call.
+    scripts_missing: bool,
+}
+
+/// What is kept of a request until its answer.
+enum Row {
+    Call { number: u64, call: Call },
+    Keys { number: u64, pattern: String, server: usize },
+}
+
+impl Row {
+    /// Whether the answer will say of a grant in the push that it is in line, or granted.
+    fn asks_for(&self, push: &Push) -> bool {
+        let Self::Call { call, .. } = self else { return false };
+        let granted = |id: &LeaseId| push.grants.iter().any(|grant| grant.id == *id);
+        match &call.verb {
+            Verb::Acquire(asks) => asks.iter().any(|ask| granted(&ask.id)),
+            Verb::Reconcile(items) => {
+                items.iter().any(|item| matches!(item, Settle::Want { id, .. } if granted(id)))
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Desk {
+    pub(super) fn new(names: Names, servers: usize, asked: u64) -> Self {
+        Self { names, servers, asked, rows: HashMap::new(), early: Vec::new(), scripts_missing: false }
+    }
+
+    pub(super) fn errands(&mut self, requests: Vec<Request>) -> Vec<Errand> {
+        let mut errands = Vec::with_capacity(requests.len());
+        if std::mem::take(&mut self.scripts_missing) {
+            let mut scripts = Pipeline::new();
+            Names::load_scripts(&mut scripts);
+            for cmd in scripts.cmd_iter() {
+                errands.push(errand(self.next(), To::All, cmd));
+            }
+        }
+        for request in requests {
+            let at = self.next();
+            let (to, cmd, row) = match request {
+                Request::Call { number, caller, call } => {
+                    (To::Keys, self.names.call(&caller, &call), Row::Call { number, call })
+                }
+                Request::Keys { number, pattern, cursor } => {
+                    let (server, cursor) = place_of(&cursor);
+                    let cmd = list::command(self.names.prefix(), &pattern, cursor);
+                    (To::One(server), cmd, Row::Keys { number, pattern, server })
+                }
+            };
+            errands.push(errand(at, to, &cmd));
+            self.rows.insert(at, row);
+        }
+        errands
+    }
+
+    fn next(&mut self) -> u64 {
+        self.asked += 1;
+        self.asked
+    }
+
+    pub(super) fn answer(&mut self, answers: Vec<(u64, Value)>, events: &UnboundedSender<LinkEvent>) {
+        for (at, value) in answers {
+            // Without a row: the loading of scripts. If that failed, the next call says so.
+            let Some(row) = self.rows.remove(&at) else { continue };
+            let value = connection::checked(value).map_err(|error| {
+                self.scripts_missing |= error.kind() == ErrorKind::Server(ServerErrorKind::NoScript);
+                reply::call_error(&error)
+            });
+            tell(
+                events,
+                match row {
+                    Row::Call { number, call } => {
+                        let result = value.and_then(|value| reply::parse(&call.verb, value));
+                        LinkEvent::Reply { number, result }
+                    }
+                    Row::Keys { number, pattern, server } => {
+                        LinkEvent::Keys { number, result: self.page(&pattern, server, value) }
+                    }
+                },
+            );
+        }
+        for push in std::mem::take(&mut self.early) {
+            self.push(push, events);
+        }
+    }
+
+    /// A publication; one that can't be read says nothing (the safety look finds what it meant, R21).
+    pub(super) fn hear(&mut self, payload: &[u8], events: &UnboundedSender<LinkEvent>) {
+        if let Some(push) = reply::push(self.names.prefix(), payload) {
+            self.push(push, events);
+        }
+    }
+
+    // An answer that says "in line" to what a push has granted since would be taken for the newer of the two.
+    fn push(&mut self, push: Push, events: &UnboundedSender<LinkEvent>) {
+        match self.rows.values().any(|row| row.asks_for(&push)) {
+            true => self.early.push(push),
+            false => tell(events, LinkEvent::Push(push)),
+        }
+    }
+
+    /// A page of one server's keys; the next cursor leads through all servers.
+    fn page(
+        &self,
+        pattern: &str,
+        server: usize,
+        value: Result<Value, CallError>,
+    ) -> Result<(Vec<Key>, String), CallError> {
+        let (keys, cursor) = list::page(self.names.prefix(), pattern, value?)?;
+        let next = match cursor.as_str() {
+            "0" if server + 1 < self.servers => format!("{}:0", server + 1),
+            "0" => cursor,
+            _ => format!("{server}:{cursor}"),
+        };
+        Ok((keys, next))
+    }
+}
+
+/// The server that a cursor stands at, and that server's own cursor.
+fn place_of(cursor: &str) -> (usize, &str) {
+    let parts = cursor.split_once(':');
+    parts.and_then(|(server, cursor)| Some((server.parse().ok()?, cursor))).unwrap_or((0, cursor))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+    use crate::lease::SessionId;
+    use crate::protocol::{Ask, Caller, Terms};
+    use crate::store::redis::relay::read;
+    use crate::store::redis::scripts::Layout;
+
+    const ID: LeaseId = LeaseId { session: SessionId(1), number: 1 };
+
+    fn desk(servers: usize) -> Desk {
+        Desk::new(Names::new(Layout { prefix: "cl".into(), cluster: false }, 1), servers, 0)
+    }
+
+    fn acquire(number: u64) -> Request {
+        let terms = Terms {
+            limit: 1,
+            weight: 1,
+            priority: 0,
+            lease_ms: 1_000,
+            claim_ms: 1_000,
+            max_waiting: None,
+            holder: None,
+            label: None,
+        };
+        let ask = Ask { id: ID, terms: Arc::new(terms), wait: true };
+        let session = ID.session;
+        let caller = Caller { session, connection: 1, listens: true, settling: false, keep_alive_ms: 1_000 };
+        let call = Call { key: Key::new("k").expect("a key"), verb: Verb::Acquire(vec![ask]) };
+        Request::Call { number, caller, call }
+    }
+
+    fn kinds(events: &mut UnboundedReceiver<LinkEvent>) -> Vec<&'static str> {
+        std::iter::from_fn(|| events.try_recv().ok())
+            .map(|event| match event {
+                LinkEvent::Reply { result: Ok(_), .. } => "reply",
+                LinkEvent::Reply { result: Err(_), .. } => "error",
+                LinkEvent::Push(_) => "push",
+                _ => "other",
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_push_waits_for_the_answer_to_the_call_that_asked_for_what_it_grants() {
+        let (sender, mut events) = unbounded_channel();
+        let mut desk = desk(1);
+        let asked = desk.errands(vec![acquire(7)])[0].number;
+        let push = format!("0000000000000007 1 {ID} 5 2000 1000 1 cl:{{k}}");
+        desk.hear(push.as_bytes(), &sender);
+        assert_eq!(kinds(&mut events), [""; 0]);
+        let queued = "*8\r\n$2\r\nok\r\n:1000\r\n$16\r\n0000000000000007\r\n:-1\r\n:0\r\n*0\r\n*1\r\n$10\r\nqueued 4 0\r\n*0\r\n";
+        let answer = read(format!("*2\r\n:{asked}\r\n{queued}").as_bytes()).expect("whole");
+        desk.answer(answer, &sender);
+        assert_eq!(kinds(&mut events), ["reply", "push"]);
+        desk.hear(push.as_bytes(), &sender);
+        assert_eq!(kinds(&mut events), ["push"]);
+    }
+
+    #[test]
+    fn scripts_that_are_missing_are_loaded_everywhere_before_the_next_call() {
+        let (sender, mut events) = unbounded_channel();
+        let mut desk = desk(3);
+        let asked = desk.errands(vec![acquire(1)])[0].number;
+        let answer = read(format!("*2\r\n:{asked}\r\n-NOSCRIPT No matching script\r\n").as_bytes());
+        desk.answer(answer.expect("whole"), &sender);
+        assert_eq!(kinds(&mut events), ["error"]);
+        let errands = desk.errands(vec![acquire(2)]);
+        let (last, loads) = errands.split_last().expect("some");
+        assert!(!loads.is_empty() && loads.iter().all(|load| load.to == To::All && load.words[1] == "LOAD"));
+        assert_eq!((last.to, last.words[0].as_str()), (To::Keys, "EVALSHA"));
+        assert_eq!(desk.errands(vec![acquire(3)]).len(), 1);
+    }
+
+    #[test]
+    fn a_cursor_leads_through_all_servers() {
+        let (sender, mut events) = unbounded_channel();
+        let mut desk = desk(2);
+        let mut cursor = "0".to_owned();
+        let mut went = Vec::new();
+        for says in ["17", "0", "0"] {
+            let keys = Request::Keys { number: 1, pattern: "*".into(), cursor };
+            let errand = desk.errands(vec![keys]).remove(0);
+            went.push((errand.to, errand.words[1].clone()));
+            let page = format!("*2\r\n:{}\r\n*2\r\n${}\r\n{says}\r\n*0\r\n", errand.number, says.len());
+            desk.answer(read(page.as_bytes()).expect("whole"), &sender);
+            let Ok(LinkEvent::Keys { result: Ok((_, next)), .. }) = events.try_recv() else {
+                panic!("no page")
+            };
+            cursor = next;
+        }
+        let at = |server, cursor: &str| (To::One(server), cursor.to_owned());
+        assert_eq!((went, cursor), (vec![at(0, "0"), at(0, "17"), at(1, "0")], "0".to_owned()));
+    }
+
+    #[test]
+    fn garbled_answers_are_an_error_and_not_a_panic() {
+        for bytes in
+            ["", "*1\r\n:1\r\n", "*2\r\n$1\r\nx\r\n:1\r\n", ":1\r\n", "*2\r\n:-1\r\n:1\r\n", "nonsense"]
+        {
+            assert!(read(bytes.as_bytes()).is_err(), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! How a link over a carrier begins: wait until the client is ready, look for the scripts and the uptime on every server,
+//! subscribe.
+//!
+//! It doesn't try again: the session does. What may be missing without harm is missing without a word (R22, R30): the
+//! subscription, and rights for INFO.
+
+use std::time::Duration;
+
+use redis::{Pipeline, RedisError, RedisResult, Value};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::timeout;
+
+use super::desk::Desk;
+use super::{RelayLink, errand, read};
+use crate::carrier::{Carriage, Carried, Ear, Errand, To, Word};
+use crate::config::Options;
+use crate::lease::SessionId;
+use crate::store::redis::about::About;
+use crate::store::redis::names::Names;
+use crate::store::redis::scripts::Layout;
+use crate::store::redis::{connection, keys};
+use crate::store::{ConnectError, LinkEvent, LinkInfo};
+
+/// Opens a link within the options' connect time-out, and one command time-out more for the subscription.
+pub(super) async fn open(
+    carried: &Carried,
+    options: &Options,
+    session: SessionId,
+    events: UnboundedSender<LinkEvent>,
+) -> Result<(RelayLink, LinkInfo), ConnectError> {
+    let address = carried.address();
+    let unusable =
+        |why: String, fatal| ConnectError { message: format!("cannot use {address}: {why}"), fatal };
+    let seed = getrandom::u64().map_err(|error| unusable(error.to_string(), false))?;
+    let (ear, words) = Ear::new();
+    let mut opening = Opening { carriage: carried.open(ear), words, asked: 0 };
+    let limit = options.connect_timeout;
+    let greeting = match timeout(limit, opening.greet()).await {
+        Ok(greeting) => greeting.map_err(|error| match error {
+            Unready::Ended(why) => unusable(why, true),
+            Unready::Down(why) => unusable(why, false),
+            Unready::Refused(error) => connection::refusal(&address, &error),
+        })?,
+        Err(_) => return Err(unusable(format!("the client was not ready within {limit:?}"), false)),
+    };
+    let channel = keys::channel(&options.key_prefix, session);
+    // The bound: a client that doesn't even fail to subscribe leaves the session to its looks.
+    let listens = timeout(options.command_timeout, opening.listen(channel)).await.unwrap_or(Ok(false));
+    let listens = listens.map_err(|why| unusable(why, false))?;
+    let layout = Layout { prefix: options.key_prefix.clone(), cluster: carried.is_cluster() };
+    let info = LinkInfo { listens, uptime: greeting.uptime, warnings: greeting.warnings };
+    let desk = Desk::new(Names::new(layout, seed), greeting.servers, opening.asked);
+    Ok((RelayLink::start(opening.carriage, opening.words, desk, listens, events), info))
+}
+
+/// A link before the session has it.
+struct Opening {
+    carriage: Box<dyn Carriage>,
+    words: UnboundedReceiver<Word>,
+    asked: u64,
+}
+
+/// Why there is no link.
+enum Unready {
+    Ended(String),
+    Down(String),
+    Refused(RedisError),
+}
+
+struct Greeting {
+    servers: usize,
+    uptime: Option<Duration>,
+    warnings: Vec<String>,
+}
+
+impl Opening {
+    async fn greet(&mut self) -> Result<Greeting, Unready> {
+        while self.next().await? != Word::Ready {}
+        let mut questions = Pipeline::new();
+        Names::ask_for_scripts(&mut questions);
+        About::ask(&mut questions);
+        let mut answers = self.ask(&questions).await?.into_iter();
+        let known = answers.next().unwrap_or_default();
+        let servers = known.len();
+        let mut loaded = servers > 0;
+        for known in known {
+            loaded &= connection::has_scripts(Some(known)).map_err(Unready::Refused)?;
+        }
+        let (mut uptime, mut warnings) = (None, Vec::new());
+        for about in each_server(answers, servers) {
+            let about = About::read(about).map_err(|old| Unready::Refused(connection::too_old(old)))?;
+            // The youngest of a cluster's servers is the one that may know nothing of those who hold (R30).
+            uptime = uptime.into_iter().chain(about.uptime).min();
+            warnings.extend(about.warnings);
+        }
+        warnings.dedup();
+        if !loaded {
+            let mut scripts = Pipeline::new();
+            Names::load_scripts(&mut scripts);
+            for answer in self.ask(&scripts).await?.into_iter().flatten() {
+                answer.map_err(Unready::Refused)?;
+            }
+        }
+        Ok(Greeting { servers, uptime, warnings })
+    }
+
+    /// Asks every server; what each of them answered to each question.
+    async fn ask(&mut self, questions: &Pipeline) -> Result<Vec<Vec<RedisResult<Value>>>, Unready> {
+        let first = self.asked;
+        let errands = questions.cmd_iter().zip(first..).map(|(cmd, number)| errand(number, To::All, cmd));
+        let errands: Vec<Errand> = errands.collect();
+        self.asked += errands.len() as u64;
+        let mut answers: Vec<Option<Vec<RedisResult<Value>>>> = vec![None; errands.len()];
+        self.carriage.carry(errands);
+        while answers.iter().any(Option::is_none) {
+            let Word::Answers(bytes) = self.next().await? else { continue };
+            for (number, value) in read(&bytes).map_err(Unready::Refused)? {
+                let each = if let Value::Array(each) = value { each } else { vec![value] };
+                if let Some(place) = number.checked_sub(first).and_then(|at| answers.get_mut(at as usize)) {
+                    *place = Some(each.into_iter().map(connection::checked).collect());
+                }
+            }
+        }
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    /// Whether pushes come; an error when the link went down meanwhile.
+    async fn listen(&mut self, channel: String) -> Result<bool, String> {
+        self.carriage.listen(channel);
+        loop {
+            match self.next().await {
+                Ok(Word::Listens) => return Ok(true),
+                Ok(Word::Deaf(_)) => return Ok(false),
+                Ok(_) => {}
+                Err(Unready::Down(why) | Unready::Ended(why)) => return Err(why),
+                Err(Unready::Refused(error)) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Result<Word, Unready> {
+        match self.words.recv().await {
+            Some(Word::Ended(why)) => Err(Unready::Ended(why)),
+            Some(Word::Down(why)) => Err(Unready::Down(why)),
+            Some(word) => Ok(word),
+            None => Err(Unready::Ended("the client's thread has ended".into())),
+        }
+    }
+}
+
+/// The answers to several questions, by the server that gave them.
+fn each_server(
+    answers: impl Iterator<Item = Vec<RedisResult<Value>>>,
+    servers: usize,
+) -> impl Iterator<Item = impl Iterator<Item = RedisResult<Value>>> {
+    let mut answers: Vec<_> = answers.map(Vec::into_iter).collect();
+    (0..servers).map(move |_| answers.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>().into_iter())
+}

@@ -1,0 +1,126 @@
+//! Clients that JS brings: commands go up to it as JSON, one wake a batch; what comes back is told in words of bytes.
+//!
+//! Parses no reply and knows no client: `lib/relay.js` is the other side, the core's `store/redis/relay` gives the
+//! commands and reads the answers. A link whose environment has ended carries nothing, and the session hears of it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use concurrency_limit::carrier::{Carriage, Carrier, Ear, Errand, To, Word};
+use napi::Status;
+use napi::bindgen_prelude::{FnArgs, Function, Result};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+
+/// What JS is told: the client, the link, an order and its text.
+pub(crate) type Order = FnArgs<(u32, u32, u32, String)>;
+
+const OPEN: u32 = 1;
+const CARRY: u32 = 2;
+const LISTEN: u32 = 3;
+const CLOSE: u32 = 4;
+
+/// The links of one environment.
+pub(crate) struct Relays {
+    carry: ThreadsafeFunction<Order, (), Order, Status, false, true>,
+    ears: Mutex<HashMap<u32, Ear>>,
+    last_link: AtomicU32,
+}
+
+/// A client of the environment's.
+pub(crate) struct Brought {
+    pub(crate) number: u32,
+    pub(crate) address: String,
+    pub(crate) is_cluster: bool,
+    pub(crate) relays: Arc<Relays>,
+}
+
+/// One link over it.
+struct Ride {
+    client: u32,
+    link: u32,
+    relays: Arc<Relays>,
+}
+
+impl Relays {
+    /// Calls `carry` for each order. It never keeps the process alive.
+    pub(crate) fn new(carry: Function<'_, Order, ()>) -> Result<Arc<Self>> {
+        let carry = carry.build_threadsafe_function().weak::<true>().build()?;
+        Ok(Arc::new(Self { carry, ears: Mutex::default(), last_link: AtomicU32::new(0) }))
+    }
+
+    /// A word from JS, by its number there.
+    pub(crate) fn tell(&self, link: u32, word: u32, bytes: &[u8]) {
+        let text = || String::from_utf8_lossy(bytes).into_owned();
+        let word = match word {
+            1 => Word::Ready,
+            2 => Word::Answers(bytes.to_vec()),
+            3 => Word::Listens,
+            4 => Word::Deaf(text()),
+            5 => Word::Push(bytes.to_vec()),
+            6 => Word::Down(text()),
+            _ => Word::Ended(text()),
+        };
+        if let Some(ear) = self.ears().get(&link) {
+            ear.hear(word);
+        }
+    }
+
+    fn order(&self, client: u32, link: u32, order: u32, text: String) {
+        let order = (client, link, order, text).into();
+        let status = self.carry.call(order, ThreadsafeFunctionCallMode::NonBlocking);
+        // Without an ear the core's end of the link closes, and its session goes on without one.
+        if status != Status::Ok {
+            self.ears().remove(&link);
+        }
+    }
+
+    fn ears(&self) -> MutexGuard<'_, HashMap<u32, Ear>> {
+        self.ears.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Carrier for Brought {
+    fn address(&self) -> String {
+        self.address.clone()
+    }
+
+    fn is_cluster(&self) -> bool {
+        self.is_cluster
+    }
+
+    fn open(&self, ear: Ear) -> Box<dyn Carriage> {
+        let (client, relays) = (self.number, Arc::clone(&self.relays));
+        let link = relays.last_link.fetch_add(1, Ordering::Relaxed) + 1;
+        relays.ears().insert(link, ear);
+        relays.order(client, link, OPEN, String::new());
+        Box::new(Ride { client, link, relays })
+    }
+}
+
+impl Carriage for Ride {
+    fn carry(&mut self, errands: Vec<Errand>) {
+        let rows = errands.into_iter().map(|Errand { number, to, words }| {
+            let to = match to {
+                To::Keys => -1,
+                To::All => -2,
+                To::One(server) => server as i64,
+            };
+            (number, to, words)
+        });
+        let rows: Vec<(u64, i64, Vec<String>)> = rows.collect();
+        let text = serde_json::to_string(&rows).unwrap_or_default();
+        self.relays.order(self.client, self.link, CARRY, text);
+    }
+
+    fn listen(&mut self, channel: String) {
+        self.relays.order(self.client, self.link, LISTEN, channel);
+    }
+}
+
+impl Drop for Ride {
+    fn drop(&mut self) {
+        self.relays.ears().remove(&self.link);
+        self.relays.order(self.client, self.link, CLOSE, String::new());
+    }
+}

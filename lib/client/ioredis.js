@@ -1,0 +1,128 @@
+'use strict'
+
+// The wire over an ioredis client, a Redis or a Cluster.
+//
+// Commands go as pipelines, with `callBuffer`, so that names keep every byte: a pipeline is one write, isn't gathered
+// with others by auto-pipelining, and is led by its keys in a cluster. Errors are the library's own to emit: a listener
+// for them would silence what it says to users who have none.
+
+const { isFromServer } = require('../resp.js')
+const { Links } = require('./links.js')
+
+const TO_KEYS = -1
+const TO_ALL = -2
+const FIRST_KEY = 3 // EVALSHA, hash, number of keys, key
+
+const CLOSED = 'the ioredis client has lost its connection'
+const ENDED = 'the ioredis client was closed'
+
+class IoredisWire {
+  #client
+  #links = new Links()
+
+  constructor(client) {
+    this.#client = client
+    this.isCluster = client.isCluster === true
+    this.address = addressOf(client)
+    client.on('ready', () => this.#links.ready())
+    client.on('close', () => this.#links.down(CLOSED))
+    client.on('end', () => this.#links.ended(ENDED))
+  }
+
+  static prefixOf({ options }) {
+    return options?.keyPrefix || options?.redisOptions?.keyPrefix
+  }
+
+  attend(link) {
+    this.#links.add(link)
+    const { status } = this.#client
+    if (status === 'ready') link.ready()
+    else if (status === 'end') link.ended(ENDED)
+    // A client that connects lazily does so for its first command. How that fails its events say.
+    else if (status === 'wait') this.#client.connect().catch(() => {})
+  }
+
+  leave(link) {
+    this.#links.delete(link)
+  }
+
+  send(errands, settle) {
+    const batches = new Map()
+    for (const [number, to, words] of errands) {
+      if (to === TO_ALL) this.#sendToAll(number, words, settle)
+      else this.#batchFor(batches, to, words).push([number, words])
+    }
+    for (const [redis, rows] of batches.values()) this.#sendBatch(redis, rows, settle)
+  }
+
+  async listen(channel, heard, deaf) {
+    const master = this.isCluster ? this.#client.nodes('master')[0] : this.#client
+    if (master === undefined) throw new Error(CLOSED)
+    const subscriber = master.duplicate({ lazyConnect: true, retryStrategy: null, enableAutoPipelining: false })
+    // Why it can't connect is what `connect` or `subscribe` rejects with; without a listener it would be printed.
+    subscriber.on('error', () => {})
+    subscriber.on('connect', () => subscriber.stream.unref())
+    subscriber.on('messageBuffer', (_, payload) => heard(payload))
+    try {
+      await subscriber.connect()
+      await subscriber.subscribe(channel)
+    } catch (error) {
+      subscriber.disconnect()
+      throw error
+    }
+    subscriber.on('end', () => deaf('the connection was closed'))
+    return () => subscriber.disconnect()
+  }
+
+  // One pipeline for a client; in a cluster one for each group, as its keys are what leads it.
+  #batchFor(batches, to, words) {
+    const name = !this.isCluster ? '' : to === TO_KEYS ? words[FIRST_KEY] : to
+    let batch = batches.get(name)
+    if (batch === undefined) {
+      batch = [to === TO_KEYS ? this.#client : this.#server(to), []]
+      batches.set(name, batch)
+    }
+    return batch[1]
+  }
+
+  #server(place) {
+    if (!this.isCluster) return this.#client
+    const masters = this.#client.nodes('master')
+    return masters[Math.min(place, masters.length - 1)] ?? this.#client
+  }
+
+  async #sendBatch(redis, rows, settle) {
+    const pipeline = redis.pipeline()
+    for (const [, words] of rows) pipeline.callBuffer(...words)
+    try {
+      const results = await pipeline.exec()
+      for (const [at, [error, value]] of results.entries()) settle(rows[at][0], error ?? value)
+    } catch (error) {
+      for (const [number] of rows) settle(number, error)
+    }
+  }
+
+  // Servers of a cluster that can't be reached are left out: others are asked about their keys.
+  #sendToAll(number, words, settle) {
+    const servers = this.isCluster ? this.#client.nodes('master') : [this.#client]
+    const answers = servers.map((redis) =>
+      redis
+        .pipeline()
+        .callBuffer(...words)
+        .exec(),
+    )
+    Promise.allSettled(answers).then((all) => {
+      const replies = all.map(({ reason, value }) => reason ?? value[0][0] ?? value[0][1])
+      const heard = replies.filter((reply) => !(reply instanceof Error) || isFromServer(reply))
+      settle(number, heard.length > 0 ? heard : (replies[0] ?? new Error(CLOSED)))
+    })
+  }
+}
+
+function addressOf({ isCluster, options }) {
+  if (isCluster) return 'the cluster of an ioredis client'
+  const { path, host, port, db } = options
+  return path ? `ioredis at ${path}` : `ioredis at ${host}:${port}/${db ?? 0}`
+}
+
+module.exports = { IoredisWire }

@@ -1,0 +1,160 @@
+'use strict'
+
+// Links of the core over clients that users bring: its commands go to a client's wire, what comes back goes to the core.
+//
+// Knows neither the protocol nor a client library: the core makes the commands and reads the answers, client.js finds the
+// wire. Answers of one turn go down together. A link's end is told once, and nothing is sent before the client is ready.
+
+const { wireOf } = require('./client.js')
+const { isFromServer, resp } = require('./resp.js')
+
+const OPEN = 1
+const CARRY = 2
+const LISTEN = 3
+const CLOSE = 4
+
+const READY = 1
+const ANSWERS = 2
+const LISTENS = 3
+const DEAF = 4
+const PUSH = 5
+const DOWN = 6
+const ENDED = 7
+
+/** One link: `tell(word, bytes)` reaches its end in the core. */
+class Link {
+  #wire
+  #tell
+  #isReady = false
+  #isOver = false
+  #stop = null // ends the subscription
+  #answers = ''
+  #count = 0
+
+  constructor(wire, tell) {
+    this.#wire = wire
+    this.#tell = tell
+  }
+
+  /** The wire says how it is. */
+  ready() {
+    if (this.#isReady || this.#isOver) return
+    this.#isReady = true
+    this.#tell(READY)
+  }
+
+  down(why) {
+    this.#end(DOWN, why)
+  }
+
+  ended(why) {
+    this.#end(ENDED, why)
+  }
+
+  carry(errands) {
+    if (this.#isOver) return
+    this.#wire.send(errands, (number, reply) => this.#settle(number, reply))
+  }
+
+  listen(channel) {
+    const heard = (payload) => this.#isOver || this.#tell(PUSH, payload)
+    const deaf = (why) => this.#isOver || this.#tell(DEAF, Buffer.from(why))
+    this.#wire.listen(channel, heard, deaf).then(
+      (stop) => {
+        if (this.#isOver) return stop()
+        this.#stop = stop
+        this.#tell(LISTENS)
+      },
+      (error) => deaf(error.message),
+    )
+  }
+
+  close() {
+    this.#isOver = true
+    this.#wire.leave(this)
+    this.#stop?.()
+  }
+
+  #end(word, why) {
+    if (this.#isOver) return
+    // What was answered before the end still counts.
+    this.#flush()
+    this.#tell(word, Buffer.from(why))
+    this.close()
+  }
+
+  // An error that isn't the server's leaves it open what became of the command: that is for the next link to find out.
+  #settle(number, reply) {
+    if (this.#isOver) return
+    if (reply instanceof Error && !isFromServer(reply)) return this.down(reply.message)
+    if (this.#count++ === 0) queueMicrotask(() => this.#flush())
+    this.#answers += `:${number}\r\n${resp(reply)}`
+  }
+
+  #flush() {
+    if (this.#count === 0) return
+    const answers = Buffer.from(`*${2 * this.#count}\r\n${this.#answers}`, 'latin1')
+    this.#answers = ''
+    this.#count = 0
+    if (!this.#isOver) this.#tell(ANSWERS, answers)
+  }
+}
+
+/** The links of one environment. `port` is the core's: see border.js. */
+class Relay {
+  #port
+  #links = new Map()
+  #clients = new Map() // number → { wire, users }
+  #numbers = new Map() // wire → number
+
+  constructor(port) {
+    this.#port = port
+  }
+
+  /** The number of a client in the core, which is one and the same until everybody who uses it has let it go. */
+  use(client) {
+    const wire = wireOf(client)
+    let number = this.#numbers.get(wire)
+    if (number === undefined) {
+      number = this.#port.bring(wire.address, wire.isCluster)
+      this.#numbers.set(wire, number)
+      this.#clients.set(number, { wire, users: 0 })
+    }
+    this.#clients.get(number).users++
+    return number
+  }
+
+  letGo(number) {
+    const known = this.#clients.get(number)
+    if (--known.users > 0) return
+    this.#clients.delete(number)
+    this.#numbers.delete(known.wire)
+    this.#port.takeAway(number)
+  }
+
+  /** An order of the core's. */
+  obey(client, link, order, text) {
+    switch (order) {
+      case OPEN:
+        return this.#open(this.#clients.get(client)?.wire, link)
+      case CARRY:
+        return this.#links.get(link)?.carry(JSON.parse(text))
+      case LISTEN:
+        return this.#links.get(link)?.listen(text)
+      case CLOSE: {
+        this.#links.get(link)?.close()
+        return this.#links.delete(link)
+      }
+    }
+  }
+
+  #open(wire, link) {
+    const tell = (word, bytes = Buffer.alloc(0)) => this.#port.tell(link, word, bytes)
+    if (wire === undefined) return tell(ENDED, Buffer.from('no limiter uses the client any more'))
+    const opened = new Link(wire, tell)
+    this.#links.set(link, opened)
+    wire.attend(opened)
+  }
+}
+
+module.exports = { Relay }

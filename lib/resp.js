@@ -1,0 +1,24 @@
+'use strict'
+
+// What a client's library made of a reply, as RESP again: a text with one character per byte, for the core to read.
+// Loses nothing that the limiter's scripts answer with; kinds of reply that they don't use become texts.
+
+function resp(value) {
+  if (Buffer.isBuffer(value)) return `$${value.length}\r\n${value.latin1Slice()}\r\n`
+  if (typeof value === 'number' || typeof value === 'bigint') return `:${value}\r\n`
+  if (value === null || value === undefined) return '$-1\r\n'
+  if (Array.isArray(value)) {
+    let text = `*${value.length}\r\n`
+    for (const item of value) text += resp(item)
+    return text
+  }
+  if (value instanceof Error) return `-${value.message.replace(/[^ -~]/g, ' ')}\r\n`
+  return resp(Buffer.from(String(value)))
+}
+
+/** A server's error begins with its code; what client libraries say of themselves doesn't. */
+function isFromServer(error) {
+  return /^[A-Z][A-Z0-9]+( |$)/.test(error.message)
+}
+
+module.exports = { isFromServer, resp }
