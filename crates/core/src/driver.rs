@@ -24,7 +24,7 @@ use crate::lease::SessionId;
 use crate::session::{ClientId, Event, Question, Request, Session, Settings, Tag};
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
-use crate::store::redis::RedisStore;
+use crate::store::redis::{ClusterStore, RedisStore};
 
 /// Who is told what becomes of a client's requests. Called on the core's thread: must not block.
 pub trait Sink: Send + Sync + 'static {
@@ -200,7 +200,7 @@ fn store_for(options: &Options) -> Result<Arc<dyn Store>, Error> {
     };
     match &options.place {
         Place::Memory(name) => Ok(Arc::new(MemoryStore::shared(name))),
-        Place::Cluster { .. } => Err(not_yet("cluster")),
+        Place::Cluster { .. } => Ok(Arc::new(ClusterStore::new(options.clone())?)),
         Place::Client(_) => Err(not_yet("client")),
         Place::Url(_) | Place::Server { .. } | Place::Sentinel { .. } => {
             Ok(Arc::new(RedisStore::new(options.clone())?))

@@ -1,11 +1,11 @@
 //! Groups in a Redis server: each call one script, each link one connection.
 //!
 //! Knows no rule and remembers nothing between links. `scripts`, `keys` and `reply` are the bytes; `address` is where,
-//! `connection` how a link opens, `link` how it runs, `push` and `list` what comes beside the calls.
+//! `connection` how a link opens, `link` how it runs, `push` and `list` what comes beside the calls; `cluster` makes one of
+//! many servers.
 
 use std::sync::Arc;
 
-use ::redis::{Client, ProtocolVersion};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Connecting, Link, LinkEvent, Store};
@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::lease::SessionId;
 
 mod address;
+mod cluster;
 mod connection;
 pub mod keys;
 mod link;
@@ -23,6 +24,8 @@ mod push;
 pub mod reply;
 pub mod scripts;
 
+pub use cluster::ClusterStore;
+
 /// Groups in one Redis server.
 pub struct RedisStore {
     server: Arc<connection::Server>,
@@ -31,18 +34,7 @@ pub struct RedisStore {
 impl RedisStore {
     /// A store that will connect to the options' server; connects to nothing yet.
     pub fn new(options: Options) -> Result<Self, Error> {
-        let options = options.resolved()?;
-        let client = |protocol| -> Result<Client, Error> {
-            let info = address::connection_info(&options.place, protocol)?;
-            Client::open(info).map_err(|error| Error::Config {
-                option: "url",
-                given: options.place.to_string(),
-                expected: error.to_string(),
-            })
-        };
-        let (resp3, resp2) = (client(ProtocolVersion::RESP3)?, client(ProtocolVersion::RESP2)?);
-        let server = connection::Server { address: options.place.to_string(), options, resp3, resp2 };
-        Ok(Self { server: Arc::new(server) })
+        Ok(Self { server: Arc::new(connection::Server::new(options.resolved()?)?) })
     }
 }
 

@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, RedisResult,
-    ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError,
+    RedisResult, ServerErrorKind, Value,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::link::{CONNECTION_QUEUE, Flow, RedisLink};
 use super::names::Names;
 use super::scripts::Layout;
-use super::{keys, push};
+use super::{address, keys, push};
 use crate::config::Options;
+use crate::error::Error;
 use crate::lease::SessionId;
 use crate::store::{ConnectError, LinkEvent, LinkInfo};
 
@@ -26,8 +27,26 @@ use crate::store::{ConnectError, LinkEvent, LinkInfo};
 pub(super) struct Server {
     pub(super) options: Options,
     pub(super) address: String,
+    /// It is a member of a cluster, where a publication reaches more than it counts (R18).
+    pub(super) cluster: bool,
     pub(super) resp3: Client,
     pub(super) resp2: Client,
+}
+
+impl Server {
+    /// The server at the options' place, which must be resolved.
+    pub(super) fn new(options: Options) -> Result<Self, Error> {
+        let client = |protocol| -> Result<Client, Error> {
+            let info = address::connection_info(&options.place, protocol)?;
+            Client::open(info).map_err(|error| Error::Config {
+                option: "url",
+                given: options.place.to_string(),
+                expected: error.to_string(),
+            })
+        };
+        let (resp3, resp2) = (client(ProtocolVersion::RESP3)?, client(ProtocolVersion::RESP2)?);
+        Ok(Self { address: options.place.to_string(), options, cluster: false, resp3, resp2 })
+    }
 }
 
 /// What one round trip told about the server.
@@ -45,7 +64,7 @@ pub(super) async fn open(
 ) -> Result<(RedisLink, LinkInfo), ConnectError> {
     let seed = getrandom::u64().map_err(|error| ConnectError { message: error.to_string(), fatal: false })?;
     let prefix = server.options.key_prefix.clone();
-    let flow = Flow::new(Names::new(Layout { prefix, cluster: false }, seed), events);
+    let flow = Flow::new(Names::new(Layout { prefix, cluster: server.cluster }, seed), events);
     let limit = server.options.connect_timeout;
     let opened = match tokio::time::timeout(limit, handshake(&server, session, &flow)).await {
         Ok(opened) => opened.map_err(|error| refusal(&server.address, &error)),
@@ -162,7 +181,7 @@ fn has_scripts(reply: Option<RedisResult<Value>>) -> RedisResult<bool> {
     }
 }
 
-fn checked(value: Value) -> RedisResult<Value> {
+pub(super) fn checked(value: Value) -> RedisResult<Value> {
     match value {
         Value::ServerError(error) => Err(error.into()),
         value => Ok(value),
@@ -192,13 +211,13 @@ fn is_forbidden(error: &RedisError) -> bool {
 
 /// Which errors without a code of their own come from the address or the options, and would come again.
 fn is_our_fault(detail: &str) -> bool {
-    ["DB index", "SELECT", "AUTH", "no password", "Client names", "unknown command"]
+    ["DB index", "SELECT", "AUTH", "no password", "Client names", "unknown command", "cluster support"]
         .iter()
         .any(|sign| detail.contains(sign))
 }
 
 /// Says in words for people why there is no link, and whether it's worth trying again.
-fn refusal(address: &str, error: &RedisError) -> ConnectError {
+pub(super) fn refusal(address: &str, error: &RedisError) -> ConnectError {
     // An "unknown command" goes on with the arguments, which may be a password.
     let detail = error.detail().unwrap_or_default().split(", with args").next().unwrap_or_default();
     let (why, fatal) = match (error.kind(), error.code()) {

@@ -1,0 +1,331 @@
+//! A Redis Cluster of a test's own: masters with or without a replica each, on free ports, ended when dropped.
+//!
+//! Moves a hash slot as an operator would, says who is master of what, and knows nothing of the limiter but the hash tag.
+
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use concurrency_limit::config::LimitConfig;
+use concurrency_limit::lease::Key;
+use concurrency_limit::limiter::Limiter;
+use concurrency_limit::store::redis::keys::hash_tag;
+use tokio::task::JoinSet;
+
+use super::BOUND;
+use super::server::RedisServer;
+
+/// How long a member is silent before the others take it for dead.
+const NODE_TIMEOUT_MS: &str = "1000";
+
+/// A running cluster.
+pub struct RedisCluster {
+    pub members: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    /// Starts one of so many masters, with so many replicas each, and waits until it serves.
+    pub fn start(masters: usize, replicas: usize) -> Self {
+        let options = [
+            "--cluster-enabled",
+            "yes",
+            "--cluster-node-timeout",
+            NODE_TIMEOUT_MS,
+            "--cluster-require-full-coverage",
+            "no",
+            "--repl-diskless-sync-delay",
+            "0",
+        ];
+        let count = masters * (1 + replicas);
+        let start = |_| loop {
+            if let Some(server) = RedisServer::start_on(free_member_port(), &options) {
+                return server;
+            }
+        };
+        let cluster = Self { members: (0..count).map(start).collect() };
+        if masters == 1 {
+            let _: String = cluster.members[0].run(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        } else {
+            cluster.join(replicas);
+        }
+        cluster.wait_until("every member knows all", |cluster| {
+            cluster.members.iter().all(|member| {
+                member.run::<String>(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+                    && cluster.masters_by(member).len() == masters
+                    && (replicas == 0 || cluster.is_replicated(member))
+            })
+        });
+        cluster
+    }
+
+    fn join(&self, replicas: usize) {
+        let status = Command::new(env::var_os("REDIS_CLI").unwrap_or_else(|| "redis-cli".into()))
+            .args(["--cluster", "create"])
+            .args(self.addresses())
+            .args(["--cluster-replicas", &replicas.to_string(), "--cluster-yes"])
+            .stdout(Stdio::null())
+            .status();
+        assert!(status.expect("redis-cli isn't installed").success(), "the cluster can't be created");
+    }
+
+    /// A master has a replica that keeps up, a replica its master.
+    fn is_replicated(&self, member: &RedisServer) -> bool {
+        let info: String = member.run(&["INFO", "replication"]);
+        info.contains("state=online") || info.contains("master_link_status:up")
+    }
+
+    /// `host:port` of every member.
+    pub fn addresses(&self) -> Vec<String> {
+        self.members.iter().map(|member| format!("127.0.0.1:{}", member.port())).collect()
+    }
+
+    /// The URL that names every member.
+    pub fn url(&self) -> String {
+        format!("redis+cluster://{}", self.addresses().join(","))
+    }
+
+    fn wait_until(&self, what: &str, state: impl Fn(&Self) -> bool) {
+        let started = Instant::now();
+        while !state(self) {
+            assert!(started.elapsed() < 2 * BOUND, "{what}: not in time");
+            thread::yield_now();
+        }
+    }
+
+    /// What this member says of the masters: port, id, and the first and last hash slots.
+    fn masters_by(&self, member: &RedisServer) -> Vec<(u16, String, Vec<(u16, u16)>)> {
+        let nodes: String = member.run(&["CLUSTER", "NODES"]);
+        let master = |line: &str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let slots: Vec<_> = words.get(8..)?.iter().filter_map(|range| parse_range(range)).collect();
+            let alive = words[2].contains("master") && !words[2].contains("fail") && !slots.is_empty();
+            let port = words[1].split(['@', ',']).next()?.rsplit_once(':')?.1.parse().ok()?;
+            alive.then(|| (port, words[0].to_owned(), slots))
+        };
+        nodes.lines().filter_map(master).collect()
+    }
+
+    /// The place in `members` of the master that has this hash slot, as this member says.
+    pub fn owner_by(&self, asked: usize, slot: u16) -> Option<usize> {
+        let masters = self.masters_by(&self.members[asked]);
+        let has = |slots: &[(u16, u16)]| slots.iter().any(|(first, last)| (*first..=*last).contains(&slot));
+        let (port, ..) = masters.into_iter().find(|(_, _, slots)| has(slots))?;
+        self.members.iter().position(|member| member.port() == port)
+    }
+
+    /// The place in `members` of the master that has the key's group.
+    pub fn owner(&self, key: &Key) -> usize {
+        self.owner_by(0, self.hash_slot(key)).expect("somebody has it")
+    }
+
+    /// The hash slot of the key's group.
+    pub fn hash_slot(&self, key: &Key) -> u16 {
+        self.members[0].run(&["CLUSTER", "KEYSLOT", &hash_tag(key)])
+    }
+
+    /// A key for each master, with the master's place.
+    pub fn key_on_each(&self) -> Vec<(Key, usize)> {
+        let mut found: Vec<(Key, usize)> = Vec::new();
+        let masters = self.masters_by(&self.members[0]).len();
+        for number in 0.. {
+            let key = Key::new(format!("group {number}")).expect("a key");
+            let owner = self.owner(&key);
+            if found.iter().all(|(_, other)| *other != owner) {
+                found.push((key, owner));
+            }
+            if found.len() == masters {
+                break;
+            }
+        }
+        found
+    }
+
+    /// The id of a member.
+    pub fn id(&self, member: usize) -> String {
+        self.members[member].run(&["CLUSTER", "MYID"])
+    }
+
+    /// Declares the hash slot to be on its way from one master to another.
+    pub fn begin_to_move(&self, slot: u16, from: usize, to: usize) {
+        let slot = slot.to_string();
+        let _: String = self.members[to].run(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.id(from)]);
+        let _: String = self.members[from].run(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.id(to)]);
+    }
+
+    /// Moves the keys of the hash slot that are there now.
+    pub fn move_keys(&self, slot: u16, from: usize, to: usize) {
+        loop {
+            let keys: Vec<String> =
+                self.members[from].run(&["CLUSTER", "GETKEYSINSLOT", &slot.to_string(), "100"]);
+            if keys.is_empty() {
+                return;
+            }
+            let port = self.members[to].port().to_string();
+            let mut words = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+            words.extend(keys.iter().map(String::as_str));
+            let _: String = self.members[from].run(&words);
+        }
+    }
+
+    /// The hash slot is the other master's from now on.
+    pub fn end_move(&self, slot: u16, from: usize, to: usize) {
+        let (slot, new) = (slot.to_string(), self.id(to));
+        for member in [to, from] {
+            let _: String = self.members[member].run(&["CLUSTER", "SETSLOT", &slot, "NODE", &new]);
+        }
+    }
+}
+
+fn parse_range(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
+/// A free port whose port of the cluster bus, 10,000 higher, is free too.
+fn free_member_port() -> u16 {
+    loop {
+        let port =
+            20_000 + u16::try_from(getrandom::u32().expect("a random number") % 10_000).expect("small");
+        if [port, port + 10_000].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
+            return port;
+        }
+    }
+}
+
+/// Tasks of several limiters that acquire and release in a few groups, and what they saw.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    seen: Arc<Vec<Seen>>,
+    tasks: JoinSet<Ended>,
+}
+
+/// What was seen of one group.
+#[derive(Default)]
+struct Seen {
+    inside: AtomicU32,
+    most: AtomicU32,
+    done: AtomicU32,
+}
+
+/// What came of a load.
+#[derive(Debug, Default)]
+pub struct Ended {
+    pub errors: Vec<String>,
+    pub lost: u32,
+    /// The most that were inside each group at once.
+    pub most: Vec<u32>,
+}
+
+impl Load {
+    /// How many may be inside a group.
+    pub const LIMIT: u32 = 2;
+
+    /// Four tasks of each limiter in each group.
+    pub fn start(limiters: &[Limiter], groups: &[(Key, usize)]) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen: Arc<Vec<Seen>> = Arc::new(groups.iter().map(|_| Seen::default()).collect());
+        let mut tasks = JoinSet::new();
+        for (limiter, (place, (key, _))) in
+            limiters.iter().flat_map(|limiter| groups.iter().enumerate().map(move |group| (limiter, group)))
+        {
+            for _ in 0..4 {
+                let config = LimitConfig {
+                    limit_expire: Duration::from_secs(6),
+                    limit_timeout: Some(2 * BOUND),
+                    ..LimitConfig::new(key.as_str(), Self::LIMIT)
+                };
+                tasks.spawn(work(limiter.clone(), config, place, Arc::clone(&seen), Arc::clone(&stop)));
+            }
+        }
+        Self { stop, seen, tasks }
+    }
+
+    fn done(&self, group: usize) -> u32 {
+        self.seen[group].done.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so much more is done in one group.
+    pub async fn until_done_at(&self, group: usize, more: u32) {
+        let goal = self.done(group) + more;
+        let waiting = async {
+            while self.done(group) < goal {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(2 * BOUND, waiting)
+            .await
+            .unwrap_or_else(|_| panic!("{} of {goal} done in group {group}", self.done(group)));
+    }
+
+    /// Waits until so much more is done in some group.
+    pub async fn until_done(&self, more: u32) {
+        let done = || (0..self.seen.len()).map(|group| self.done(group)).sum::<u32>();
+        let goal = done() + more;
+        super::until("more is done", || done() >= goal).await;
+    }
+
+    /// Waits until so much more is done in every group.
+    pub async fn until_done_everywhere(&self, more: u32) {
+        for group in 0..self.seen.len() {
+            self.until_done_at(group, more).await;
+        }
+    }
+
+    /// Lets everybody finish.
+    pub async fn end(mut self) -> Ended {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Ended::default();
+        while let Some(ended) = self.tasks.join_next().await {
+            let ended = ended.expect("no panic");
+            all.errors.extend(ended.errors);
+            all.lost += ended.lost;
+        }
+        all.most = self.seen.iter().map(|seen| seen.most.load(Ordering::Relaxed)).collect();
+        all
+    }
+
+    /// Waits until nobody holds or waits in any of the groups.
+    pub async fn nothing_is_left(limiter: &Limiter, groups: &[(Key, usize)]) {
+        for (key, _) in groups {
+            let empty = async {
+                loop {
+                    let picture = limiter.status(key.as_str()).await.expect("a picture");
+                    if (picture.held, picture.waiting) == (0, 0) {
+                        return;
+                    }
+                    limiter.clean(key.as_str()).await.expect("an answer");
+                }
+            };
+            tokio::time::timeout(BOUND, empty).await.unwrap_or_else(|_| panic!("{key:?} isn't empty"));
+        }
+    }
+}
+
+async fn work(
+    limiter: Limiter,
+    config: LimitConfig,
+    group: usize,
+    seen: Arc<Vec<Seen>>,
+    stop: Arc<AtomicBool>,
+) -> Ended {
+    let mut ended = Ended::default();
+    let seen = &seen[group];
+    while !stop.load(Ordering::Relaxed) {
+        match limiter.acquire(&config).await {
+            Ok(lease) => {
+                let inside = seen.inside.fetch_add(1, Ordering::SeqCst) + 1;
+                seen.most.fetch_max(inside, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                seen.inside.fetch_sub(1, Ordering::SeqCst);
+                ended.lost += u32::from(lease.is_lost());
+                lease.release().await;
+                seen.done.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => ended.errors.push(error.to_string()),
+        }
+    }
+    ended
+}
