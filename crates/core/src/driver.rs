@@ -1,9 +1,10 @@
 //! Moves calls, replies, pushes and time between sessions and their stores, on one thread for the whole process.
 //!
 //! No rule of the limiter lives here. Here are the clients, the registry of sessions and the thread; `run` is a session's
-//! task, `stand_in` what serves while Redis is out of reach. Clients with the same resolved options share a session, and with it one
+//! task, `replicas` what checks grants before a client hears of them, `stand_in` what serves while Redis is out of reach. Clients with the same resolved options share a session, and with it one
 //! connection, whatever thread they live on.
 
+mod replicas;
 mod run;
 mod stand_in;
 
@@ -15,7 +16,9 @@ use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
 
+use self::replicas::{Confirming, Job};
 use self::run::{Driver, Sinks};
 use self::stand_in::StandIn;
 use crate::config::{OnUnavailable, Options, Place};
@@ -62,11 +65,14 @@ pub struct Client {
 struct Seat {
     id: ClientId,
     shared: Arc<Shared>,
+    confirming: Option<Arc<Confirming>>,
     closed: AtomicBool,
 }
 
 struct Shared {
     session: SessionId,
+    /// Where grants are checked, if replicas must have them.
+    checks: Option<UnboundedSender<Job>>,
     inbox: Mutex<Inbox>,
     wake: Notify,
 }
@@ -154,8 +160,13 @@ impl Seat {
                 shared
             }
         };
+        let confirming = shared.checks.clone().map(|checks| {
+            let address = options.place.to_string();
+            Confirming::new(id, Arc::clone(&shared), Arc::clone(&sink), address, checks)
+        });
+        let sink = confirming.as_ref().map_or(sink, Confirming::guard);
         lock(&shared.inbox).joined.push((id, sink));
-        Ok(Self { id, shared, closed: AtomicBool::new(false) })
+        Ok(Self { id, shared, confirming, closed: AtomicBool::new(false) })
     }
 
     /// False when it's closed: then nobody will answer.
@@ -164,7 +175,11 @@ impl Seat {
         // Under the inbox's lock: nothing that is wanted comes after the close, where nobody would answer it.
         let open = !self.closed.load(Ordering::Relaxed);
         if open {
-            inbox.wishes.extend(commands.into_iter().map(|command| (self.id, Wish::Command(command))));
+            let commands = commands.into_iter().filter_map(|command| match &self.confirming {
+                Some(confirming) => confirming.route(command),
+                None => Some(command),
+            });
+            inbox.wishes.extend(commands.map(|command| (self.id, Wish::Command(command))));
             self.shared.wake.notify_one();
         }
         open
@@ -174,6 +189,10 @@ impl Seat {
         let mut inbox = lock(&self.shared.inbox);
         let first = !self.closed.swap(true, Ordering::Relaxed);
         if first {
+            // Nobody would use what the client never heard of, even if the others are to run to their ends.
+            let unheard = self.confirming.as_ref().map(|confirming| confirming.close()).unwrap_or_default();
+            let given_back = unheard.into_iter().map(|tag| (self.id, Wish::Command(Command::Release(tag))));
+            inbox.wishes.extend(given_back);
             inbox.wishes.push((self.id, Wish::Close { tag, release }));
             self.shared.wake.notify_one();
         }
@@ -196,7 +215,7 @@ fn store_for(options: &Options) -> Result<Arc<dyn Store>, Error> {
     let not_yet = |option: &'static str| Error::Config {
         option,
         given: options.place.to_string(),
-        expected: "one server or sentinels: this isn't supported yet".into(),
+        expected: "one server, sentinels or a cluster: this isn't supported yet".into(),
     };
     match &options.place {
         Place::Memory(name) => Ok(Arc::new(MemoryStore::shared(name))),
@@ -210,7 +229,8 @@ fn store_for(options: &Options) -> Result<Arc<dyn Store>, Error> {
 
 fn start(options: &Options, store: Arc<dyn Store>) -> Arc<Shared> {
     let id = SessionId(getrandom::u64().expect("the system has a source of random numbers"));
-    let shared = Arc::new(Shared { session: id, inbox: Mutex::default(), wake: Notify::new() });
+    let checks = replicas::start(&*store);
+    let shared = Arc::new(Shared { session: id, checks, inbox: Mutex::default(), wake: Notify::new() });
     let session = Session::new(Settings {
         id,
         address: store.address(),

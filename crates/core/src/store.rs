@@ -28,7 +28,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// Where that is, for errors and events: never with a password.
     fn address(&self) -> String;
+
+    /// Who knows whether enough replicas have what was written, where the options ask for some.
+    fn replicas(&self) -> Option<Box<dyn Replicas>> {
+        None
+    }
 }
+
+/// Knows whether enough replicas have what was written.
+pub trait Replicas: Send {
+    /// Whether they have all that was written before this call; the error says in words why not.
+    fn have_all(&mut self) -> Checking<'_>;
+}
+
+/// A check under way.
+pub type Checking<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
 
 /// A link being opened.
 pub type Connecting = Pin<Box<dyn Future<Output = Result<(Box<dyn Link>, LinkInfo), ConnectError>> + Send>>;
@@ -119,12 +133,14 @@ impl fmt::Debug for Part {
 }
 
 /// What a fresh link knows of its other end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LinkInfo {
     /// Whether the subscription to the session's channel is confirmed.
     pub listens: bool,
     /// Since when the server runs; `None` where asking isn't permitted (R30).
     pub uptime: Option<Duration>,
+    /// What an operator should know of it.
+    pub warnings: Vec<String>,
 }
 
 /// Why a link couldn't be opened.

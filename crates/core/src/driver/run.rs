@@ -247,6 +247,7 @@ impl Driver {
                     wire.end = End::Open(link);
                 }
                 self.session.handle_connected(now, info.listens, info.uptime);
+                info.warnings.into_iter().for_each(|warning| self.book(Event::Warning(warning)));
             }
             Err(error) => {
                 self.link = None;

@@ -221,7 +221,11 @@ impl Session {
     pub(super) fn remove(&mut self, number: u64) {
         self.disarm(number);
         let Some(acquisition) = self.acquisitions.remove(&number) else { return };
-        self.by_tag.remove(&(acquisition.client, acquisition.tag));
+        // The tag may be a later request's by now.
+        let name = (acquisition.client, acquisition.tag);
+        if self.by_tag.get(&name) == Some(&number) {
+            self.by_tag.remove(&name);
+        }
         let side = self.line_mut(acquisition.line);
         side.waiting.remove(&number);
         side.members -= 1;

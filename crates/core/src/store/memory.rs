@@ -89,7 +89,7 @@ impl Store for MemoryStore {
             link
         };
         // A store that is part of the process can't have lost anything: there is nothing to settle for (R30).
-        let info = LinkInfo { listens: true, uptime: Some(Duration::MAX) };
+        let info = LinkInfo { listens: true, uptime: Some(Duration::MAX), ..LinkInfo::default() };
         let link: Box<dyn Link> = Box::new(MemoryLink { shared, session, number, events });
         Box::pin(ready(Ok((link, info))))
     }

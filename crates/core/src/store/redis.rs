@@ -1,18 +1,20 @@
 //! Groups in a Redis server: each call one script, each link one connection.
 //!
-//! Knows no rule and remembers nothing between links. `scripts`, `keys` and `reply` are the bytes; `address` is where,
-//! `connection` how a link opens, `link` how it runs, `push` and `list` what comes beside the calls; `cluster` makes one of
-//! many servers.
+//! Knows no rule and remembers nothing between links. `scripts`, `keys` and `reply` are the bytes; `server`, `sentinel`,
+//! `address` and `tls` are where; `connection` is how a link opens, `about` what it meets there, `link` how it runs, `push`,
+//! `list` and `replicas` what comes beside the calls; `cluster` makes one of many servers.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Connecting, Link, LinkEvent, Store};
+use self::server::Server;
+use super::{Connecting, Link, LinkEvent, Replicas, Store};
 use crate::config::Options;
 use crate::error::Error;
 use crate::lease::SessionId;
 
+mod about;
 mod address;
 mod cluster;
 mod connection;
@@ -21,20 +23,24 @@ mod link;
 mod list;
 mod names;
 mod push;
+mod replicas;
 pub mod reply;
 pub mod scripts;
+mod sentinel;
+mod server;
+mod tls;
 
 pub use cluster::ClusterStore;
 
 /// Groups in one Redis server.
 pub struct RedisStore {
-    server: Arc<connection::Server>,
+    server: Arc<Server>,
 }
 
 impl RedisStore {
     /// A store that will connect to the options' server; connects to nothing yet.
     pub fn new(options: Options) -> Result<Self, Error> {
-        Ok(Self { server: Arc::new(connection::Server::new(options.resolved()?)?) })
+        Ok(Self { server: Arc::new(Server::new(options.resolved()?)?) })
     }
 }
 
@@ -49,5 +55,10 @@ impl Store for RedisStore {
 
     fn address(&self) -> String {
         self.server.address.clone()
+    }
+
+    fn replicas(&self) -> Option<Box<dyn Replicas>> {
+        let wanted = self.server.options.min_replicas > 0;
+        wanted.then(|| Box::new(replicas::Wait::new(Arc::clone(&self.server))) as Box<dyn Replicas>)
     }
 }

@@ -112,7 +112,7 @@ impl Drop for RedisServer {
 
 fn spawn(port: u16, directory: &Path, options: &[String]) -> Child {
     let fixed = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-    Command::new(env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into()))
+    Command::new(env::var_os("REDIS_SERVER_BIN").unwrap_or_else(|| "redis-server".into()))
         .args(["--port", &port.to_string()])
         .args(fixed)
         .arg("--dir")

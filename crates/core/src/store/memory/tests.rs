@@ -21,7 +21,7 @@ fn connect(store: &MemoryStore, number: u64) -> Client {
     let session = SessionId(number);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (link, info) = runtime.block_on(store.connect(session, sender)).unwrap();
-    assert_eq!(info, LinkInfo { listens: true, uptime: Some(Duration::MAX) });
+    assert_eq!(info, LinkInfo { listens: true, uptime: Some(Duration::MAX), ..LinkInfo::default() });
     Client { session, link, events }
 }
 

@@ -1,31 +1,71 @@
-//! A server's address, and who we are to it, as the client library takes them.
+//! A socket to an address: TCP, TLS over it, or a Unix socket; and who we are once it's open, as the client library takes it.
+//!
+//! Says nothing on the socket. All addresses of a name are tried at once, and the first that answers is taken: one that
+//! swallows packets must not use up the time of the others.
 
+use std::io;
 use std::time::Duration;
 
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
+use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
+use redis::{ProtocolVersion, RedisConnectionInfo};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
 
-use crate::config::{Access, Address, Place};
-use crate::error::Error;
+use super::tls::Secure;
+use crate::config::{Access, Address, Node};
 
 /// How long a connection is silent before the kernel probes it: a dead one is noticed after 25 s even if nothing is asked.
 const SILENCE: Duration = Duration::from_secs(10);
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 const PROBES: u32 = 3;
 
-/// The place as the client library takes it.
-pub(super) fn connection_info(place: &Place, protocol: ProtocolVersion) -> Result<ConnectionInfo, Error> {
-    let refused =
-        |expected: &str| Error::Config { option: "url", given: place.to_string(), expected: expected.into() };
-    let Place::Server { address, db, access: access @ Access { tls: None, .. } } = place else {
-        return Err(refused("one server without TLS: anything else isn't supported yet"));
-    };
-    let address = match address {
-        Address::Tcp(node) => ConnectionAddr::Tcp(node.host.clone(), node.port),
-        Address::Unix(path) => ConnectionAddr::Unix(path.clone()),
-    };
-    let info = address.into_connection_info().map_err(|error| refused(&error.to_string()))?;
-    Ok(info.set_tcp_settings(tcp()).set_redis_settings(login(access, *db, protocol)))
+/// Bytes both ways.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// An open socket of any kind.
+pub(super) type Socket = Box<dyn Duplex>;
+
+/// Opens one.
+pub(super) async fn open(address: &Address, secure: Option<&Secure>) -> io::Result<Socket> {
+    match address {
+        Address::Tcp(node) => open_tcp(node, secure).await,
+        #[cfg(unix)]
+        Address::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
+        #[cfg(not(unix))]
+        Address::Unix(_) => Err(io::Error::other("there are no Unix sockets on this platform")),
+    }
+}
+
+/// Opens one to a host.
+pub(super) async fn open_tcp(node: &Node, secure: Option<&Secure>) -> io::Result<Socket> {
+    let stream = connect(node).await?;
+    stream.set_nodelay(true)?;
+    let keep_alive =
+        TcpKeepalive::new().with_time(SILENCE).with_interval(PROBE_INTERVAL).with_retries(PROBES);
+    SockRef::from(&stream).set_tcp_keepalive(&keep_alive)?;
+    Ok(match secure {
+        Some(secure) => Box::new(secure.wrap(&node.host, stream).await?),
+        None => Box::new(stream),
+    })
+}
+
+async fn connect(node: &Node) -> io::Result<TcpStream> {
+    let mut attempts = JoinSet::new();
+    for address in lookup_host((node.host.as_str(), node.port)).await? {
+        attempts.spawn(TcpStream::connect(address));
+    }
+    let mut error = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    while let Some(attempt) = attempts.join_next().await {
+        match attempt {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(refused)) => error = refused,
+            Err(_) => {}
+        }
+    }
+    Err(error)
 }
 
 /// Who we are.
@@ -41,10 +81,4 @@ pub(super) fn login(access: &Access, db: u32, protocol: ProtocolVersion) -> Redi
         login = login.set_password(password.reveal());
     }
     login
-}
-
-fn tcp() -> TcpSettings {
-    let keep_alive =
-        TcpKeepalive::new().with_time(SILENCE).with_interval(PROBE_INTERVAL).with_retries(PROBES);
-    TcpSettings::default().set_nodelay(true).set_keepalive(keep_alive)
 }

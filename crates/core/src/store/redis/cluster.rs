@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::connection::Server;
 use super::link::Task;
+use super::server::Server;
 use crate::config::{Access, Address, Node, Options, Place};
 use crate::error::Error;
 use crate::lease::SessionId;
@@ -39,8 +39,9 @@ impl Cluster {
     fn server(&self, at: &Node) -> Result<Server, Error> {
         let address = Address::Tcp(at.clone());
         let place = Place::Server { address, db: 0, access: self.access.clone() };
-        let server = Server::new(Options { place, ..self.options.clone() })?;
-        Ok(Server { cluster: true, ..server })
+        let mut server = Server::new(Options { place, ..self.options.clone() })?;
+        server.cluster = true;
+        Ok(server)
     }
 
     /// How long a member may owe an answer: a little less than the session waits, which would give up the whole link.
@@ -115,6 +116,7 @@ async fn open(
         listens: opened.info.listens,
         // Each member settles by itself (R30).
         uptime: opened.info.uptime.map(|_| Duration::MAX),
+        warnings: opened.info.warnings.clone(),
     };
     let (orders, requests) = unbounded_channel();
     let mut router = Router::new(cluster, session, requests, events);

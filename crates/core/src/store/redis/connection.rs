@@ -1,57 +1,30 @@
 //! Opening a link: connect, log in, and one round trip that names the client, looks for the scripts, subscribes and asks
-//! for the uptime.
+//! what server it is.
 //!
 //! It doesn't try again: the session does. What may be missing without harm is missing without a word (R22, R30): RESP3
 //! gives way to RESP2 with a second connection for pushes, that to no pushes at all, and no rights for INFO to no uptime.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError,
-    RedisResult, ServerErrorKind, Value,
+    AsyncConnectionConfig, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult,
+    ServerErrorKind, Value,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::link::{CONNECTION_QUEUE, Flow, RedisLink};
+use super::about::About;
+use super::link::{CONNECTION_QUEUE, Flow, RedisLink, Task};
 use super::names::Names;
 use super::scripts::Layout;
-use super::{address, keys, push};
-use crate::config::Options;
-use crate::error::Error;
+use super::server::Server;
+use super::{keys, push};
 use crate::lease::SessionId;
 use crate::store::{ConnectError, LinkEvent, LinkInfo};
 
-/// Where to connect and how: the two ways of speaking to one server.
-pub(super) struct Server {
-    pub(super) options: Options,
-    pub(super) address: String,
-    /// It is a member of a cluster, where a publication reaches more than it counts (R18).
-    pub(super) cluster: bool,
-    pub(super) resp3: Client,
-    pub(super) resp2: Client,
-}
-
-impl Server {
-    /// The server at the options' place, which must be resolved.
-    pub(super) fn new(options: Options) -> Result<Self, Error> {
-        let client = |protocol| -> Result<Client, Error> {
-            let info = address::connection_info(&options.place, protocol)?;
-            Client::open(info).map_err(|error| Error::Config {
-                option: "url",
-                given: options.place.to_string(),
-                expected: error.to_string(),
-            })
-        };
-        let (resp3, resp2) = (client(ProtocolVersion::RESP3)?, client(ProtocolVersion::RESP2)?);
-        Ok(Self { address: options.place.to_string(), options, cluster: false, resp3, resp2 })
-    }
-}
-
 /// What one round trip told about the server.
 struct Greeting {
-    uptime: Option<Duration>,
+    about: About,
     /// Whether pushes come on this connection; an error says why not.
     subscribed: RedisResult<()>,
 }
@@ -85,33 +58,44 @@ async fn handshake(
     flow: &Arc<Flow>,
 ) -> RedisResult<(RedisLink, LinkInfo)> {
     let channel = keys::channel(&server.options.key_prefix, session);
-    let (mut connection, resp3) = connect(server, flow).await?;
+    let (mut connection, driver, resp3) = connect(server, flow).await?;
     let greeting = greet(&mut connection, server, resp3.then_some(&channel)).await?;
     let push = match &greeting.subscribed {
         Ok(()) => None,
         Err(error) if is_forbidden(error) => None,
+        Err(_) if !has_room_for_pushes(server) => None,
         Err(_) => push::subscribe(server, &channel, flow, connection.clone()).await,
     };
     let listens = greeting.subscribed.is_ok() || push.is_some();
     if !flow.open(connection) {
         return Err((ErrorKind::Io, "the connection was lost during the handshake").into());
     }
-    Ok((RedisLink::start(Arc::clone(flow), push), LinkInfo { listens, uptime: greeting.uptime }))
+    let About { uptime, run_id, warnings } = greeting.about;
+    server.met(run_id);
+    let tasks = push.into_iter().chain([driver]).collect();
+    Ok((RedisLink::start(Arc::clone(flow), tasks), LinkInfo { listens, uptime, warnings }))
 }
 
-/// The connection for calls, and whether it speaks RESP3.
-async fn connect(server: &Server, flow: &Arc<Flow>) -> RedisResult<(MultiplexedConnection, bool)> {
+/// Whether one more connection may be opened for pushes alone.
+fn has_room_for_pushes(server: &Server) -> bool {
+    let others = if server.options.min_replicas > 0 { 2 } else { 1 };
+    server.options.max_connections.is_none_or(|most| most > others)
+}
+
+/// The connection for calls, its task, and whether it speaks RESP3.
+async fn connect(server: &Server, flow: &Arc<Flow>) -> RedisResult<(MultiplexedConnection, Task, bool)> {
     // No time-out of the library's own: a call that was given up silently would hide that its outcome is unclear.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None)
         .set_pipeline_buffer_size(CONNECTION_QUEUE);
     let with_push = config.clone().set_push_sender(push_sender(server, flow));
-    match server.resp3.get_multiplexed_async_connection_with_config(&with_push).await {
+    match server.connect(ProtocolVersion::RESP3, with_push).await {
         Err(error) if knows_no_resp3(&error) => {
-            Ok((server.resp2.get_multiplexed_async_connection_with_config(&config).await?, false))
+            let (connection, driver) = server.connect(ProtocolVersion::RESP2, config).await?;
+            Ok((connection, driver, false))
         }
-        connected => connected.map(|connection| (connection, true)),
+        connected => connected.map(|(connection, driver)| (connection, driver, true)),
     }
 }
 
@@ -142,7 +126,7 @@ async fn greet(
     }
     let names = pipeline.len();
     Names::ask_for_scripts(&mut pipeline);
-    pipeline.cmd("INFO").arg("server");
+    About::ask(&mut pipeline);
     // In RESP3 the confirmation takes the place of a reply.
     if let Some(channel) = channel {
         pipeline.cmd("SUBSCRIBE").arg(channel);
@@ -153,7 +137,7 @@ async fn greet(
         named.map(drop).or_else(|error| if is_forbidden(&error) { Ok(()) } else { Err(error) })?;
     }
     let loaded = has_scripts(replies.next())?;
-    let uptime = replies.next().and_then(|info| uptime(info.ok()?));
+    let about = About::read(replies.by_ref().take(About::QUESTIONS)).map_err(too_old)?;
     let subscribed = match replies.next() {
         Some(Ok(Value::Push { .. })) => Ok(()),
         Some(Err(error)) => Err(error),
@@ -162,7 +146,7 @@ async fn greet(
     if !loaded {
         load_scripts(connection).await?;
     }
-    Ok(Greeting { uptime, subscribed })
+    Ok(Greeting { about, subscribed })
 }
 
 /// Loads them; only the first session after a server's start has to, and thousands that reconnect don't.
@@ -188,10 +172,8 @@ pub(super) fn checked(value: Value) -> RedisResult<Value> {
     }
 }
 
-fn uptime(info: Value) -> Option<Duration> {
-    let info: String = redis::from_redis_value(info).ok()?;
-    let seconds = info.lines().find_map(|line| line.strip_prefix("uptime_in_seconds:"))?;
-    Some(Duration::from_secs(seconds.trim().parse().ok()?))
+fn too_old(message: String) -> RedisError {
+    (ErrorKind::InvalidClientConfig, "the server is too old", message).into()
 }
 
 /// Whether the server, or something in front of it, can't do `HELLO 3`: it says so, or it hangs up.
@@ -216,6 +198,13 @@ fn is_our_fault(detail: &str) -> bool {
         .any(|sign| detail.contains(sign))
 }
 
+/// Whether one end doesn't accept who the other says it is.
+fn is_about_certificates(text: &str) -> bool {
+    ["invalid peer certificate", "received fatal alert", "no name that a certificate"]
+        .iter()
+        .any(|sign| text.contains(sign))
+}
+
 /// Says in words for people why there is no link, and whether it's worth trying again.
 pub(super) fn refusal(address: &str, error: &RedisError) -> ConnectError {
     // An "unknown command" goes on with the arguments, which may be a password.
@@ -224,11 +213,12 @@ pub(super) fn refusal(address: &str, error: &RedisError) -> ConnectError {
         (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS")) => {
             ("the user name or password was refused".to_owned(), true)
         }
+        (ErrorKind::InvalidClientConfig, _) => (detail.to_owned(), true),
         (_, Some("NOAUTH")) => ("the server wants a password".to_owned(), true),
         (_, Some(code @ ("NOPERM" | "DENIED"))) => (format!("{code} {detail}"), true),
         (_, Some("ERR")) => (detail.to_owned(), is_our_fault(detail)),
         (_, Some(code)) => (format!("{code} {detail}"), false),
-        _ => (error.to_string(), false),
+        _ => (error.to_string(), is_about_certificates(&error.to_string())),
     };
     ConnectError { message: format!("cannot connect to {address}: {why}"), fatal }
 }

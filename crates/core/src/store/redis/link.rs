@@ -279,17 +279,17 @@ impl State {
 pub(super) struct RedisLink {
     flow: Arc<Flow>,
     _pump: Task,
-    _push: Option<Task>,
+    _tasks: Vec<Task>,
 }
 
 impl RedisLink {
-    /// Sets an opened flow going; `push` is the task of the second connection where there is one.
-    pub(super) fn start(flow: Arc<Flow>, push: Option<Task>) -> Self {
+    /// Sets an opened flow going; `tasks` drive its connections and end with it.
+    pub(super) fn start(flow: Arc<Flow>, tasks: Vec<Task>) -> Self {
         let pump = Task::spawn({
             let flow = Arc::clone(&flow);
             async move { poll_fn(|context| flow.poll(context)).await }
         });
-        Self { flow, _pump: pump, _push: push }
+        Self { flow, _pump: pump, _tasks: tasks }
     }
 }
 

@@ -13,9 +13,9 @@ use redis::RedisResult;
 use redis::aio::{MultiplexedConnection, PubSubStream};
 use tokio::time::timeout;
 
-use super::connection::Server;
 use super::link::{Flow, Task};
 use super::reply;
+use super::server::Server;
 
 /// A publication arrived; one that can't be read says nothing (the safety look finds what it meant, R21).
 pub(super) fn arrived(flow: &Flow, prefix: &str, payload: &[u8]) {
@@ -45,7 +45,7 @@ pub(super) async fn subscribe(
 }
 
 async fn subscribed(server: &Server, channel: &str) -> RedisResult<PubSubStream> {
-    let mut subscription = server.resp2.get_async_pubsub().await?;
+    let mut subscription = server.subscriber().await?;
     subscription.subscribe(channel).await?;
     Ok(subscription.into_on_message())
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use redis::AsyncConnectionConfig;
+use redis::{AsyncConnectionConfig, ProtocolVersion};
 
 use super::Cluster;
 use super::map::Topology;
@@ -106,7 +106,7 @@ async fn ask(cluster: &Cluster, at: &Node) -> Result<Topology, ConnectError> {
     let server = cluster.server(at).map_err(unusable)?;
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let answer = async {
-        let mut connection = server.resp2.get_multiplexed_async_connection_with_config(&config).await?;
+        let (mut connection, _driver) = server.connect(ProtocolVersion::RESP2, config).await?;
         connection::checked(connection.send_packed_command(redis::cmd("CLUSTER").arg("SLOTS")).await?)
     };
     let answer = answer.await.map_err(|error| connection::refusal(&at.to_string(), &error))?;

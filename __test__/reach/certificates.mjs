@@ -1,0 +1,56 @@
+// Certificates of a test's own, made by openssl in a folder of its own: an authority, a server and a client that it
+// vouches for, and a stranger that nobody vouches for.
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** `{ folder, ca, stranger, server, client, remove() }`: files to name to a server, texts to give to a client. */
+export function makeCertificates() {
+  const folder = mkdtempSync(join(tmpdir(), 'concurrency-limit-tls-'))
+  const openssl = (...args) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' })
+  const key = (name) => openssl('ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', `${name}.key`)
+  const authority = (name) => {
+    key(name)
+    openssl('req', '-x509', '-new', '-key', `${name}.key`, '-subj', `/CN=${name}`, '-days', '2', '-out', `${name}.crt`)
+  }
+  const signed = (name, names) => {
+    key(name)
+    writeFileSync(join(folder, `${name}.ext`), `subjectAltName=${names}\n`)
+    openssl('req', '-new', '-key', `${name}.key`, '-subj', `/CN=${name}`, '-out', `${name}.csr`)
+    const by = ['-CA', 'authority.crt', '-CAkey', 'authority.key', '-CAcreateserial']
+    openssl('x509', '-req', '-in', `${name}.csr`, ...by, '-days', '2', '-extfile', `${name}.ext`, '-out', `${name}.crt`)
+  }
+  authority('authority')
+  authority('stranger')
+  signed('server', 'DNS:redis.test,IP:127.0.0.1')
+  signed('client', 'DNS:client.test')
+  const pem = (file) => readFileSync(join(folder, file), 'utf8')
+  const pair = (name) => ({ cert: pem(`${name}.crt`), key: pem(`${name}.key`) })
+  return {
+    folder,
+    ca: pem('authority.crt'),
+    stranger: pem('stranger.crt'),
+    server: pair('server'),
+    client: pair('client'),
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  }
+}
+
+/** What makes a redis-server speak TLS on `port`; `auth` is `yes`, `no` or `optional`. */
+export function tlsArgs({ folder }, port, auth) {
+  const file = (name) => join(folder, name)
+  return [
+    ...['--tls-port', String(port), '--tls-auth-clients', auth],
+    ...['--tls-cert-file', file('server.crt'), '--tls-key-file', file('server.key')],
+    ...['--tls-ca-cert-file', file('authority.crt')],
+  ]
+}
+
+/** Whether the redis-server of the tests was built with TLS; those that weren't don't know the option. */
+export function speaksTls() {
+  // A folder that isn't there keeps it from coming up.
+  const args = ['--tls-port', '0', '--port', '0', '--dir', '/concurrency-limit/nowhere']
+  const { stderr } = spawnSync(process.env.REDIS_SERVER_BIN ?? 'redis-server', args, { timeout: 5_000 })
+  return !/tls-port/.test(String(stderr))
+}

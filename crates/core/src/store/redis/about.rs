@@ -1,0 +1,107 @@
+//! What a server says about itself when a link opens: how long it runs, which process it is, and whether it can be relied
+//! on.
+//!
+//! Asked once per connection by `INFO`; where that isn't permitted nothing is known, and nothing fails for it (R30).
+
+use std::time::Duration;
+
+use redis::{Pipeline, RedisResult, Value};
+
+/// The oldest version that the scripts work on, and the oldest that they're tested on.
+const LEAST: (u32, u32) = (6, 0);
+const TESTED: (u32, u32) = (6, 2);
+
+/// What is known of a server.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct About {
+    /// Since when it runs.
+    pub(super) uptime: Option<Duration>,
+    /// Which process it is.
+    pub(super) run_id: Option<String>,
+    /// What an operator should know.
+    pub(super) warnings: Vec<String>,
+}
+
+impl About {
+    /// How many replies the questions get.
+    pub(super) const QUESTIONS: usize = 2;
+
+    /// Adds the questions.
+    pub(super) fn ask(pipeline: &mut Pipeline) {
+        // Before 7.0 it takes one section at a time.
+        pipeline.cmd("INFO").arg("server");
+        pipeline.cmd("INFO").arg("memory");
+    }
+
+    /// Reads the replies; the error says that the server can't be used.
+    pub(super) fn read(replies: impl Iterator<Item = RedisResult<Value>>) -> Result<Self, String> {
+        let texts = replies.filter_map(|reply| redis::from_redis_value::<String>(reply.ok()?).ok());
+        Self::from_info(&texts.collect::<Vec<_>>().join("\n"))
+    }
+
+    fn from_info(info: &str) -> Result<Self, String> {
+        let field = |name: &str| {
+            let value = |line: &str| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned());
+            info.lines().find_map(value)
+        };
+        let uptime = field("uptime_in_seconds").and_then(|seconds| seconds.parse().ok());
+        let mut warnings = Vec::new();
+        if let Some(version) = field("redis_version") {
+            match parts(&version) {
+                Some(parts) if parts < LEAST => {
+                    return Err(format!("Redis {version} is too old: 6.2 or newer is needed"));
+                }
+                Some(parts) if parts < TESTED => {
+                    warnings.push(format!("Redis {version} isn't tested: use 6.2 or newer"));
+                }
+                _ => {}
+            }
+        }
+        let bound = field("maxmemory").is_some_and(|bytes| bytes != "0");
+        if let Some(policy) = field("maxmemory_policy").filter(|policy| bound && policy != "noeviction") {
+            warnings.push(format!(
+                "maxmemory-policy is {policy}: Redis may evict the state of a group, and others get in beside those who \
+                 hold. Set it to noeviction"
+            ));
+        }
+        Ok(Self { uptime: uptime.map(Duration::from_secs), run_id: field("run_id"), warnings })
+    }
+}
+
+fn parts(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.split('.').map_while(|number| number.parse().ok());
+    Some((numbers.next()?, numbers.next().unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about(lines: &[&str]) -> Result<About, String> {
+        About::from_info(&lines.join("\r\n"))
+    }
+
+    #[test]
+    fn a_version_that_cannot_work_is_refused_and_one_that_is_not_tested_is_warned_of() {
+        assert!(about(&["redis_version:5.0.14"]).unwrap_err().contains("5.0.14 is too old"));
+        assert!(about(&["redis_version:6.0.20"]).unwrap().warnings[0].contains("6.0.20"));
+        for good in ["6.2.5", "7.0.15", "8.2.3", "255.255.255", "unstable"] {
+            assert_eq!(about(&[&format!("redis_version:{good}")]), Ok(About::default()));
+        }
+    }
+
+    #[test]
+    fn a_server_that_may_evict_is_warned_of_once_it_has_a_bound() {
+        let policy = "maxmemory_policy:volatile-lru";
+        assert!(about(&["maxmemory:100", policy]).unwrap().warnings[0].contains("volatile-lru"));
+        assert_eq!(about(&["maxmemory:0", policy]), Ok(About::default()));
+        assert_eq!(about(&["maxmemory:100", "maxmemory_policy:noeviction"]), Ok(About::default()));
+    }
+
+    #[test]
+    fn what_is_not_said_is_not_known() {
+        assert_eq!(about(&[]), Ok(About::default()));
+        let known = about(&["run_id:abc", "uptime_in_seconds:7"]).unwrap();
+        assert_eq!((known.uptime, known.run_id.as_deref()), (Some(Duration::from_secs(7)), Some("abc")));
+    }
+}
