@@ -176,7 +176,7 @@ export interface ConnectionOptions {
    * A grant counts only when so many replicas have it: an integer from 0 to 1000. Default 0.
    *
    * A grant that too few replicas confirm within `replicaTimeout` is given back; the request goes on waiting, and
-   * fails with {@link UnavailableError} in the end. Costs a round trip to the replicas for each grant. Danger: with
+   * fails with {@link UnavailableError} in the end (or as `onUnavailable` says). Costs a round trip to the replicas for each grant. Danger: with
    * fewer replicas alive nothing is granted. It makes losing a grant in a failover less likely, not impossible.
    */
   minReplicas?: number

@@ -164,7 +164,7 @@ describe('without a server named', () => {
   test('a REDIS_URL of a kind that is not supported is an error, not a silent default', async () => {
     const source = `import { withLimit } from 'concurrency-limit'
       await withLimit({ key: 'k', limit: 1 }, () => {}).catch(({ code, option }) => console.log(code, option))`
-    expect(await unnamed(source, { REDIS_URL: 'rediss://h' })).toEqual({ code: 0, output: 'ERR_CONFIG url\n' })
+    expect(await unnamed(source, { REDIS_URL: 'http://h' })).toEqual({ code: 0, output: 'ERR_CONFIG url\n' })
   })
 })
 

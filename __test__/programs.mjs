@@ -2,7 +2,7 @@
 // `concurrency-limit` means this package, through its exports), against a Redis of its own.
 //
 // Knows nothing of what the programs do.
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -64,6 +64,12 @@ export async function startRedis({ port: wanted, args: more = [], env = {}, age 
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
   return { url: `redis://127.0.0.1:${port}`, port, pid: child.pid, stop }
+}
+
+/** What lets a test use DEBUG: before Redis 7 it may anyway. */
+export function debugArgs() {
+  const { stdout } = spawnSync(process.env.REDIS_SERVER_BIN ?? 'redis-server', ['--version'], { encoding: 'utf8' })
+  return Number(/v=(\d+)/.exec(stdout)?.[1]) < 7 ? [] : ['--enable-debug-command', 'local']
 }
 
 /** Runs `node ...args` with `source` as its standard input; resolves to `{ code, output }`, output being both streams. */

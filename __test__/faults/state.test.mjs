@@ -3,13 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { redis, startRedis, until } from '../helpers.mjs'
+import { debugArgs } from '../programs.mjs'
 
 const LIMIT = 3
 const LEASE = 1.5
 
 let server
 beforeAll(async () => {
-  server = await startRedis({ args: ['--enable-debug-command', 'local'] })
+  server = await startRedis({ args: debugArgs() })
 })
 afterAll(() => server?.stop())
 

@@ -1,4 +1,5 @@
 // A grant counts only when enough replicas have it.
+import { readFileSync } from 'node:fs'
 import { Limiter, UnavailableError } from 'concurrency-limit'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { redis, rejection, startRedis, until } from '../helpers.mjs'
@@ -135,6 +136,27 @@ test('a primary without replicas grants nothing, and says why', async () => {
   await empty(limiter, 'k')
   await limiter.close()
   await lonely.stop()
+})
+
+test('a connection that was closed while nobody asked costs no grant', async () => {
+  const limiter = limiterOf({ clientName: 'closed' })
+  const again = async () => (await limiter.tryAcquire({ key: 'closed', limit: 1 })).release()
+  expect(await again()).toBe(true)
+  const list = await redis(primary.port, 'CLIENT', 'LIST')
+  const ours = list.split('\n').filter((line) => line.includes(' name=closed '))
+  const idle = ours.find((line) => line.includes('cmd=wait'))
+  expect(ours.length).toBe(2)
+  expect(await redis(primary.port, 'CLIENT', 'KILL', 'ID', /^id=(\d+)/.exec(idle)[1])).toBe(1)
+  expect(await again()).toBe(true)
+})
+
+test('the documented rights are enough', async () => {
+  const operations = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8')
+  const [, rights] = /^```\n(ACL SETUSER .*?)^```$/ms.exec(operations)
+  const [, more] = /With `minReplicas` also `([^`]+)`/.exec(operations)
+  await redis(primary.port, ...rights.trim().split(/\s+/), ...more.split(' '))
+  const limiter = limiterOf({ username: 'limiter', password: 'password' })
+  expect(await (await limiter.acquire({ key: 'rights', limit: 1 })).release()).toBe(true)
 })
 
 test('a user who may not ask for replicas is told so', async () => {

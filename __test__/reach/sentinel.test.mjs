@@ -77,10 +77,14 @@ test.each([
 
 test('a replica that a sentinel still calls the master is left for whom the others name', async () => {
   const stale = await startStaleSentinel(servers[1].port)
-  const limiter = new Limiter({ sentinel: { name: NAME, nodes: [stale.node, ...sentinel.nodes] } })
+  const limiter = new Limiter({ sentinel: { name: NAME, nodes: [stale.node, ...sentinel.nodes] }, clientName: 'stale' })
   const lease = await limiter.acquire({ key: 'stale', limit: 1 })
   expect(stale.asked()).toBeGreaterThan(0)
   expect(await redis(servers[0].port, 'EXISTS', 'cl:{stale}')).toBe(1)
+  // Nor is it taken for a server that knows no RESP3.
+  const list = await redis(servers[0].port, 'CLIENT', 'LIST')
+  expect(list).toMatch(/ name=stale /)
+  expect(list).not.toMatch(/ name=stale .* resp=2/)
   await lease.release()
   await limiter.close()
   await stale.stop()

@@ -1,9 +1,11 @@
 // TLS: whom we trust, which name counts, who we are.
+import { join } from 'node:path'
 import { ConfigError, Limiter, UnavailableError } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { rejection, startRedis } from '../helpers.mjs'
 import { freePort } from '../programs.mjs'
 import { makeCertificates, speaksTls, tlsArgs } from './certificates.mjs'
+import { startSentinel } from './replicas.mjs'
 
 let made, open, closed
 const limiters = []
@@ -113,5 +115,28 @@ describe.skipIf(!speaksTls())('a server with TLS', () => {
     const [one, other] = leases.map((lease) => lease.leaseId.split('-')[0])
     expect(one).not.toBe(other)
     await Promise.all(leases.map((lease) => lease.release()))
+  })
+
+  test('sentinels and the server they name may both want TLS, or one of them', async () => {
+    const port = await freePort()
+    const file = (name) => join(made.folder, name)
+    const sentinel = await startSentinel('safe', open.tlsPort, 1, [
+      ...[
+        `tls-port ${port}`,
+        'tls-auth-clients no',
+        'tls-replication yes',
+        `tls-ca-cert-file ${file('authority.crt')}`,
+      ],
+      ...[`tls-cert-file ${file('server.crt')}`, `tls-key-file ${file('server.key')}`],
+    ])
+    const tls = { ca: made.ca }
+    await works(`rediss+sentinel://127.0.0.1:${port}/safe`, { tls })
+    const plain = { name: 'safe', nodes: [{ host: '127.0.0.1', port: sentinel.port }], tls: false }
+    await works({ tls, sentinel: plain })
+    expect(
+      (await refused({ tls, sentinel: { ...plain, tls: { ca: made.stranger }, nodes: [`127.0.0.1:${port}`] } }))
+        .message,
+    ).toMatch(/invalid peer certificate/)
+    await sentinel.stop()
   })
 })

@@ -1,19 +1,21 @@
 //! The options, checked once: where Redis is, and what a request asks for.
 //!
 //! Every bound is stated here and nowhere else in the core; a bad value is a [`Error::Config`] that names the option, what
-//! was given and what is expected, before anything is asked of Redis. `place` is where Redis is, `url` the short way to say
-//! it, `tls` how it's protected.
+//! was given and what is expected, before anything is asked of Redis. `place` is where Redis is,
+//! `parts` and `url` are two ways to say it, `tls` how it's protected.
 
-use std::time::Duration;
-
+mod parts;
 mod place;
 mod tls;
 mod url;
 
+use std::time::Duration;
+
 use crate::error::Error;
 use crate::lease::Key;
 
-pub use self::place::{Access, Address, Node, Parts, Place, Secret, SentinelParts};
+pub use self::parts::{Parts, SentinelParts};
+pub use self::place::{Access, Address, Node, Place, Secret};
 pub use self::tls::Tls;
 
 /// How to reach Redis, and how long things may take.

@@ -141,7 +141,7 @@ async fn asks_a_liar(lie: Vec<u8>, then: Then, honest: Option<u16>) -> Error {
         ..Options::new(format!("redis://127.0.0.1:{}", liar.port))
     };
     let limiter = Limiter::with_options(&options).expect("good options");
-    let config = LimitConfig { limit_timeout: Some(Duration::from_millis(300)), ..LimitConfig::new("k", 1) };
+    let config = LimitConfig { limit_timeout: Some(Duration::from_millis(800)), ..LimitConfig::new("k", 1) };
     let started = Instant::now();
     let answer = tokio::time::timeout(BOUND, limiter.acquire(&config)).await;
     let answer = answer.unwrap_or_else(|_| panic!("no answer to {shown:?}, {then:?}"));

@@ -4,7 +4,8 @@
 //! piece of a badly written one.
 
 use super::bad;
-use super::place::{Kind, Node, SENTINEL_PORT, SERVER_PORT, Secret};
+use super::parts::Kind;
+use super::place::{Node, SENTINEL_PORT, SERVER_PORT, Secret};
 use crate::error::Error;
 
 /// What a URL says.
@@ -193,7 +194,7 @@ fn decode(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::place::{Parts, Place};
+    use crate::config::{Parts, Place};
 
     #[test]
     fn the_text_form_says_what_the_url_said() {

@@ -102,6 +102,27 @@ fn a_refused_connection_is_tried_again_until_the_requests_own_time_is_over() {
 }
 
 #[test]
+fn attempts_to_connect_come_further_apart_up_to_a_quarter_of_the_settling_time_and_not_in_step() {
+    let mut desk = Desk::offline();
+    desk.submit(Request { timeout: None, ..request(1) });
+    let waits: Vec<f64> = (0..12)
+        .map(|_| {
+            let (failed_at, connects) = (desk.now, desk.connects);
+            desk.session.handle_connect_failed(desk.now, "refused".into(), false);
+            while desk.connects == connects {
+                let next = desk.session.poll_deadline().expect("it tries again");
+                desk.pass(next.saturating_since(desk.now));
+            }
+            desk.now.saturating_since(failed_at).as_secs_f64()
+        })
+        .collect();
+    assert!(waits[0] >= 0.04 && waits[0] <= 0.05, "{waits:?}");
+    assert!(waits[..4].windows(2).all(|pair| pair[1] > 1.5 * pair[0]), "{waits:?}");
+    assert!(waits[5..].iter().all(|wait| (0.4..=0.5).contains(wait)), "{waits:?}");
+    assert!(waits[5..].windows(2).all(|pair| pair[0] != pair[1]), "{waits:?}");
+}
+
+#[test]
 fn trying_once_fails_with_the_first_refused_connection() {
     let mut desk = Desk::offline();
     desk.submit(trying_once(1));

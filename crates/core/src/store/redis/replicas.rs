@@ -4,6 +4,7 @@
 //! written so far; without it, a connection that never wrote would be told yes at once. And it must be the server that the
 //! newest link leads to: after a failover, another one's replicas prove nothing.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,14 +73,21 @@ async fn connect(server: &Server) -> RedisResult<Line> {
 }
 
 fn silent(bound: Duration) -> RedisError {
-    (ErrorKind::Io, "no answer", format!("within {bound:?}")).into()
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {bound:?}")).into()
 }
 
 impl Replicas for Wait {
     fn have_all(&mut self) -> Checking<'_> {
         Box::pin(async move {
             let need = self.server.options.min_replicas;
-            match self.count().await {
+            let kept = self.line.is_some();
+            let mut found = self.count().await;
+            // It may have ended while nobody asked, or lead to a server that isn't the primary any more.
+            if kept && found.as_ref().is_err_and(RedisError::is_connection_dropped) {
+                self.line = None;
+                found = self.count().await;
+            }
+            match found {
                 Ok(count) if count >= need => Ok(()),
                 Ok(count) => {
                     let limit = self.server.options.replica_timeout;

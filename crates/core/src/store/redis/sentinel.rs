@@ -60,7 +60,9 @@ impl Sentinels {
                 Err(_) => refusals.push(format!("{node}: no answer within {:?}", self.share)),
             }
         }
-        Err(RedisError::from((ErrorKind::Io, "no sentinel says where the master is", refusals.join(", "))))
+        // Not an error of input or output: that would be taken for a server that hangs up on RESP3.
+        let kind = ErrorKind::MasterNameNotFoundBySentinel;
+        Err(RedisError::from((kind, "no sentinel says where the master is", refusals.join(", "))))
     }
 
     /// Whom the last answer named is the master: that sentinel is asked first again.

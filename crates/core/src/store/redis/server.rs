@@ -128,9 +128,11 @@ impl Server {
 async fn must_be_master(connection: &mut MultiplexedConnection) -> RedisResult<()> {
     let role = connection.send_packed_command(&redis::cmd("ROLE")).await;
     match role.as_ref().ok().and_then(|role| role.as_sequence()).and_then(|role| role.first()) {
-        Some(Value::BulkString(role)) if role != b"master" => {
-            Err((ErrorKind::Io, "whom the sentinels call the master says that it's a replica").into())
-        }
+        Some(Value::BulkString(role)) if role != b"master" => Err((
+            ErrorKind::MasterNameNotFoundBySentinel,
+            "whom the sentinels call the master says that it's a replica",
+        )
+            .into()),
         _ => Ok(()),
     }
 }
