@@ -47,7 +47,9 @@ impl RedisCluster {
         };
         let cluster = Self { members: (0..count).map(start).collect() };
         if masters == 1 {
-            let _: String = cluster.members[0].run(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+            let slots: Vec<String> = (0..16_384).map(|slot: u16| slot.to_string()).collect();
+            let words = ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str));
+            let _: String = cluster.members[0].run(&words.collect::<Vec<_>>());
         } else {
             cluster.join(replicas);
         }
