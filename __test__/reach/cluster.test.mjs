@@ -6,6 +6,7 @@
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { redis, rejection, startRedis, until } from '../helpers.mjs'
+import { makeCertificates, speaksTls } from './certificates.mjs'
 import { mostAtOnce, startLoad } from './load.mjs'
 import { keyOnEach, startCluster } from './members.mjs'
 
@@ -85,6 +86,28 @@ test('a server that is no member of a cluster is refused in words', async () => 
   })
   await server.stop()
 })
+
+test.runIf(speaksTls())(
+  'every member is reached by TLS, with the same settings',
+  async () => {
+    const certificates = makeCertificates()
+    const secure = await startCluster(certificates)
+    try {
+      await using([secure.url, { tls: { ca: certificates.ca } }], async (limiter) => {
+        for (const { key } of await keyOnEach(secure)) await (await limiter.acquire({ key, limit: 1 })).release()
+      })
+      await using([{ cluster: secure.nodes, tls: { ca: certificates.stranger } }], async (limiter) => {
+        const error = await rejection(limiter.acquire({ key: 'k', limit: 1 }))
+        expect(error).toMatchObject({ code: 'ERR_UNAVAILABLE' })
+        expect(error.message).toContain('certificate')
+      })
+    } finally {
+      await secure.stop()
+      certificates.remove()
+    }
+  },
+  60_000,
+)
 
 test('a killed master: the others go on undisturbed, its groups after the promotion, and nothing is left', async () => {
   const groups = await keyOnEach(cluster)

@@ -1,8 +1,10 @@
 // A Redis Cluster of a test's own: masters and a replica of each, on free ports, ended together.
 import { execFile } from 'node:child_process'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { redis, startRedis, until } from '../helpers.mjs'
+import { tlsArgs } from './certificates.mjs'
 
 const run = promisify(execFile)
 const NODE_TIMEOUT_MS = '1000'
@@ -23,20 +25,28 @@ async function freeMemberPort() {
   }
 }
 
-/**
- * `{ members, nodes, url, masterOf(key), promoted(key, dead), stop() }` of three masters with a replica each, `args` going
- * to every member. Members are what startRedis gives.
- */
-export async function startCluster(args = []) {
+/** A member of a cluster that is still to be made; with certificates, `tlsPort` is the one that the cluster uses. */
+async function startMember(certificates) {
   const own = ['--cluster-enabled', 'yes', '--cluster-node-timeout', NODE_TIMEOUT_MS]
-  const fast = ['--cluster-require-full-coverage', 'no', '--repl-diskless-sync-delay', '0']
-  const start = async () => startRedis({ port: await freeMemberPort(), args: [...own, ...fast, ...args], age: 0 })
-  const members = await Promise.all(Array.from({ length: 6 }, start))
-  const nodes = members.map(({ port }) => `127.0.0.1:${port}`)
+  const args = [...own, '--cluster-require-full-coverage', 'no', '--repl-diskless-sync-delay', '0']
+  const port = await freeMemberPort()
+  if (!certificates) return startRedis({ port, args, age: 0 })
+  const secure = [...tlsArgs(certificates, port, 'no'), '--tls-cluster', 'yes', '--tls-replication', 'yes']
+  return { ...(await startRedis({ args: [...args, ...secure], age: 0 })), tlsPort: port }
+}
+
+/**
+ * `{ members, nodes, url, masterOf(key), promoted(key, dead), stop() }` of three masters with a replica each, that speak
+ * TLS if there are certificates for it. Members are what startRedis gives.
+ */
+export async function startCluster(certificates) {
+  const members = await Promise.all(Array.from({ length: 6 }, () => startMember(certificates)))
+  const nodes = members.map(({ port, tlsPort = port }) => `127.0.0.1:${tlsPort}`)
   const stop = () => Promise.all(members.map((member) => member.stop()))
   try {
-    const cli = process.env.REDIS_CLI ?? 'redis-cli'
-    await run(cli, ['--cluster', 'create', ...nodes, '--cluster-replicas', '1', '--cluster-yes'])
+    const secure = certificates ? ['--tls', '--cacert', join(certificates.folder, 'authority.crt')] : []
+    const create = ['--cluster', 'create', ...nodes, '--cluster-replicas', '1', '--cluster-yes']
+    await run(process.env.REDIS_CLI ?? 'redis-cli', [...secure, ...create])
     for (const { port } of members) {
       const serves = async () => /cluster_state:ok/.test(await redis(port, 'CLUSTER', 'INFO'))
       const follows = async () => /state=online|master_link_status:up/.test(await redis(port, 'INFO', 'replication'))
@@ -62,7 +72,8 @@ export async function startCluster(args = []) {
     return until(async () => (await masterOf(key, port).catch(() => dead)) !== dead, 'a replica is promoted', 20_000)
   }
 
-  return { members, nodes, url: `redis+cluster://${nodes.join(',')}`, masterOf, promoted, stop }
+  const scheme = certificates ? 'rediss+cluster' : 'redis+cluster'
+  return { members, nodes, url: `${scheme}://${nodes.join(',')}`, masterOf, promoted, stop }
 }
 
 /** A key for each master of the cluster, with that master. */

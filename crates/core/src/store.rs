@@ -97,8 +97,8 @@ pub enum LinkEvent {
     Push(Push),
     /// Pushes don't reach this link any more, though calls do.
     PushLost,
-    /// A part of the link is gone, and why: calls to its groups that have no reply stay unclear, and no reply to them
-    /// follows. The link takes calls to these groups again, and the other groups go on.
+    /// A part of the link is gone, and why: calls to its groups that have no reply stay unclear, and what still follows of
+    /// them counts for nothing. The link takes calls to these groups again, and the other groups go on.
     Cut(Part, String),
     /// The link is dead, and why. Nothing follows.
     Down(String),

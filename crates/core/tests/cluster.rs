@@ -7,11 +7,13 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::cluster::{Load, RedisCluster};
+use common::cluster::RedisCluster;
+use common::load::Load;
 use common::peer::{Peer, key, limit};
 use common::server::{RedisServer, free_port};
 use common::{BOUND, until};
 use concurrency_limit::config::{LimitConfig, Options};
+use concurrency_limit::lease::Key;
 use concurrency_limit::limiter::Limiter;
 use concurrency_limit::protocol::{Acquired, Answers, CallError, Page, Renew, Reply, Target, Terms, Verb};
 use concurrency_limit::store::LinkEvent;
@@ -114,14 +116,14 @@ async fn a_publication_that_this_member_delivers_to_nobody_takes_nothing_back() 
 }
 
 /// Makes the call until it's carried out, as a session does.
-async fn insist(peer: &mut Peer, key: &concurrency_limit::lease::Key, verb: Verb) -> (Reply, u32) {
+async fn insist(peer: &mut Peer, key: &Key, verb: Verb) -> (Reply, u32) {
     let insisting = async {
         let mut refusals = 0;
         loop {
             match peer.call(key, verb.clone()).await {
                 Ok(reply) => return (reply, refusals),
                 Err(CallError::NotExecuted(_)) => refusals += 1,
-                Err(error) => panic!("{error}", error = format_args!("{error:?}")),
+                Err(error) => panic!("{error:?}"),
             }
         }
     };

@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod gate;
+pub mod load;
 pub mod peer;
 pub mod server;
 
