@@ -216,6 +216,25 @@ async fn when_a_master_dies_the_other_groups_go_on_and_its_own_do_after_the_prom
     // What the replica hadn't got yet when its master died may be granted again: never where nobody died.
     assert_eq!(ended.most[1..], [Load::LIMIT; 2]);
     println!("beside the dead master's holders: {} of {}", ended.most[0], Load::LIMIT);
+    assert!(ended.most[0] <= 2 * Load::LIMIT);
+    assert_eq!(reconnects(&limiters).await, 0);
+    Load::nothing_is_left(&limiters[0], &groups).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_to_one_member_are_cut_under_load_and_nothing_is_lost_or_granted_twice() {
+    let cluster = RedisCluster::start(3, 0);
+    let limiters = [limiter(&cluster, "a"), limiter(&cluster, "b")];
+    let groups = cluster.key_on_each();
+    let load = Load::start(&limiters, &groups);
+    for _ in 0..20 {
+        load.until_done_everywhere(20).await;
+        // Without RESP3 they would be of the normal kind.
+        let _: i64 = cluster.members[groups[0].1].run(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    }
+    load.until_done_everywhere(20).await;
+    let ended = load.end().await;
+    assert_eq!((ended.errors, ended.lost, ended.most), (vec![], 0, vec![Load::LIMIT; 3]));
     assert_eq!(reconnects(&limiters).await, 0);
     Load::nothing_is_left(&limiters[0], &groups).await;
 }

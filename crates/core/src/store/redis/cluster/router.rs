@@ -205,14 +205,12 @@ impl Router {
         let mut left = MOST_EVENTS;
         while let Some(one) = event.take() {
             match one {
-                LinkEvent::Reply { number, result } => match self.members[from].answered() {
-                    Some(sent) => self.answered(now, from, sent, LinkEvent::Reply { number, result }),
-                    None => return self.cut(from, "the server's replies don't match the calls"),
-                },
-                LinkEvent::Keys { number, result } => match self.members[from].answered() {
-                    Some(sent) => self.answered(now, from, sent, LinkEvent::Keys { number, result }),
-                    None => return self.cut(from, "the server's replies don't match the calls"),
-                },
+                answer @ (LinkEvent::Reply { .. } | LinkEvent::Keys { .. }) => {
+                    match self.members[from].answered() {
+                        Some(sent) => self.answered(now, from, sent, answer),
+                        None => return self.cut(from, "the server's replies don't match the calls"),
+                    }
+                }
                 LinkEvent::Push(push) => self.pushed(from, push),
                 LinkEvent::PushLost => self.push_lost(),
                 LinkEvent::Down(reason) => return self.cut(from, &reason),
