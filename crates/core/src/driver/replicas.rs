@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::{Command, Shared, Sink, Wish, lock};
 use crate::error::Error;
+use crate::lease::FencingToken;
 use crate::moment::Moment;
 use crate::session::{ClientId, Event, Granted, Request, Tag};
 use crate::store::{Replicas, Store};
@@ -29,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Job {
     confirming: Arc<Confirming>,
     tag: Tag,
+    /// A request that was asked again in the meantime has another.
+    token: FencingToken,
 }
 
 /// One client's requests, and how far each is.
@@ -65,7 +68,7 @@ enum Stage {
 /// What becomes of an event that the session told.
 enum Heard {
     Tell(Event),
-    Check(Tag),
+    Check(Tag, FencingToken),
     Send(Command),
     Nothing,
 }
@@ -89,8 +92,8 @@ async fn check(mut replicas: Box<dyn Replicas>, mut jobs: UnboundedReceiver<Job>
         if result.is_err() {
             sleep(PAUSE).await;
         }
-        for Job { confirming, tag } in batch.drain(..) {
-            confirming.checked(tag, &result);
+        for Job { confirming, tag, token } in batch.drain(..) {
+            confirming.checked(tag, token, &result);
         }
     }
 }
@@ -136,26 +139,33 @@ impl Confirming {
         }
     }
 
-    /// The client ends; which grants it never heard of. Called under the inbox's lock.
+    /// The client ends; which grants it never heard of, those that are being given back included, as their release may
+    /// come too late to be sent. Called under the inbox's lock.
     pub(super) fn close(&self) -> Vec<Tag> {
         let mut state = lock(&self.state);
         state.closed = true;
-        let withheld = state.records.iter_mut().filter(|(_, r)| matches!(r.stage, Stage::Withheld { .. }));
-        withheld
-            .map(|(tag, record)| {
-                record.stage = Stage::Returning(Some("the limiter is closed".into()));
-                *tag
-            })
-            .collect()
+        let mut unheard = Vec::new();
+        for (tag, record) in &mut state.records {
+            match record.stage {
+                Stage::Asked => continue,
+                Stage::Withheld { .. } => {
+                    record.stage = Stage::Returning(Some("the limiter is closed".into()))
+                }
+                Stage::Returning(_) => {}
+            }
+            unheard.push(*tag);
+        }
+        unheard
     }
 
     /// What a check found for a grant.
-    fn checked(self: &Arc<Self>, tag: Tag, result: &Result<(), String>) {
+    fn checked(&self, tag: Tag, token: FencingToken, result: &Result<(), String>) {
         let now = Moment::now();
         let mut state = lock(&self.state);
         let Some(record) = state.records.get_mut(&tag) else { return };
         let Stage::Withheld { lease, since } = &mut record.stage else { return };
         match result {
+            _ if lease.token != token => {}
             Ok(()) if now < lease.deadline => {
                 lease.waited += now.saturating_since(*since);
                 let event = Event::Granted { client: self.client, tag, lease: lease.clone() };
@@ -195,8 +205,9 @@ impl Confirming {
         let Some(record) = state.records.get_mut(&tag) else { return Heard::Tell(event) };
         match (event, &mut record.stage) {
             (Event::Granted { lease, .. }, stage) => {
+                let token = lease.token;
                 *stage = Stage::Withheld { lease, since: now };
-                Heard::Check(tag)
+                Heard::Check(tag, token)
             }
             (Event::Renewed { deadline, .. }, Stage::Withheld { lease, .. }) => {
                 lease.deadline = deadline;
@@ -261,15 +272,15 @@ impl Sink for Guard {
             }
             match confirming.hear(&mut state, event) {
                 Heard::Tell(event) => told.push(event),
-                Heard::Check(tag) => checks.push(tag),
+                Heard::Check(tag, token) => checks.push((tag, token)),
                 Heard::Send(command) => commands.push(command),
                 Heard::Nothing => {}
             }
         }
         drop(state);
-        for tag in checks {
+        for (tag, token) in checks {
             // The checking task lives as long as there is anybody who sends to it.
-            let _ = confirming.jobs.send(Job { confirming: Arc::clone(confirming), tag });
+            let _ = confirming.jobs.send(Job { confirming: Arc::clone(confirming), tag, token });
         }
         commands.into_iter().for_each(|command| confirming.send(command));
         if !told.is_empty() {
