@@ -19,7 +19,7 @@ const SERVERS = {
 }
 
 /** Tests of the core that start a server; the others know no Redis. */
-const CORE = ['redis_store', 'conformance', 'agreement', 'scripts', 'limiter']
+const CORE = ['redis_store', 'conformance', 'agreement', 'scripts', 'limiter', 'cluster']
 
 export const names = Object.keys(SERVERS)
 
