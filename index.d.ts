@@ -147,7 +147,10 @@ export interface ConnectionOptions {
   /** TLS: true, false, or its settings. Default false, or as the url says. False beside a `rediss:` url is an error. */
   tls?: boolean | TlsOptions
 
-  /** Members of a Redis Cluster to begin with, at least one; default port 6379. */
+  /**
+   * Members of a Redis Cluster to begin with, at least one; default port 6379. The others are found. User, password and TLS
+   * are the same for every member; each group is on one master, which is asked for all that concerns it.
+   */
   cluster?: NodeAddress[]
 
   /** Asks sentinels for the primary, at every connect. */

@@ -27,7 +27,7 @@ use crate::lease::SessionId;
 use crate::session::{ClientId, Event, Question, Request, Session, Settings, Tag};
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
-use crate::store::redis::{RedisStore, RelayStore};
+use crate::store::redis::{ClusterStore, RedisStore, RelayStore};
 
 /// Who is told what becomes of a client's requests. Called on the core's thread: must not block.
 pub trait Sink: Send + Sync + 'static {
@@ -212,14 +212,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn store_for(options: &Options) -> Result<Arc<dyn Store>, Error> {
-    let not_yet = |option: &'static str| Error::Config {
-        option,
-        given: options.place.to_string(),
-        expected: "one server or sentinels: this isn't supported yet".into(),
-    };
     match &options.place {
         Place::Memory(name) => Ok(Arc::new(MemoryStore::shared(name))),
-        Place::Cluster { .. } => Err(not_yet("cluster")),
+        Place::Cluster { .. } => Ok(Arc::new(ClusterStore::new(options.clone())?)),
         Place::Client(client) => Ok(Arc::new(RelayStore::new(client.clone(), options.clone()))),
         Place::Url(_) | Place::Server { .. } | Place::Sentinel { .. } => {
             Ok(Arc::new(RedisStore::new(options.clone())?))

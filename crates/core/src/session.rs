@@ -438,7 +438,10 @@ impl Session {
     pub fn poll_deadline(&self) -> Option<Moment> {
         let timer = self.timers.first().map(|(at, _)| *at);
         let closing = self.closings.iter().map(|closing| closing.until).min();
-        [timer, closing, self.link_deadline(), self.questions.deadline()].into_iter().flatten().min()
+        [timer, closing, self.link_deadline(), self.questions.deadline(self.link.up())]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Nothing is held, asked or waited for: the connection isn't needed.

@@ -6,8 +6,10 @@
 //! that order, and a push that was published before a call was executed comes before that call's reply wherever the
 //! transport can do it (RESP3 can).
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -95,8 +97,39 @@ pub enum LinkEvent {
     Push(Push),
     /// Pushes don't reach this link any more, though calls do.
     PushLost,
+    /// A part of the link is gone, and why: calls to its groups that have no reply stay unclear, and what still follows of
+    /// them counts for nothing. The link takes calls to these groups again, and the other groups go on.
+    Cut(Part, String),
     /// The link is dead, and why. Nothing follows.
     Down(String),
+}
+
+/// The groups that share a part of a link.
+#[derive(Clone)]
+pub struct Part(Arc<dyn Fn(&Key) -> bool + Send + Sync>);
+
+impl Part {
+    /// The part of the groups for which this is true.
+    pub fn new(has: impl Fn(&Key) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(has))
+    }
+
+    /// Whether the group is among them.
+    pub fn has(&self, key: &Key) -> bool {
+        (self.0)(key)
+    }
+}
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Part")
+    }
 }
 
 /// What a fresh link knows of its other end.

@@ -280,9 +280,10 @@ impl Driver {
         while let Some(event) = next.take() {
             match event {
                 LinkEvent::Reply { number, result } => self.session.handle_reply(now, number, result),
-                LinkEvent::Keys { number, result } => self.session.handle_keys(number, result),
+                LinkEvent::Keys { number, result } => self.session.handle_keys(now, number, result),
                 LinkEvent::Push(push) => self.session.handle_push(now, push),
                 LinkEvent::PushLost => self.session.handle_push_lost(now),
+                LinkEvent::Cut(part, reason) => self.session.handle_cut(now, |key| part.has(key), reason),
                 LinkEvent::Down(reason) => {
                     self.link = None;
                     self.session.handle_down(now, reason);

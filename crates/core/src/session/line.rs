@@ -81,6 +81,18 @@ impl Line {
         }
     }
 
+    /// The connection is gone: nothing that is under way will be answered, and what is to leave is settled as unwanted.
+    pub(super) fn lose_flights(&mut self) {
+        self.flights = 0;
+        self.under_way = 0;
+        self.settling_calls = 0;
+        self.looking = false;
+        self.again = false;
+        self.leaves.clear();
+        self.doubtful.clear();
+        self.doubted = false;
+    }
+
     /// Something is still to be done here, or heard.
     fn in_use(&self) -> bool {
         self.members > 0

@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use super::acquisition::{Acquisition, State};
-use super::ask::{About, Items};
+use super::ask::{About, Flight, Items};
+use super::line::Line;
 use super::{Event, Output, Session};
+use crate::lease::Key;
 use crate::moment::Moment;
 
 /// A late answer isn't held against the server before the link has had this long to bring in what lies in the socket: a
@@ -125,7 +127,7 @@ impl Session {
         if !listens {
             self.tell(Event::PushUnavailable);
         }
-        self.unsettle_everything();
+        self.unsettle(|_| true);
         if self.settling(now) {
             let tries_once =
                 |a: &Acquisition| a.wanted && a.tries_once() && matches!(a.state, State::Pending);
@@ -175,21 +177,46 @@ impl Session {
                 About::Line { items, line } => self.lose_flight(line, items),
             }
         }
-        for line in self.lines.iter_mut().flatten() {
-            line.flights = 0;
-            line.under_way = 0;
-            line.settling_calls = 0;
-            line.looking = false;
-            line.again = false;
-            line.leaves.clear();
-            line.doubtful.clear();
-            line.doubted = false;
-        }
+        self.lines.iter_mut().flatten().for_each(Line::lose_flights);
         for number in self.sorted(|a| a.wanted || matches!(a.state, State::Releasing { .. })) {
             self.arm(now, number);
         }
         self.tell(Event::Disconnected(reason.clone()));
         self.link.last_error = Some(reason);
+    }
+
+    /// A part of the link is gone, and why. The groups there are settled anew over what counts as the next connection of the
+    /// session (R12): what is still under way to them is unclear, and too late once they are. The other groups go on.
+    pub fn handle_cut(&mut self, now: Moment, concerns: impl Fn(&Key) -> bool, reason: String) {
+        if !self.link.up() {
+            return;
+        }
+        self.link.number += 1;
+        for flight in std::mem::take(&mut self.flights) {
+            let cut = match &flight.about {
+                About::Question(question) => self.questions.key_of(*question).is_some_and(&concerns),
+                About::Line { line, .. } => concerns(&self.line(*line).key),
+            };
+            match flight.about {
+                About::Question(question) if cut => self.ask_question_again(question),
+                About::Line { items, line } if cut => self.lose_flight(line, items),
+                about => self.flights.push_back(Flight { about, ..flight }),
+            }
+        }
+        for line in 0..self.lines.len() {
+            if let Some(side) = self.lines[line].as_mut().filter(|side| concerns(&side.key)) {
+                side.lose_flights();
+                self.soil(line);
+            }
+        }
+        let here = |session: &Self, a: &Acquisition| concerns(&session.line(a.line).key);
+        for number in
+            self.sorted(|a| here(self, a) && (a.wanted || matches!(a.state, State::Releasing { .. })))
+        {
+            self.arm(now, number);
+        }
+        self.unsettle(concerns);
+        self.tell(Event::Warning(reason));
     }
 
     /// Pushes don't arrive any more, though calls do.
@@ -300,14 +327,15 @@ impl Session {
         }
     }
 
-    /// Everything that Redis may know of this session has to be settled.
-    fn unsettle_everything(&mut self) {
-        for number in self.sorted(|a| !matches!(a.state, State::Pending)) {
+    /// Everything that Redis may know of this session in these groups has to be settled.
+    fn unsettle(&mut self, concerns: impl Fn(&Key) -> bool) {
+        for number in self.sorted(|a| !matches!(a.state, State::Pending) && concerns(&self.line(a.line).key))
+        {
             let line = self.acquisitions[&number].line;
             self.line_mut(line).unsettled.push(number);
         }
         let known = &self.acquisitions;
-        for side in self.lines.iter_mut().flatten() {
+        for side in self.lines.iter_mut().flatten().filter(|side| concerns(&side.key)) {
             // What is to be released is settled as unwanted; strays have no acquisition that would say so.
             let releases = std::mem::take(&mut side.releases);
             side.leaves.clear();

@@ -12,6 +12,9 @@ use crate::lease::Key;
 use crate::moment::Moment;
 use crate::protocol::{Answers, Call, CallError, Page, Picture, Reply, Target, Verb};
 
+/// How long after a refusal questions are asked again.
+const AGAIN: Duration = Duration::from_millis(50);
+
 /// A question.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Question {
@@ -56,6 +59,8 @@ pub enum Answer {
 pub(super) struct Questions {
     open: HashMap<u64, Open>,
     unasked: VecDeque<u64>,
+    /// The server refused for now: nothing is asked before this moment (R29).
+    not_before: Moment,
     next: u64,
 }
 
@@ -75,8 +80,17 @@ impl Questions {
         self.open.is_empty()
     }
 
-    pub(super) fn deadline(&self) -> Option<Moment> {
-        self.open.values().map(|open| open.until).min()
+    /// The group that a question is about.
+    pub(super) fn key_of(&self, number: u64) -> Option<&Key> {
+        match &self.open.get(&number)?.question {
+            Question::Status(key) | Question::Clean(key) | Question::Release(key, _) => Some(key),
+            Question::Keys { .. } | Question::Stats => None,
+        }
+    }
+
+    pub(super) fn deadline(&self, link_up: bool) -> Option<Moment> {
+        let next = (link_up && !self.unasked.is_empty()).then_some(self.not_before);
+        self.open.values().map(|open| open.until).chain(next).min()
     }
 
     /// The client's questions end unanswered.
@@ -112,7 +126,7 @@ impl Session {
     }
 
     pub(super) fn ask_questions(&mut self, now: Moment) {
-        if !self.link.up() {
+        if !self.link.up() || now < self.questions.not_before {
             return;
         }
         while let Some(number) = self.questions.unasked.pop_front() {
@@ -134,13 +148,13 @@ impl Session {
     }
 
     /// A page of keys came.
-    pub fn handle_keys(&mut self, number: u64, result: Result<(Vec<Key>, String), CallError>) {
+    pub fn handle_keys(&mut self, now: Moment, number: u64, result: Result<(Vec<Key>, String), CallError>) {
         self.hear();
         let Some(at) = self.flights.iter().position(|flight| flight.number == number) else { return };
         let Some(Flight { about: About::Question(number), .. }) = self.flights.remove(at) else { return };
         match result {
             Ok((keys, cursor)) => self.finish_question(number, Ok(Answer::Keys { keys, cursor })),
-            Err(error) => self.refuse_question(number, error),
+            Err(error) => self.refuse_question(now, number, error),
         }
     }
 
@@ -153,7 +167,7 @@ impl Session {
     ) {
         let reply = match result {
             Ok(reply) => reply,
-            Err(error) => return self.refuse_question(number, error),
+            Err(error) => return self.refuse_question(now, number, error),
         };
         let Some(open) = self.questions.open.get_mut(&number) else { return };
         let answer = match reply.answers {
@@ -189,10 +203,13 @@ impl Session {
         self.finish_question(number, Ok(answer));
     }
 
-    fn refuse_question(&mut self, number: u64, error: CallError) {
+    fn refuse_question(&mut self, now: Moment, number: u64, error: CallError) {
         let Some(open) = self.questions.open.get(&number) else { return };
         let error = match (error, &open.question) {
-            (CallError::NotExecuted(_), _) => return self.questions.unasked.push_back(number),
+            (CallError::NotExecuted(_), _) => {
+                self.questions.not_before = now + self.jitter(AGAIN);
+                return self.questions.unasked.push_back(number);
+            }
             (CallError::Unusable(message) | CallError::Garbage(message), question) => {
                 let key = match question {
                     Question::Status(key) | Question::Clean(key) | Question::Release(key, _) => {

@@ -2,7 +2,7 @@
 //!
 //! Knows no rule and remembers nothing between links. `scripts`, `keys` and `reply` are the bytes; `server`, `sentinel`,
 //! `address` and `tls` are where; `connection` is how a link opens, `about` what it meets there, `link` how it runs, `push`,
-//! `list` and `replicas` what comes beside the calls.
+//! `list` and `replicas` what comes beside the calls; `cluster` makes one of many servers.
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use crate::lease::SessionId;
 
 mod about;
 mod address;
+mod cluster;
 mod connection;
 pub mod keys;
 mod link;
@@ -30,6 +31,7 @@ mod sentinel;
 mod server;
 mod tls;
 
+pub use cluster::ClusterStore;
 pub use relay::RelayStore;
 
 /// Groups in one Redis server.

@@ -3,7 +3,9 @@
 //! No rule is known here and no state is guessed: what a test waits for, it waits for with a bound.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
 
+pub mod cluster;
 pub mod gate;
+pub mod load;
 pub mod peer;
 pub mod server;
 

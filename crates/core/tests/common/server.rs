@@ -15,40 +15,38 @@ pub struct RedisServer {
     child: Child,
     port: u16,
     directory: PathBuf,
+    options: Vec<String>,
 }
 
 impl RedisServer {
     /// Starts one and waits until it answers; `options` are those of its command line.
     pub fn start(options: &[&str]) -> Self {
         // Somebody else may take the free port first: then the server ends, and another port is tried.
-        (0..10).find_map(|_| Self::try_start(options)).expect("no redis-server could be started")
+        (0..10).find_map(|_| Self::start_on(free_port(), options)).expect("no redis-server could be started")
     }
 
-    fn try_start(options: &[&str]) -> Option<Self> {
+    /// Starts one on this port; `None` if somebody else has it.
+    pub fn start_on(port: u16, options: &[&str]) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory = env::temp_dir().join(format!("concurrency-limit-{}-{number}", process::id()));
         fs::create_dir_all(&directory).expect("the temporary directory can't be written");
-        let port = free_port();
-        let child = Command::new(env::var_os("REDIS_SERVER_BIN").unwrap_or_else(|| "redis-server".into()))
-            .args([
-                "--port",
-                &port.to_string(),
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-                "--dir",
-            ])
-            .arg(&directory)
-            .args(options)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server isn't installed");
-        let mut server = Self { child, port, directory };
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let child = spawn(port, &directory, &options);
+        let mut server = Self { child, port, directory, options };
         server.answers().then_some(server)
+    }
+
+    /// Ends it as a crash would and starts it again, with what it left on its disk.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.child = spawn(self.port, &self.directory, &self.options);
+        assert!(self.answers(), "it doesn't start again");
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     fn answers(&mut self) -> bool {
@@ -110,6 +108,19 @@ impl Drop for RedisServer {
         self.kill();
         let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+fn spawn(port: u16, directory: &Path, options: &[String]) -> Child {
+    let fixed = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+    Command::new(env::var_os("REDIS_SERVER_BIN").unwrap_or_else(|| "redis-server".into()))
+        .args(["--port", &port.to_string()])
+        .args(fixed)
+        .arg("--dir")
+        .arg(directory)
+        .args(options)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server isn't installed")
 }
 
 /// A loopback port that nobody listens on.

@@ -1,11 +1,11 @@
 //! The connection: lost, slow, refused, new.
 
-use super::desk::{Desk, request, s, trying_once};
+use super::desk::{CLIENT, Desk, request, s, trying_once};
 use crate::error::Error;
 use crate::group::Group;
-use crate::lease::{Epoch, Ticket};
-use crate::protocol::{CallError, Settle, Verb};
-use crate::session::{Event, Request};
+use crate::lease::{Epoch, Key, Ticket};
+use crate::protocol::{CallError, Settle, Target, Verb};
+use crate::session::{Answer, Event, Question, Request};
 
 #[test]
 fn what_redis_may_know_is_settled_before_anything_else_is_asked() {
@@ -322,4 +322,108 @@ fn a_key_of_another_type_fails_the_request_as_a_protocol_error() {
     desk.session.handle_reply(desk.now, sent.number, Err(CallError::Unusable("WRONGTYPE".into())));
     desk.pump();
     assert!(matches!(desk.failed(1), Some(Error::Protocol { .. })));
+}
+
+fn elsewhere() -> Key {
+    Key::new("elsewhere").expect("a key")
+}
+
+#[test]
+fn a_cut_settles_its_groups_anew_and_leaves_the_others_alone() {
+    let mut desk = Desk::online();
+    desk.submit(request(1));
+    desk.submit(Request { key: elsewhere(), ..request(2) });
+    let lost = desk.sent.remove(0);
+    desk.call(&lost.caller, &lost.call.verb).expect("carried out");
+    let kept = desk.sent.remove(0);
+    desk.session.handle_cut(desk.now, |key| *key != elsewhere(), "a member is gone".into());
+    desk.pump();
+    assert_eq!(desk.sent.len(), 1);
+    assert_eq!(desk.sent[0].caller.connection, 2);
+    let keep_and_want = |items: &[Settle]| matches!(items, [Settle::Keep(_), Settle::Want { .. }]);
+    assert!(matches!(&desk.sent[0].call.verb, Verb::Reconcile(items) if keep_and_want(items)));
+    desk.exchange();
+    assert_eq!(desk.granted(1).slots, [2]);
+    assert_eq!(desk.call(&lost.caller, &lost.call.verb), Err(CallError::Stale));
+    // The other group's call counts as if nothing had happened.
+    desk.group = Group::default();
+    desk.carry_out(kept);
+    assert_eq!(desk.granted(2).slots, [1]);
+    assert!(desk.sent.is_empty());
+    assert!(desk.take_event(|event| matches!(event, Event::Warning(_))).is_some());
+    assert!(desk.take_event(|event| matches!(event, Event::Disconnected(_))).is_none());
+}
+
+#[test]
+fn a_reply_that_comes_after_the_cut_counts_for_nothing() {
+    let mut desk = Desk::online();
+    desk.submit(request(1));
+    let late = desk.sent.remove(0);
+    desk.session.handle_cut(desk.now, |_| true, "a member is gone".into());
+    desk.pump();
+    desk.carry_out(late);
+    assert!(desk.take_event(|event| matches!(event, Event::Granted { .. })).is_none());
+    desk.exchange();
+    desk.granted(1);
+    assert_eq!(desk.held(), 2);
+}
+
+#[test]
+fn a_request_whose_time_is_over_while_its_part_is_cut_ends_as_unavailable() {
+    let mut desk = Desk::online();
+    desk.other_holds();
+    desk.submit(request(1));
+    desk.exchange();
+    desk.session.handle_cut(desk.now, |_| true, "a member is gone".into());
+    desk.pump();
+    let end = desk.now + s(11.1);
+    while desk.now < end {
+        for sent in std::mem::take(&mut desk.sent) {
+            let refused = Err(CallError::NotExecuted("not reached".into()));
+            desk.session.handle_reply(desk.now, sent.number, refused);
+        }
+        desk.pass(s(0.1));
+    }
+    assert!(matches!(desk.failed(1), Some(Error::Unavailable { .. })));
+}
+
+#[test]
+fn a_question_is_asked_again_after_a_cut_but_not_a_release_by_name() {
+    let mut desk = Desk::online();
+    let key = || Key::new("k").expect("a key");
+    let name = Target::Holder("h".into());
+    for (tag, question) in
+        [(1, Question::Clean(key())), (2, Question::Release(key(), name)), (3, Question::Clean(elsewhere()))]
+    {
+        desk.session.ask(desk.now, CLIENT, tag, question);
+    }
+    desk.pump();
+    let sent = std::mem::take(&mut desk.sent);
+    desk.session.handle_cut(desk.now, |key| *key != elsewhere(), "a member is gone".into());
+    desk.pump();
+    let cleans = desk.sent.iter().filter(|sent| sent.call.verb == Verb::Clean).count();
+    assert_eq!((sent.len(), cleans), (3, 1));
+    let answer = |desk: &mut Desk, of: u64| match desk
+        .take_event(|event| matches!(event, Event::Answered { tag, .. } if *tag == of))
+    {
+        Some(Event::Answered { answer, .. }) => Some(answer),
+        _ => None,
+    };
+    assert!(matches!(answer(&mut desk, 2), Some(Err(Error::Unavailable { .. }))));
+    assert_eq!(answer(&mut desk, 3), None);
+    desk.exchange();
+    assert_eq!(answer(&mut desk, 1), Some(Ok(Answer::Cleaned(0))));
+}
+
+#[test]
+fn a_question_that_the_server_refuses_for_now_is_asked_again_in_a_while() {
+    let mut desk = Desk::online();
+    desk.session.ask(desk.now, CLIENT, 1, Question::Clean(Key::new("k").expect("a key")));
+    desk.pump();
+    let sent = desk.sent.remove(0);
+    desk.session.handle_reply(desk.now, sent.number, Err(CallError::NotExecuted("CLUSTERDOWN".into())));
+    desk.pump();
+    assert!(desk.sent.is_empty());
+    assert_eq!(desk.live(s(0.1)), 1);
+    assert!(desk.take_event(|event| matches!(event, Event::Answered { answer: Ok(_), .. })).is_some());
 }

@@ -37,7 +37,7 @@ pub(super) async fn open(
 ) -> Result<(RedisLink, LinkInfo), ConnectError> {
     let seed = getrandom::u64().map_err(|error| ConnectError { message: error.to_string(), fatal: false })?;
     let prefix = server.options.key_prefix.clone();
-    let flow = Flow::new(Names::new(Layout { prefix, cluster: false }, seed), events);
+    let flow = Flow::new(Names::new(Layout { prefix, cluster: server.cluster }, seed), events);
     let limit = server.options.connect_timeout;
     let opened = match tokio::time::timeout(limit, handshake(&server, session, &flow)).await {
         Ok(opened) => opened.map_err(|error| refusal(&server.address, &error)),
@@ -193,7 +193,7 @@ fn is_forbidden(error: &RedisError) -> bool {
 
 /// Which errors without a code of their own come from the address or the options, and would come again.
 fn is_our_fault(detail: &str) -> bool {
-    ["DB index", "SELECT", "AUTH", "no password", "Client names", "unknown command"]
+    ["DB index", "SELECT", "AUTH", "no password", "Client names", "unknown command", "cluster support"]
         .iter()
         .any(|sign| detail.contains(sign))
 }

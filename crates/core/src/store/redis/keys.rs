@@ -3,6 +3,8 @@
 //! All four keys of a group carry the hash tag `{K}`, so that a cluster keeps them together; K is the user's key with
 //! `%` and `}` percent-escaped and nothing else. Reads and writes no key.
 
+use std::borrow::Cow;
+
 use crate::lease::{Key, SessionId};
 
 /// The keys of one group, in the order in which every script takes them.
@@ -21,17 +23,7 @@ pub struct GroupKeys {
 impl GroupKeys {
     /// The keys of the group of `key` under this prefix.
     pub fn new(prefix: &str, key: &Key) -> Self {
-        let mut group = String::with_capacity(prefix.len() + key.as_str().len() + 3);
-        group.push_str(prefix);
-        group.push_str(":{");
-        for letter in key.as_str().chars() {
-            match letter {
-                '%' => group.push_str("%25"),
-                '}' => group.push_str("%7D"),
-                other => group.push(other),
-            }
-        }
-        group.push('}');
+        let group = format!("{prefix}:{{{}}}", hash_tag(key));
         Self {
             ends: format!("{group}:ends"),
             gaps: format!("{group}:gaps"),
@@ -44,6 +36,12 @@ impl GroupKeys {
     pub fn all(&self) -> [&str; 4] {
         [&self.group, &self.ends, &self.gaps, &self.queue]
     }
+}
+
+/// What stands between the braces in all keys of a group: the user's key, escaped.
+pub fn hash_tag(key: &Key) -> Cow<'_, str> {
+    let key = key.as_str();
+    if key.contains(['%', '}']) { key.replace('%', "%25").replace('}', "%7D").into() } else { key.into() }
 }
 
 /// The user's key of a group's hash; `None` for any other name.

@@ -37,12 +37,18 @@ struct State {
     stage: Stage,
     events: UnboundedSender<LinkEvent>,
     names: Names,
-    waiting: VecDeque<Request>,
+    waiting: VecDeque<Waiting>,
     in_flight: VecDeque<InFlight>,
     /// Scripts were found missing: load them before the next call.
     scripts_missing: bool,
     /// The task that is woken by replies.
     pump: Option<Waker>,
+}
+
+/// A request to be sent, and whether the server is told first that it's asked in another's place (`ASKING`).
+struct Waiting {
+    request: Request,
+    asking: bool,
 }
 
 enum Stage {
@@ -63,6 +69,7 @@ struct InFlight {
 
 /// What is kept of a request until its reply.
 enum Row {
+    Asking,
     Call { number: u64, call: Call },
     Keys { number: u64, pattern: String },
 }
@@ -120,10 +127,10 @@ impl Flow {
         self.lock().close();
     }
 
-    fn submit(&self, requests: Vec<Request>) {
+    fn submit(&self, requests: Vec<Request>, asking: bool) {
         let mut state = self.lock();
         if matches!(state.stage, Stage::Open(_)) {
-            state.waiting.extend(requests);
+            state.waiting.extend(requests.into_iter().map(|request| Waiting { request, asking }));
             // Without a pump yet, its first turn sends them.
             state.advance_on_pump();
         }
@@ -185,8 +192,12 @@ impl State {
         let skip = pipeline.len();
         let (mut rows, mut items) = (Vec::new(), 0);
         while items < MAX_ITEMS
-            && let Some(request) = self.waiting.pop_front()
+            && let Some(Waiting { request, asking }) = self.waiting.pop_front()
         {
+            if asking {
+                pipeline.cmd("ASKING");
+                rows.push(Row::Asking);
+            }
             let (command, row) = match request {
                 Request::Call { number, caller, call } => {
                     items += call.verb.items().max(1);
@@ -255,6 +266,8 @@ impl State {
             value => Ok(value),
         };
         self.emit(match row {
+            // If it was refused, so is the call after it.
+            Row::Asking => return,
             Row::Call { number, call } => {
                 LinkEvent::Reply { number, result: value.and_then(|value| reply::parse(&call.verb, value)) }
             }
@@ -284,9 +297,16 @@ impl RedisLink {
     }
 }
 
+impl RedisLink {
+    /// Sends a request that belongs to another server, which said to ask this one.
+    pub(super) fn send_asking(&mut self, request: Request) {
+        self.flow.submit(vec![request], true);
+    }
+}
+
 impl Link for RedisLink {
     fn send(&mut self, requests: Vec<Request>) {
-        self.flow.submit(requests);
+        self.flow.submit(requests, false);
     }
 }
 

@@ -50,7 +50,9 @@ pub fn call_error(error: &RedisError) -> CallError {
             _ => false,
         };
         if surely_not {
-            return CallError::NotExecuted(text);
+            // In the server's own words: the session and a cluster's link read them.
+            let (code, detail) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());
+            return CallError::NotExecuted(format!("{code} {detail}"));
         }
     }
     of_text(text)

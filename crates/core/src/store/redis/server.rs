@@ -19,6 +19,8 @@ pub(super) struct Server {
     pub(super) options: Options,
     /// For people; without password.
     pub(super) address: String,
+    /// It is a member of a cluster, where a publication reaches more than it counts (R18).
+    pub(super) cluster: bool,
     to: To,
     secure: Option<Secure>,
     /// Which server process the newest link leads to, where it says so.
@@ -56,7 +58,7 @@ impl Server {
             }
         };
         let address = options.place.to_string();
-        Ok(Self { options, address, to, secure, run_id: Mutex::default() })
+        Ok(Self { options, address, cluster: false, to, secure, run_id: Mutex::default() })
     }
 
     /// A connection that is logged in, and the task that drives it: the connection ends with it.

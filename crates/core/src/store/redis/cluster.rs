@@ -1,0 +1,158 @@
+//! Groups in a Redis Cluster: a link to each member that is needed, and each call to the one that has its group.
+//!
+//! Reads no reply and keeps no rule. `map` is who has what, `survey` asks for it, `member` is one server's link, `router`
+//! brings calls and answers together, `pages` is how the groups of all are listed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::link::Task;
+use super::server::Server;
+use crate::config::{Access, Address, Node, Options, Place};
+use crate::error::Error;
+use crate::lease::SessionId;
+use crate::moment::Moment;
+use crate::store::{ConnectError, Connecting, Link, LinkEvent, LinkInfo, Request, Store};
+
+mod map;
+mod member;
+mod pages;
+mod router;
+mod survey;
+
+use map::Topology;
+use member::Opened;
+use router::Router;
+
+/// Which cluster, and how long to wait for its members.
+struct Cluster {
+    options: Options,
+    /// Members to begin with.
+    nodes: Vec<Node>,
+    access: Access,
+}
+
+impl Cluster {
+    /// One of its members.
+    fn server(&self, at: &Node) -> Result<Server, Error> {
+        let address = Address::Tcp(at.clone());
+        let place = Place::Server { address, db: 0, access: self.access.clone() };
+        let mut server = Server::new(Options { place, ..self.options.clone() })?;
+        server.cluster = true;
+        Ok(server)
+    }
+
+    /// How long a member may owe an answer: a little less than the session waits, which would give up the whole link.
+    fn patience(&self) -> Duration {
+        self.options.command_timeout.mul_f64(0.9)
+    }
+}
+
+/// Groups in a Redis Cluster.
+pub struct ClusterStore {
+    cluster: Arc<Cluster>,
+}
+
+impl ClusterStore {
+    /// A store for these options, whose place is a cluster; connects to nothing yet.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        let options = options.resolved()?;
+        let Place::Cluster { nodes, access } = options.place.clone() else {
+            let given = options.place.to_string();
+            return Err(Error::Config { option: "cluster", given, expected: "members of a cluster".into() });
+        };
+        let cluster = Cluster { options, nodes, access };
+        // What is wrong with the options is found out here, not at the first call.
+        cluster.nodes.iter().try_for_each(|node| cluster.server(node).map(drop))?;
+        Ok(Self { cluster: Arc::new(cluster) })
+    }
+}
+
+impl Store for ClusterStore {
+    fn connect(&self, session: SessionId, events: UnboundedSender<LinkEvent>) -> Connecting {
+        let cluster = Arc::clone(&self.cluster);
+        Box::pin(async move {
+            let limit = cluster.options.connect_timeout;
+            let opened = tokio::time::timeout(limit, open(cluster, session, events)).await;
+            let (link, info) = opened.unwrap_or_else(|_| {
+                let message = format!("cannot connect to the cluster: no answer within {limit:?}");
+                Err(ConnectError { message, fatal: false })
+            })?;
+            Ok((Box::new(link) as Box<dyn Link>, info))
+        })
+    }
+
+    fn address(&self) -> String {
+        self.cluster.options.place.to_string()
+    }
+}
+
+/// The [`Link`] to a cluster.
+struct ClusterLink {
+    orders: UnboundedSender<Vec<Request>>,
+    _router: Task,
+}
+
+impl Link for ClusterLink {
+    fn send(&mut self, requests: Vec<Request>) {
+        // A router that has ended has said that the link is down.
+        let _ = self.orders.send(requests);
+    }
+}
+
+async fn open(
+    cluster: Arc<Cluster>,
+    session: SessionId,
+    events: UnboundedSender<LinkEvent>,
+) -> Result<(ClusterLink, LinkInfo), ConnectError> {
+    let asked_at = Moment::now();
+    // Half of the time for who has what, half for the first link.
+    let half = cluster.options.connect_timeout / 2;
+    let topology = survey::ask_all(&cluster, &cluster.nodes, half).await?;
+    let (first, opened) = open_any(&cluster, &topology, session, half).await?;
+    let info = LinkInfo {
+        listens: opened.info.listens,
+        // Each member settles by itself (R30).
+        uptime: opened.info.uptime.map(|_| Duration::MAX),
+        warnings: opened.info.warnings.clone(),
+    };
+    let (orders, requests) = unbounded_channel();
+    let mut router = Router::new(cluster, session, requests, events);
+    router.begin(topology, asked_at, &first, opened);
+    Ok((ClusterLink { orders, _router: Task::spawn(router.run()) }, info))
+}
+
+/// A link to any master, each tried for its share of the time that is left.
+async fn open_any(
+    cluster: &Arc<Cluster>,
+    topology: &Topology,
+    session: SessionId,
+    limit: Duration,
+) -> Result<(Node, Opened), ConnectError> {
+    let until = Moment::now() + limit;
+    let mut masters: Vec<&Node> = Vec::new();
+    for (_, _, master) in &topology.ranges {
+        if !masters.contains(&master) {
+            masters.push(master);
+        }
+    }
+    masters.sort_by_key(|_| getrandom::u32().unwrap_or_default());
+    let mut last = None;
+    for (tried, master) in masters.iter().enumerate() {
+        let left = until.saturating_since(Moment::now());
+        let share = left / u32::try_from(masters.len() - tried).unwrap_or(u32::MAX);
+        let opening = member::open(Arc::clone(cluster), (*master).clone(), session);
+        match tokio::time::timeout(share, opening).await {
+            Ok(Ok(opened)) => return Ok(((*master).clone(), opened)),
+            Ok(Err(error)) if error.fatal => return Err(error),
+            Ok(Err(error)) => last = Some(error),
+            Err(_) => {
+                let message = format!("cannot connect to {master}: no answer within {share:?}");
+                last = Some(ConnectError { message, fatal: false });
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| ConnectError { message: "the cluster has no masters".into(), fatal: false }))
+}

@@ -1,0 +1,240 @@
+//! Which member of a cluster has which hash slot, as `CLUSTER SLOTS` and redirections say it.
+//!
+//! Asks nobody. All keys of a group are in one hash slot, because the user's key is their hash tag (`keys`); so a call to a
+//! group has one member to go to. Members are known by number here; their addresses are `members`' to keep.
+
+use redis::Value;
+
+use crate::config::Node;
+use crate::lease::Key;
+use crate::store::redis::keys;
+
+/// How many hash slots a cluster has.
+pub(super) const HASH_SLOTS: usize = 16_384;
+
+/// The hash slot of a group.
+pub(super) fn hash_slot(key: &Key) -> u16 {
+    crc16(keys::hash_tag(key).as_bytes()) % HASH_SLOTS as u16
+}
+
+/// CRC-16 as Redis Cluster takes it: polynomial 0x1021, from zero, nothing reflected.
+fn crc16(bytes: &[u8]) -> u16 {
+    const TABLE: [u16; 256] = {
+        let mut table = [0; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            let mut crc = (byte as u16) << 8;
+            let mut bit = 0;
+            while bit < 8 {
+                crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
+                bit += 1;
+            }
+            table[byte] = crc;
+            byte += 1;
+        }
+        table
+    };
+    bytes.iter().fold(0, |crc, byte| (crc << 8) ^ TABLE[usize::from((crc >> 8) as u8 ^ byte)])
+}
+
+/// A set of hash slots.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct HashSlots(Vec<bool>);
+
+impl HashSlots {
+    pub(super) fn has(&self, slot: u16) -> bool {
+        self.0[usize::from(slot)]
+    }
+
+    pub(super) fn add(&mut self, slot: u16) {
+        self.0[usize::from(slot)] = true;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        !self.0.contains(&true)
+    }
+}
+
+/// The member that has each hash slot.
+pub(super) struct SlotMap(Vec<Option<usize>>);
+
+impl SlotMap {
+    /// A map on which nobody has anything.
+    pub(super) fn new() -> Self {
+        Self(vec![None; HASH_SLOTS])
+    }
+
+    pub(super) fn owner(&self, slot: u16) -> Option<usize> {
+        self.0[usize::from(slot)]
+    }
+
+    /// From now on the hash slots `first` to `last` are this member's.
+    pub(super) fn give(&mut self, first: u16, last: u16, member: usize) {
+        self.0[usize::from(first)..=usize::from(last)].fill(Some(member));
+    }
+
+    /// What a member has.
+    pub(super) fn of(&self, member: usize) -> HashSlots {
+        HashSlots(self.0.iter().map(|owner| *owner == Some(member)).collect())
+    }
+
+    pub(super) fn has_any(&self, member: usize) -> bool {
+        self.0.contains(&Some(member))
+    }
+}
+
+/// What a member said about its cluster.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Topology {
+    /// Hash slots from one to another, and their master.
+    pub(super) ranges: Vec<(u16, u16, Node)>,
+    /// Replicas, which can be asked about the cluster too.
+    pub(super) replicas: Vec<Node>,
+}
+
+impl Topology {
+    /// Reads the answer to `CLUSTER SLOTS` of the member at `asked`; `None` if it is something else.
+    pub(super) fn read(answer: Value, asked: &Node) -> Option<Self> {
+        let mut topology = Self { ranges: Vec::new(), replicas: Vec::new() };
+        for range in list(answer)? {
+            let mut parts = list(range)?.into_iter();
+            let (first, last) = (number(parts.next()?)?, number(parts.next()?)?);
+            if first > last || usize::from(last) >= HASH_SLOTS {
+                return None;
+            }
+            // A member whose address isn't known to the cluster is one that can't be asked.
+            if let Some(master) = node(parts.next()?, asked)? {
+                topology.ranges.push((first, last, master));
+            }
+            for replica in parts {
+                topology.replicas.extend(node(replica, asked)?);
+            }
+        }
+        Some(topology)
+    }
+}
+
+fn list(value: Value) -> Option<Vec<Value>> {
+    match value {
+        Value::Array(values) => Some(values),
+        _ => None,
+    }
+}
+
+fn number(value: Value) -> Option<u16> {
+    match value {
+        Value::Int(number) => u16::try_from(number).ok(),
+        _ => None,
+    }
+}
+
+/// An address: a host that isn't said is the one that was asked, and `?` one that nobody knows.
+fn node(value: Value, asked: &Node) -> Option<Option<Node>> {
+    let mut parts = list(value)?.into_iter();
+    let host = match parts.next()? {
+        Value::Nil => String::new(),
+        Value::BulkString(host) => String::from_utf8(host).ok()?,
+        _ => return None,
+    };
+    let port = number(parts.next()?)?;
+    Some(match host.as_str() {
+        "?" => None,
+        "" => Some(Node { host: asked.host.clone(), port }),
+        _ => Some(Node { host, port }),
+    })
+}
+
+/// Where a member says to ask instead.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Redirection {
+    /// For this call only (`ASK`), not for the hash slot from now on (`MOVED`).
+    pub(super) once: bool,
+    pub(super) slot: u16,
+    pub(super) to: Node,
+}
+
+impl Redirection {
+    /// Reads the words of the member at `asked`: `MOVED 3999 127.0.0.1:6381`, `ASK …`; the host may be missing.
+    pub(super) fn read(words: &str, asked: &Node) -> Option<Self> {
+        let mut words = words.split(' ');
+        let once = match words.next()? {
+            "MOVED" => false,
+            "ASK" => true,
+            _ => return None,
+        };
+        let slot = words.next()?.parse().ok().filter(|slot| usize::from(*slot) < HASH_SLOTS)?;
+        let (host, port) = words.next()?.rsplit_once(':')?;
+        let host = if host.is_empty() { &asked.host } else { host };
+        Some(Self { once, slot, to: Node { host: host.to_owned(), port: port.parse().ok()? } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(host: &str, port: u16) -> Node {
+        Node { host: host.into(), port }
+    }
+
+    fn text(text: &str) -> Value {
+        Value::BulkString(text.into())
+    }
+
+    #[test]
+    fn hash_slots_are_those_that_redis_computes() {
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+        // What CLUSTER KEYSLOT says of cl:{foo}, cl:{a%7Db{c%7D%25}:queue and cl:{é}:ends.
+        for (key, slot) in [("foo", 12182), ("a}b{c}%", 14623), ("é", 10180)] {
+            assert_eq!(hash_slot(&Key::new(key).unwrap()), slot, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_answer_of_every_kind_of_server_is_read() {
+        let member = |host: Value, port| Value::Array(vec![host, Value::Int(port), text("id")]);
+        let row = |first, last, members: Vec<Value>| {
+            Value::Array([vec![Value::Int(first), Value::Int(last)], members].concat())
+        };
+        let answer = Value::Array(vec![
+            row(0, 99, vec![member(text("10.0.0.1"), 1), member(text("10.0.0.2"), 2)]),
+            row(100, 199, vec![member(Value::Nil, 3)]),
+            row(200, 299, vec![member(text(""), 4)]),
+            row(300, 399, vec![member(text("?"), 5)]),
+        ]);
+        let topology = Topology::read(answer, &at("seed", 9)).unwrap();
+        let ranges = [(0, 99, at("10.0.0.1", 1)), (100, 199, at("seed", 3)), (200, 299, at("seed", 4))];
+        assert_eq!(topology.ranges, ranges);
+        assert_eq!(topology.replicas, [at("10.0.0.2", 2)]);
+    }
+
+    #[test]
+    fn anything_else_is_no_topology() {
+        let row = |values| Value::Array(vec![Value::Array(values)]);
+        let member = || Value::Array(vec![text("h"), Value::Int(1)]);
+        for answer in [
+            Value::Nil,
+            text("OK"),
+            row(vec![]),
+            row(vec![Value::Int(0), Value::Int(16_384), member()]),
+            row(vec![Value::Int(2), Value::Int(1), member()]),
+            row(vec![Value::Int(-1), Value::Int(1), member()]),
+            row(vec![Value::Int(0), Value::Int(1), text("h")]),
+            row(vec![Value::Int(0), Value::Int(1), Value::Array(vec![text("h"), Value::Int(70_000)])]),
+        ] {
+            assert_eq!(Topology::read(answer.clone(), &at("seed", 9)), None, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_redirection_is_read_with_and_without_a_host() {
+        let asked = at("seed", 9);
+        let read = |words| Redirection::read(words, &asked);
+        assert_eq!(read("MOVED 7 h:1"), Some(Redirection { once: false, slot: 7, to: at("h", 1) }));
+        assert_eq!(read("ASK 7 :1"), Some(Redirection { once: true, slot: 7, to: at("seed", 1) }));
+        assert_eq!(read("MOVED 7 ::1:1"), Some(Redirection { once: false, slot: 7, to: at("::1", 1) }));
+        for words in ["", "MOVED", "MOVED 7", "MOVED 16384 h:1", "MOVED 7 h", "ASK 7 h:x", "TRYAGAIN 7 h:1"] {
+            assert_eq!(read(words), None, "{words}");
+        }
+    }
+}

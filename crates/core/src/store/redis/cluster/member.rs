@@ -1,0 +1,252 @@
+//! The link to one member of a cluster: opened when it's first needed, given up when it doesn't answer, opened again.
+//!
+//! Every member is a server as any other: calls go over one connection that is also subscribed, so what a session is told
+//! by a member comes in order with that member's replies. Where a call belongs is `router`'s to know.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::Cluster;
+use crate::config::Node;
+use crate::error::Error;
+use crate::lease::SessionId;
+use crate::moment::Moment;
+use crate::store::redis::connection;
+use crate::store::redis::link::RedisLink;
+use crate::store::{ConnectError, Link, LinkEvent, LinkInfo, Request};
+
+/// The first wait between two attempts to open a member's link.
+const BACKOFF: Duration = Duration::from_millis(25);
+
+/// A late answer isn't held against a member before what lies in the socket could be read: a process that was frozen
+/// finds its answers there.
+const GRACE: Duration = Duration::from_millis(25);
+
+/// A request that has no answer yet.
+pub(super) struct Sent {
+    pub(super) request: Request,
+    /// When the session asked.
+    pub(super) asked_at: Moment,
+    /// When it went to the member that has it.
+    pub(super) sent_at: Moment,
+    /// How often it was sent on.
+    pub(super) redirections: u8,
+}
+
+/// A member's link being opened, with the events that it will bring.
+type Opening = Pin<Box<dyn Future<Output = Result<Opened, ConnectError>> + Send>>;
+
+/// A link to a member, and what comes of it.
+pub(super) struct Opened {
+    pub(super) link: RedisLink,
+    pub(super) info: LinkInfo,
+    events: UnboundedReceiver<LinkEvent>,
+}
+
+/// Opens a link to the member at this address.
+pub(super) async fn open(
+    cluster: Arc<Cluster>,
+    at: Node,
+    session: SessionId,
+) -> Result<Opened, ConnectError> {
+    let unusable = |error: Error| ConnectError { message: error.to_string(), fatal: true };
+    let server = cluster.server(&at).map_err(unusable)?;
+    let (sender, events) = unbounded_channel();
+    let (link, info) = connection::open(Arc::new(server), session, sender).await?;
+    Ok(Opened { link, info, events })
+}
+
+enum Wire {
+    /// Not needed so far, or not to be tried again before this moment.
+    Closed(Option<Moment>),
+    Opening(Opening),
+    Open {
+        link: RedisLink,
+        events: UnboundedReceiver<LinkEvent>,
+    },
+}
+
+/// One member of the cluster.
+pub(super) struct Member {
+    pub(super) at: Node,
+    /// The cluster named it when it was last asked.
+    pub(super) listed: bool,
+    /// Nothing new is asked of it until then: it has just started (R30).
+    settles_until: Option<Moment>,
+    wire: Wire,
+    failures: u32,
+    was_open: bool,
+    outgoing: Vec<Request>,
+    in_flight: VecDeque<Sent>,
+    overdue_since: Option<Moment>,
+}
+
+/// What came of a member.
+pub(super) enum News {
+    Opened(Result<Opened, ConnectError>),
+    Event(LinkEvent),
+}
+
+impl Member {
+    pub(super) fn new(at: Node) -> Self {
+        Self {
+            at,
+            listed: false,
+            settles_until: None,
+            wire: Wire::Closed(None),
+            failures: 0,
+            was_open: false,
+            outgoing: Vec::new(),
+            in_flight: VecDeque::new(),
+            overdue_since: None,
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.wire, Wire::Open { .. })
+    }
+
+    /// Whether it has just started.
+    pub(super) fn settles(&self, now: Moment) -> bool {
+        self.settles_until.is_some_and(|until| now < until)
+    }
+
+    /// It has just started, if `until` is still to come.
+    pub(super) fn settle(&mut self, until: Moment, now: Moment) {
+        self.settles_until = Some(until).filter(|until| now < *until);
+    }
+
+    /// It doesn't answer normally yet: it's `loading`, or its cluster is `down` and it hasn't answered since it started.
+    pub(super) fn settle_longer(&mut self, loading: bool, down: bool, until: Moment) {
+        if loading || (down && self.settles_until.is_some()) {
+            self.settles_until = Some(until);
+        }
+    }
+
+    /// It carried something out.
+    pub(super) fn answered_normally(&mut self, now: Moment) {
+        self.settles_until = self.settles_until.filter(|until| now < *until);
+    }
+
+    /// Begins to open the link, if it may be tried.
+    pub(super) fn want(&mut self, cluster: &Arc<Cluster>, session: SessionId) {
+        if let Wire::Closed(None) = self.wire {
+            self.wire = Wire::Opening(Box::pin(open(Arc::clone(cluster), self.at.clone(), session)));
+        }
+    }
+
+    /// Whether from now on it may be tried again.
+    pub(super) fn may_be_tried_again(&mut self, now: Moment) -> bool {
+        let due = matches!(self.wire, Wire::Closed(Some(until)) if until <= now);
+        if due {
+            self.wire = Wire::Closed(None);
+        }
+        due
+    }
+
+    /// Takes over an opened link; what it knows of its other end.
+    pub(super) fn take(&mut self, Opened { link, info, events }: Opened) -> LinkInfo {
+        self.wire = Wire::Open { link, events };
+        self.failures = 0;
+        let first = !std::mem::replace(&mut self.was_open, true);
+        // Without INFO, a member that had a link before counts as one that has just started (R30).
+        LinkInfo { uptime: info.uptime.or(first.then_some(Duration::MAX)), ..info }
+    }
+
+    /// Sends a request with the others of this turn. The link is open.
+    pub(super) fn send(&mut self, wire_request: Request, sent: Sent) {
+        self.outgoing.push(wire_request);
+        self.in_flight.push_back(sent);
+    }
+
+    /// Sends a request that belongs to another member, which said to ask this one. The link is open.
+    pub(super) fn send_asking(&mut self, sent: Sent) {
+        self.flush();
+        if let Wire::Open { link, .. } = &mut self.wire {
+            link.send_asking(sent.request.clone());
+        }
+        self.in_flight.push_back(sent);
+    }
+
+    pub(super) fn flush(&mut self) {
+        if let Wire::Open { link, .. } = &mut self.wire
+            && !self.outgoing.is_empty()
+        {
+            link.send(std::mem::take(&mut self.outgoing));
+        }
+    }
+
+    /// The request that was answered: answers come in the order of sending.
+    pub(super) fn answered(&mut self) -> Option<Sent> {
+        self.overdue_since = None;
+        self.in_flight.pop_front()
+    }
+
+    /// Ends the link; what was sent and not answered.
+    pub(super) fn close(&mut self) -> VecDeque<Sent> {
+        self.wire = Wire::Closed(None);
+        self.overdue_since = None;
+        self.settles_until = None;
+        self.outgoing.clear();
+        std::mem::take(&mut self.in_flight)
+    }
+
+    /// Ends a link that nobody needs.
+    pub(super) fn close_idle(&mut self) {
+        if self.is_open() && self.in_flight.is_empty() {
+            self.close();
+        }
+    }
+
+    /// It couldn't be opened: when it may be tried again.
+    pub(super) fn back_off(&mut self, now: Moment, longest: Duration) {
+        self.failures += 1;
+        let wait = (BACKOFF * 2u32.saturating_pow(self.failures.min(10) - 1)).min(longest);
+        self.wire = Wire::Closed(Some(now + wait));
+    }
+
+    /// What has come, if anything has.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<News> {
+        match &mut self.wire {
+            Wire::Closed(_) => Poll::Pending,
+            Wire::Opening(opening) => opening.as_mut().poll(context).map(News::Opened),
+            Wire::Open { events, .. } => events.poll_recv(context).map(|event| {
+                News::Event(
+                    event.unwrap_or_else(|| LinkEvent::Down("the connection's task has ended".into())),
+                )
+            }),
+        }
+    }
+
+    /// One more event, if it lies ready.
+    pub(super) fn try_event(&mut self) -> Option<LinkEvent> {
+        match &mut self.wire {
+            Wire::Open { events, .. } => events.try_recv().ok(),
+            _ => None,
+        }
+    }
+
+    /// When there is something to do that time brings: to try again, or to ask [`Self::is_overdue`].
+    pub(super) fn deadline(&self, patience: Duration) -> Option<Moment> {
+        let next_try = match self.wire {
+            Wire::Closed(until) => until,
+            _ => None,
+        };
+        let overdue = self.overdue_since.map(|since| since + GRACE);
+        overdue.or_else(|| self.in_flight.front().map(|sent| sent.sent_at + patience)).or(next_try)
+    }
+
+    /// Whether it has owed an answer for too long.
+    pub(super) fn is_overdue(&mut self, now: Moment, patience: Duration) -> bool {
+        let late = self.in_flight.front().is_some_and(|sent| sent.sent_at + patience <= now);
+        let since = late.then(|| self.overdue_since.unwrap_or(now));
+        self.overdue_since = since;
+        since.is_some_and(|since| since + GRACE <= now)
+    }
+}

@@ -1,0 +1,138 @@
+//! Where a request goes: to the member that has its group's hash slot, on to the one that this member names, or back to the
+//! session as surely not carried out.
+//!
+//! Waits for nothing and takes no event off a link.
+
+use super::super::map::{Redirection, hash_slot};
+use super::super::member::Sent;
+use super::super::pages;
+use super::Router;
+use crate::moment::Moment;
+use crate::protocol::{CallError, Verb};
+use crate::store::{LinkEvent, Request};
+
+/// How often a request is sent on before the session hears that it wasn't carried out.
+const MOST_REDIRECTIONS: u8 = 4;
+
+impl Router {
+    pub(super) fn take_orders(&mut self, now: Moment, requests: Vec<Request>) -> bool {
+        for request in requests {
+            self.route(now, Sent { request, asked_at: now, sent_at: now, redirections: 0 });
+        }
+        true
+    }
+
+    /// Sends a request to whom it belongs, or holds it back until somebody can take it.
+    fn route(&mut self, now: Moment, sent: Sent) {
+        match &sent.request {
+            Request::Call { call, .. } => match self.map.owner(hash_slot(&call.key)) {
+                Some(owner) => self.send(now, owner, sent),
+                None => {
+                    self.survey.want();
+                    self.hold_back(sent);
+                }
+            },
+            // Which groups exist is asked of those who are masters then, not of those who were.
+            Request::Keys { cursor, .. } if pages::is_first(cursor) && sent.asked_at >= self.mapped_at => {
+                self.survey.want();
+                self.hold_back(sent);
+            }
+            Request::Keys { cursor, .. } => {
+                match pages::owner(cursor, &self.members, |member| self.map.has_any(member)) {
+                    Some(owner) => self.send(now, owner, sent),
+                    None => self.emit_keys_end(&sent.request),
+                }
+            }
+        }
+    }
+
+    fn emit_keys_end(&self, request: &Request) {
+        if let Request::Keys { number, .. } = request {
+            self.emit(LinkEvent::Keys { number: *number, result: Ok((Vec::new(), "0".into())) });
+        }
+    }
+
+    fn send(&mut self, now: Moment, to: usize, mut sent: Sent) {
+        let member = &mut self.members[to];
+        if !member.is_open() {
+            member.want(&self.cluster, self.session);
+            return self.hold_back(sent);
+        }
+        sent.sent_at = now;
+        let mut request = sent.request.clone();
+        if member.settles(now) {
+            match &mut request {
+                Request::Call { call, .. } if matches!(call.verb, Verb::Acquire(_)) => {
+                    let why = format!("{} has just started and settles", member.at);
+                    return self.refuse(sent, why);
+                }
+                Request::Call { caller, .. } => caller.settling = true,
+                Request::Keys { .. } => {}
+            }
+        }
+        if let Request::Keys { cursor, .. } = &mut request {
+            *cursor = pages::of_member(cursor, &member.at);
+        }
+        member.send(request, sent);
+    }
+
+    /// In the order in which the session asked, so that the calls of a group stay in theirs.
+    fn hold_back(&mut self, sent: Sent) {
+        let at = self.held_back.partition_point(|held| held.asked_at <= sent.asked_at);
+        self.held_back.insert(at, sent);
+    }
+
+    pub(super) fn route_held_back(&mut self, now: Moment) {
+        for sent in std::mem::take(&mut self.held_back) {
+            self.route(now, sent);
+        }
+    }
+
+    /// Surely not carried out.
+    pub(super) fn refuse(&self, sent: Sent, why: String) {
+        let error = CallError::NotExecuted(why);
+        self.emit(match sent.request {
+            Request::Call { number, .. } => LinkEvent::Reply { number, result: Err(error) },
+            Request::Keys { number, .. } => LinkEvent::Keys { number, result: Err(error) },
+        });
+    }
+
+    pub(super) fn not_executed(&mut self, now: Moment, from: usize, mut sent: Sent, words: &str) {
+        let at = &self.members[from].at;
+        if let Some(Redirection { once, slot, to }) = Redirection::read(words, at) {
+            let to = self.member(&to);
+            if !once {
+                self.map.give(slot, slot, to);
+                self.survey.want();
+                self.route_held_back(now);
+            }
+            sent.redirections += 1;
+            if sent.redirections > MOST_REDIRECTIONS || sent.asked_at + self.cluster.patience() <= now {
+                return self.refuse(sent, words.to_owned());
+            }
+            if !once {
+                return self.route(now, sent);
+            }
+            if !self.members[to].is_open() {
+                self.members[to].want(&self.cluster, self.session);
+                return self.refuse(sent, words.to_owned());
+            }
+            sent.sent_at = now;
+            return self.members[to].send_asking(sent);
+        }
+        // What the session would take for a word about the whole link is one about this member.
+        let at = self.members[from].at.clone();
+        let loading = words.contains("LOADING");
+        let down = words.contains("CLUSTERDOWN") || words.contains("MASTERDOWN");
+        // Its settling time counts from when it answers normally.
+        self.members[from].settle_longer(loading, down, now + self.cluster.options.settle);
+        if loading {
+            return self.refuse(sent, format!("{at} is loading its data"));
+        }
+        let replica = words.contains("READONLY");
+        if down || replica {
+            self.survey.want();
+        }
+        self.refuse(sent, if replica { format!("{at} is a replica") } else { words.to_owned() });
+    }
+}

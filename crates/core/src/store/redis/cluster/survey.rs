@@ -1,0 +1,122 @@
+//! Asking the members of a cluster who has what: one after the other until one knows, and not too often.
+//!
+//! Each question has a short connection of its own. It's asked when there is a sign that the map is wrong; a cluster
+//! that is well is never asked again.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use redis::{AsyncConnectionConfig, ProtocolVersion};
+
+use super::Cluster;
+use super::map::Topology;
+use crate::config::Node;
+use crate::error::Error;
+use crate::moment::Moment;
+use crate::store::ConnectError;
+use crate::store::redis::connection;
+
+/// The shortest time from one question to the next, and the longest while an answer isn't good enough.
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_millis(800);
+
+type Asking = Pin<Box<dyn Future<Output = Result<Topology, String>> + Send>>;
+
+/// When the members are asked, and the question under way.
+#[derive(Default)]
+pub(super) struct Survey {
+    asking: Option<Asking>,
+    asked_at: Moment,
+    wanted: bool,
+    not_before: Moment,
+    in_vain: u32,
+}
+
+impl Survey {
+    /// There is a sign that the map is wrong.
+    pub(super) fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    pub(super) fn due(&self, now: Moment) -> bool {
+        self.wanted && self.asking.is_none() && self.not_before <= now
+    }
+
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        (self.wanted && self.asking.is_none()).then_some(self.not_before)
+    }
+
+    pub(super) fn begin(&mut self, now: Moment, cluster: Arc<Cluster>, candidates: Vec<Node>) {
+        self.wanted = false;
+        self.asked_at = now;
+        let limit = cluster.patience();
+        self.asking = Some(Box::pin(async move {
+            ask_all(&cluster, &candidates, limit).await.map_err(|error| error.message)
+        }));
+    }
+
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Topology, String>> {
+        match &mut self.asking {
+            Some(asking) => asking.as_mut().poll(context),
+            None => Poll::Pending,
+        }
+    }
+
+    /// The question is answered; when it was asked. The next one waits longer if requests are `stuck` nevertheless.
+    pub(super) fn finish(&mut self, now: Moment, stuck: bool) -> Moment {
+        self.asking = None;
+        self.in_vain = if stuck { self.in_vain.saturating_add(1) } else { 0 };
+        let wait = (SHORTEST * 2u32.saturating_pow(self.in_vain.min(10))).min(LONGEST);
+        // Not in step with the other processes that lost the same member.
+        let share = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
+        self.not_before = now + wait.mul_f64(0.75 + 0.5 * share);
+        self.asked_at
+    }
+}
+
+/// Asks one after the other until one knows, each for its share of the time that is left.
+pub(super) async fn ask_all(
+    cluster: &Cluster,
+    candidates: &[Node],
+    limit: Duration,
+) -> Result<Topology, ConnectError> {
+    let until = Moment::now() + limit;
+    let mut last = None;
+    for (asked, at) in candidates.iter().enumerate() {
+        let left = until.saturating_since(Moment::now());
+        let share = left / u32::try_from(candidates.len() - asked).unwrap_or(u32::MAX);
+        match tokio::time::timeout(share, ask(cluster, at)).await {
+            Ok(Ok(topology)) => return Ok(topology),
+            Ok(Err(error)) if error.fatal => return Err(error),
+            Ok(Err(error)) => last = Some(error),
+            Err(_) => {
+                let message = format!("cannot connect to {at}: no answer within {share:?}");
+                last = Some(ConnectError { message, fatal: false });
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| ConnectError { message: "the cluster has no members".into(), fatal: false }))
+}
+
+async fn ask(cluster: &Cluster, at: &Node) -> Result<Topology, ConnectError> {
+    let unusable = |error: Error| ConnectError { message: error.to_string(), fatal: true };
+    let server = cluster.server(at).map_err(unusable)?;
+    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    let answer = async {
+        let (mut connection, _driver) = server.connect(ProtocolVersion::RESP2, config).await?;
+        connection::checked(connection.send_packed_command(redis::cmd("CLUSTER").arg("SLOTS")).await?)
+    };
+    let answer = answer.await.map_err(|error| connection::refusal(&at.to_string(), &error))?;
+    let topology = Topology::read(answer, at).ok_or_else(|| ConnectError {
+        message: format!("{at} doesn't answer CLUSTER SLOTS as a member of a cluster does"),
+        fatal: true,
+    })?;
+    if topology.ranges.is_empty() {
+        let message = format!("cannot connect to {at}: its cluster serves no hash slot");
+        return Err(ConnectError { message, fatal: false });
+    }
+    Ok(topology)
+}
