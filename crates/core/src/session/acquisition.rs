@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use std::sync::Arc;
 
-use super::link::GRACE;
 use super::{ClientId, Event, Request, Session, Tag, Timer};
 use crate::error::Error;
 use crate::lease::{Epoch, FencingToken, Slot, Ticket};
@@ -29,8 +28,8 @@ pub(super) struct Acquisition {
     pub(super) timer: Option<Moment>,
     pub(super) wanted: bool,
     pub(super) queued: bool,
-    /// What a stop of the whole process has added to its time, once.
-    stood_still: Duration,
+    /// How late it began to leave the line, when the process stood still at the time.
+    left_late: Duration,
     pub(super) state: State,
 }
 
@@ -91,7 +90,7 @@ impl Acquisition {
             timer: None,
             wanted: true,
             queued: false,
-            stood_still: Duration::ZERO,
+            left_late: Duration::ZERO,
             state: State::Pending,
         }
     }
@@ -106,10 +105,6 @@ impl Acquisition {
 
     /// Until when the requester is told something, in its present state.
     fn due_at(&self, ready: bool, connect: Duration, command: Duration) -> Option<Moment> {
-        self.promised_at(ready, connect, command).map(|at| at + self.stood_still)
-    }
-
-    fn promised_at(&self, ready: bool, connect: Duration, command: Duration) -> Option<Moment> {
         if let State::Releasing { answer_by } = self.state {
             return answer_by;
         }
@@ -122,7 +117,7 @@ impl Acquisition {
             // While it could be asked, it will be: only then is the answer "full" rather than "not available".
             State::Pending if !ready && !self.tries_once() => Some(give_up_at),
             _ if self.tries_once() => Some(give_up_at + connect + command),
-            _ => Some(give_up_at + command),
+            _ => Some(give_up_at + self.left_late + command),
         }
     }
 }
@@ -160,11 +155,6 @@ impl Session {
         let Some(acquisition) = self.acquisitions.get_mut(&number) else { return };
         acquisition.timer = None;
         match acquisition.due_at(ready, connect, command) {
-            // The process stood still: what came meanwhile is read before the server is blamed for being late.
-            Some(due) if due + GRACE < now && acquisition.stood_still.is_zero() => {
-                acquisition.stood_still = now.saturating_since(due) + GRACE;
-                return self.arm(now, number);
-            }
             Some(due) if due <= now => {}
             _ => return self.arm(now, number),
         }
@@ -175,7 +165,9 @@ impl Session {
         }
         if let State::InLine { .. } = acquisition.state {
             acquisition.state = State::Leaving;
-            let line = acquisition.line;
+            let (line, give_up_at) = (acquisition.line, acquisition.give_up_at.unwrap_or(now));
+            // The server isn't blamed for time in which this process couldn't ask.
+            acquisition.left_late = now.saturating_since(give_up_at);
             self.line_mut(line).leaves.push(number);
             self.soil(line);
             return self.arm(now, number);

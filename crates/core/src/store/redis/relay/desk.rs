@@ -205,7 +205,7 @@ mod tests {
         let push = format!("0000000000000007 1 {ID} 5 2000 1000 1 cl:{{k}}");
         desk.hear(push.as_bytes(), &sender);
         assert_eq!(kinds(&mut events), [""; 0]);
-        let queued = "*8\r\n$2\r\nok\r\n:1000\r\n$16\r\n0000000000000007\r\n:-1\r\n:0\r\n*0\r\n*1\r\n$10\r\nqueued 4 0\r\n*0\r\n";
+        let queued = "*3\r\n$29\r\nok 1000 0000000000000007 -1 0\r\n*0\r\n*1\r\n$10\r\nqueued 4 0\r\n";
         let answer = read(format!("*2\r\n:{asked}\r\n{queued}").as_bytes()).expect("whole");
         desk.answer(answer, &sender);
         assert_eq!(kinds(&mut events), ["reply", "push"]);
