@@ -98,6 +98,20 @@ describe.concurrent('a process that was stopped for longer than its lease', () =
     }),
   )
 
+  test('while it waits, and for longer than it may: is told that the limit was reached, not that Redis is gone', () =>
+    withProcess(async (frozen) => {
+      const held = await witness.acquire({ key: 'too late', limit: 1 })
+      const asked = frozen.call('acquire', { key: 'too late', limit: 1, limitTimeout: 0.5 })
+      asked.catch(() => {})
+      await waiting('too late', 1)
+      frozen.kill('SIGSTOP')
+      await sleep(2000)
+      frozen.kill('SIGCONT')
+      await expect(asked).rejects.toMatchObject({ code: 'ERR_LIMIT_EXCEEDED' })
+      await held.release()
+    }),
+  )
+
   test('at the edge of a claim window: never two of them', async () => {
     const config = { key: 'edge', limit: 2, limitExpire: 0.4, limitTimeout: 20 }
     const crowd = startCrowd({ options: { url: server.url }, config, tasks: 4, work: [1, 30] })
