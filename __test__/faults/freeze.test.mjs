@@ -109,8 +109,7 @@ describe.concurrent('a process that was stopped for longer than its lease', () =
       frozen.kill('SIGCONT')
       await expect(asked).rejects.toMatchObject({ code: 'ERR_LIMIT_EXCEEDED' })
       await held.release()
-    }),
-  )
+    }))
 
   test('at the edge of a claim window: never two of them', async () => {
     const config = { key: 'edge', limit: 2, limitExpire: 0.4, limitTimeout: 20 }
