@@ -82,6 +82,13 @@ export const AIMS = [
   ),
   aim('P12', '10,000 renewed: core, %', ['P12-renewed'], lastOf('P12-renewed', 'core %, lease 60 s'), atMost(1)),
   aim('P12', '10,000 renewed: Redis, %', ['P12-renewed'], lastOf('P12-renewed', 'Redis %, lease 60 s'), atMost(1)),
+  aim(
+    'P12',
+    '100,000 held and a line: core, %',
+    ['P12-held'],
+    lastOf('P12-held', 'idle with a line: core %'),
+    atMost(1),
+  ),
   ...[
     ['line', 'joins'],
     ['held', 'grants'],

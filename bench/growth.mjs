@@ -70,12 +70,18 @@ async function longestScript(redis) {
   }
 }
 
-/** Waits until Redis has `many` in line, for a minute at the most. The last member of a queue isn't a waiter. */
+/** Waits until Redis has `many` in line, for a minute at the most. */
 async function inLine(redis, key, many) {
-  const end = now() + 60_000
-  for (; (await redis.zcard(`cl:{${key}}:queue`)) !== many + 1; await sleep(1)) {
+  // The last member of a queue isn't a waiter.
+  const waiting = async () => Math.max(0, (await redis.zcard(`cl:{${key}}:queue`)) - 1)
+  for (const end = now() + 60_000; (await waiting()) !== many; await sleep(1)) {
     if (now() > end) throw new Error(`not ${many} in line within a minute`)
   }
+}
+
+function noneLost(leases) {
+  const lost = leases.filter((lease) => lease.lost).length
+  if (lost > 0) throw new Violation(`${lost} of ${leases.length} leases were lost`)
 }
 
 /** `size` wait for one slot, from two sessions in turn, so that each hand-off is told by push. */
@@ -143,7 +149,7 @@ async function line(_, url, { size, ms }) {
 }
 
 /** `size` hold of a limit of one more; the one is taken and given. Then with gaps among the slots, then when it's full. */
-async function held(_, url, { size }) {
+async function held(_, url, { size, ms }) {
   const { limiters, redis } = await begin(url, 1)
   const config = { key: 'held', limit: size + 1, limitTimeout: 60, limitExpire: LONG_S }
   const take = () => limiters[0].acquire(config)
@@ -158,15 +164,23 @@ async function held(_, url, { size }) {
   const refused = await cost(url, async () => {
     if ((await limiters[0].tryAcquire(config)) !== null) throw new Violation('granted when it was full')
   })
+  // The look that a line brings with it, once a second.
+  const waiting = new AbortController()
+  for (let i = 0; i < 10; i++) limiters[0].acquire({ ...config, signal: waiting.signal }).catch(() => {})
+  const rest = await idle(url, Math.max(ms, 2_000))
+  waiting.abort()
+  await inLine(redis, 'held', 0)
   await last.release()
   await Promise.all(leases.filter((_, i) => i % 2 === 0).map((lease) => lease.release()))
   const gaps = await cost(url, pair)
+  noneLost(leases)
   return {
     'pair: Redis µs': dense.us,
     'pair p50 ms': dense.ms,
     'pair among gaps: Redis µs': gaps.us,
     'pair among gaps p50 ms': gaps.ms,
     'refusal: Redis µs': refused.us,
+    'idle with a line: core %': rest.corePercent,
     'batch of grants: Redis CPU ms': batch,
     ...(await longestScript(redis)),
   }
@@ -179,14 +193,12 @@ const DEFAULT_S = 60
 async function renewed(_, url, { size }) {
   const { limiters, redis } = await begin(url, 1)
   const config = { key: 'renewed', limit: size, limitTimeout: 60, limitExpire: RENEWED_S }
-  let lost = 0
-  limiters[0].on('lost', () => lost++)
-  await Promise.all(Array.from({ length: size }, () => limiters[0].acquire(config)))
+  const leases = await Promise.all(Array.from({ length: size }, () => limiters[0].acquire(config)))
   const rounds = 2
   const ms = (RENEWED_S / 3) * 1000 * rounds
   await sleep(ms / rounds / 2)
   const rest = await idle(url, ms)
-  if (lost > 0) throw new Violation(`${lost} of ${size} leases were lost`)
+  noneLost(leases)
   const each = (percent) => (percent * 10 * ms) / size / rounds
   const atDefault = RENEWED_S / DEFAULT_S
   return {
