@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use concurrency_limit::lease::{Epoch, FencingToken, Key, LeaseId, SessionId};
+use concurrency_limit::lease::{Epoch, FencingToken, Key, LeaseId, SessionId, Ticket};
 use concurrency_limit::moment::Moment;
-use concurrency_limit::protocol::{Acquired, Answers, Ask, Grant, Reply, Verb};
+use concurrency_limit::protocol::{Acquired, Answers, Ask, Grant, Reply, Terms, Verb};
 use concurrency_limit::session::{ClientId, Event, Output, Request, Session, Settings};
 use divan::Bencher;
 
@@ -13,12 +13,16 @@ use crate::terms;
 const CLIENT: ClientId = ClientId(1);
 const LIMIT: u32 = 1_000_000;
 
-/// A session with an open connection, at a time that stands still.
+/// Long enough that no renewal comes between the looks.
+const LEASE_MS: u64 = 3_600_000_000;
+
+/// A session with an open connection, and a store that grants as long as there is `room`.
 struct Bench {
     session: Session,
     now: Moment,
     tag: u64,
     told: u64,
+    room: bool,
 }
 
 impl Bench {
@@ -32,7 +36,7 @@ impl Bench {
             impatient: false,
         };
         let now = Moment::at(Duration::from_secs(1_000));
-        let mut bench = Self { session: Session::new(settings), now, tag: 0, told: 0 };
+        let mut bench = Self { session: Session::new(settings), now, tag: 0, told: 0, room: true };
         bench.submit(1);
         bench.exchange();
         bench.session.handle_connected(now, true, None);
@@ -50,8 +54,8 @@ impl Bench {
                 client: CLIENT,
                 tag: self.tag,
                 key: Key::new("bench").expect("a key"),
-                terms: (*terms(LIMIT)).clone(),
-                timeout: Some(Duration::from_secs(10)),
+                terms: Terms { lease_ms: LEASE_MS, ..(*terms(LIMIT)).clone() },
+                timeout: None,
                 interval: Duration::from_millis(100),
                 renew: true,
                 hold: None,
@@ -72,7 +76,7 @@ impl Bench {
         while let Some(output) = self.session.poll_output(self.now) {
             match output {
                 Output::Call { number, call, .. } => {
-                    let reply = answer(&call.verb);
+                    let reply = answer(&call.verb, self.room);
                     self.session.handle_reply(self.now, number, Ok(reply));
                 }
                 Output::Event(Event::Granted { .. } | Event::Released { was_held: true, .. }) => {
@@ -85,9 +89,12 @@ impl Bench {
     }
 }
 
-fn answer(verb: &Verb) -> Reply {
+fn answer(verb: &Verb, room: bool) -> Reply {
+    let queued = |_| Acquired::Queued { ticket: Ticket(1), ahead: 0 };
     let answers = match verb {
-        Verb::Acquire(asks) => Answers::Acquire(asks.iter().map(granted).collect()),
+        Verb::Acquire(asks) if room => Answers::Acquire(asks.iter().map(granted).collect()),
+        Verb::Acquire(asks) => Answers::Acquire(asks.iter().map(queued).collect()),
+        Verb::Renew(_) => Answers::Renew { leases: Vec::new(), in_line: 1, waiters: Vec::new() },
         Verb::Release(targets) => Answers::Release(vec![true; targets.len()]),
         other => panic!("not expected here: {other:?}"),
     };
@@ -117,6 +124,22 @@ fn submit_grant_release(bencher: Bencher, many: u64) {
         bench.submit(many);
         bench.exchange();
         bench.release(many);
+        bench.exchange();
+    });
+}
+
+/// The look for the one request that waits, beside so many leases that aren't due.
+#[divan::bench(args = [10, 1_000, 100_000])]
+fn look_beside_held(bencher: Bencher, held: u64) {
+    let mut bench = Bench::new();
+    bench.submit(held);
+    bench.exchange();
+    bench.room = false;
+    bench.submit(1);
+    bench.exchange();
+    bencher.bench_local(|| {
+        bench.now = bench.session.poll_deadline().expect("a look is due");
+        bench.session.handle_timeout(bench.now);
         bench.exchange();
     });
 }
