@@ -239,7 +239,7 @@ export const GROWTH = {
   'P12-renewed': grows(
     'P12-renewed',
     'more and more leases renewed by one process',
-    'leases',
+    'renewed',
     [1, 10, 100, 1_000, 10_000],
     renewed,
   ),

@@ -63,9 +63,10 @@ function measure(name, system, url, ms, failures) {
     const figures = JSON.parse(text.trim().split('\n').at(-1))
     return figures.rows ?? { [system]: figures }
   } catch (error) {
-    const [why] = String(error.stderr || error.message)
+    const lines = String(error.stderr || error.message)
       .trim()
       .split('\n')
+    const why = lines.find((line) => /^\w*Error\b/.test(line)) ?? lines[0]
     console.error(`  ${name} ${system}: ${why}`)
     if (error.status === 3 || system === 'ours') failures.push(`${name} ${system}: ${why}`)
     return {}

@@ -217,7 +217,8 @@ export function chosen(list) {
 export function can(name, workload) {
   const system = SYSTEMS[name]
   if (name === 'ours') return true
-  if (workload.alone || (system.local === true) !== (workload.local === true)) return false
+  if (workload.alone || workload.not?.includes(name) || (system.local === true) !== (workload.local === true))
+    return false
   return system.tool ? workload.tools?.includes(name) === true : (system.can?.(workload.limit) ?? true)
 }
 
