@@ -1,5 +1,6 @@
 // The limiters that are compared, each behind the same few calls: `take(key, limit)` resolves to a function that gives
-// the slot back, `calls()` says how many commands were sent to Redis, `close()` ends.
+// the slot back, `calls()` says how many commands were sent to Redis, `sent()` how many of each name (of ours all are
+// scripts), `close()` ends.
 //
 // A peer is set up as its own documentation advises for this use. What it can't do (waiting, limits above 1) it isn't
 // asked for: see `can`.
@@ -9,17 +10,24 @@ const require = createRequire(import.meta.url)
 const LEASE_S = 30
 const PATIENCE_S = 60
 
-function countCalls(redis) {
-  let calls = 0
+/** A limit that no workload reaches. */
+export const NEVER_FULL = 1_000_000
+
+/** Counts the commands of an ioredis client: its `calls` and `sent`. */
+function counted(redis) {
+  const names = new Map()
   const send = redis.sendCommand
-  redis.sendCommand = function (...args) {
-    calls++
-    return send.apply(this, args)
+  redis.sendCommand = function (command, ...rest) {
+    names.set(command.name, (names.get(command.name) ?? 0) + 1)
+    return send.call(this, command, ...rest)
   }
-  return () => calls
+  const sent = () => Object.fromEntries(names)
+  return { sent, calls: async () => [...names.values()].reduce((all, many) => all + many, 0) }
 }
 
-function ioredis(url, options = {}) {
+const UNCOUNTED = { sent: () => ({}), calls: async () => 0 }
+
+export function ioredis(url, options = {}) {
   const Redis = require('ioredis').default ?? require('ioredis')
   return new Redis(url, { maxRetriesPerRequest: null, ...options })
 }
@@ -46,6 +54,7 @@ const SYSTEMS = {
           const lease = await limiter.acquire({ key, limit, limitTimeout: PATIENCE_S, limitExpire: LEASE_S })
           return () => lease.release()
         },
+        sent: () => ({}),
         calls: async () => (await limiter.stats()).calls,
         close: () => limiter.close(),
       }
@@ -55,7 +64,7 @@ const SYSTEMS = {
     async open(url) {
       const { Semaphore } = require('redis-semaphore')
       const redis = ioredis(url)
-      const calls = countCalls(redis)
+      const counts = counted(redis)
       const options = { lockTimeout: LEASE_S * 1000, acquireTimeout: PATIENCE_S * 1000 }
       return {
         async take(key, limit) {
@@ -63,7 +72,7 @@ const SYSTEMS = {
           await semaphore.acquire()
           return () => semaphore.release()
         },
-        calls: async () => calls(),
+        ...counts,
         close: () => redis.quit(),
       }
     },
@@ -73,14 +82,14 @@ const SYSTEMS = {
     async open(url) {
       const { default: Redlock } = await import('redlock')
       const redis = ioredis(url)
-      const calls = countCalls(redis)
+      const counts = counted(redis)
       const redlock = new Redlock([redis], { retryCount: -1 })
       return {
         async take(key) {
           const lock = await redlock.acquire([key], LEASE_S * 1000)
           return () => lock.release()
         },
-        calls: async () => calls(),
+        ...counts,
         close: () => redis.quit(),
       }
     },
@@ -89,7 +98,7 @@ const SYSTEMS = {
     async open(url) {
       const Bottleneck = require('bottleneck')
       const redis = ioredis(url)
-      const calls = countCalls(redis)
+      const counts = counted(redis)
       const connection = new Bottleneck.IORedisConnection({ client: redis })
       const limiters = new Map()
       const limiterOf = (id, maxConcurrent) => {
@@ -104,7 +113,7 @@ const SYSTEMS = {
               .schedule({ expiration: LEASE_S * 1000 }, job)
               .catch(failed)
           }),
-        calls: async () => calls(),
+        ...counts,
         close: async () => {
           await Promise.all([...limiters.values()].map((limiter) => limiter.disconnect(false)))
           await connection.disconnect(false)
@@ -116,7 +125,7 @@ const SYSTEMS = {
   naive: {
     async open(url) {
       const redis = ioredis(url)
-      const calls = countCalls(redis)
+      const counts = counted(redis)
       redis.defineCommand('naiveTake', { numberOfKeys: 1, lua: NAIVE.take })
       redis.defineCommand('naiveGive', { numberOfKeys: 1, lua: NAIVE.give })
       let last = 0
@@ -127,17 +136,17 @@ const SYSTEMS = {
             await new Promise((r) => setTimeout(r, 10))
           return () => redis.naiveGive(key, id)
         },
-        calls: async () => calls(),
+        ...counts,
         close: () => redis.quit(),
       }
     },
   },
   // Not a limiter: the least that two scripts over ioredis can cost.
   'bare EVALSHA': {
-    can: (limit) => limit > 100_000,
+    can: (limit) => limit === NEVER_FULL,
     async open(url) {
       const redis = ioredis(url)
-      const calls = countCalls(redis)
+      const counts = counted(redis)
       redis.defineCommand('bareTake', { numberOfKeys: 1, lua: `return redis.call('INCR', KEYS[1])` })
       redis.defineCommand('bareGive', { numberOfKeys: 1, lua: `return redis.call('DECR', KEYS[1])` })
       return {
@@ -145,11 +154,13 @@ const SYSTEMS = {
           await redis.bareTake(key)
           return () => redis.bareGive(key)
         },
-        calls: async () => calls(),
+        ...counts,
         close: () => redis.quit(),
       }
     },
   },
+  // Not even a client of JavaScript: what Redis can do at most, one bare script for each half of a pair.
+  'redis-benchmark': { tool: true },
   'p-limit': {
     local: true,
     async open() {
@@ -160,7 +171,7 @@ const SYSTEMS = {
           if (!limits.has(key)) limits.set(key, pLimit(limit))
           return new Promise((granted) => limits.get(key)(() => new Promise((give) => granted(async () => give()))))
         },
-        calls: async () => 0,
+        ...UNCOUNTED,
         close: async () => {},
       }
     },
@@ -177,18 +188,38 @@ const SYSTEMS = {
           await sema.acquire()
           return async () => sema.release()
         },
-        calls: async () => 0,
+        ...UNCOUNTED,
         close: async () => {},
       }
     },
   },
 }
 
-export const NAMES = Object.keys(SYSTEMS)
+const NAMES = Object.keys(SYSTEMS)
 
-export const isLocal = (name) => SYSTEMS[name].local === true
+const plain = (name) =>
+  name
+    .trim()
+    .toLowerCase()
+    .replaceAll(/[\s_]+/g, '-')
 
-/** Whether the system is one for this limit. */
-export const can = (name, limit) => SYSTEMS[name].can?.(limit) ?? true
+/** The systems of a list as a user writes it, ours always among them; all without a list. */
+export function chosen(list) {
+  const wanted = (list?.split(',') ?? NAMES).map((name) => {
+    const found = NAMES.find((known) => plain(known) === plain(name))
+    if (!found) throw new Error(`--peers: no system is called "${name.trim()}"; known are ${NAMES.join(', ')}`)
+    return found
+  })
+  return [...new Set(['ours', ...wanted])]
+}
+
+/** Whether the system is one for this workload. */
+export function can(name, workload) {
+  const system = SYSTEMS[name]
+  if (name === 'ours') return true
+  if (workload.alone || workload.not?.includes(name) || (system.local === true) !== (workload.local === true))
+    return false
+  return system.tool ? workload.tools?.includes(name) === true : (system.can?.(workload.limit) ?? true)
+}
 
 export const open = (name, url) => SYSTEMS[name].open(url)

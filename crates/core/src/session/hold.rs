@@ -72,7 +72,7 @@ impl Session {
         side.waiting.remove(&number);
         side.held.insert(number);
         self.disarm(number);
-        self.wake(line, wake_at);
+        self.wake_for_lease(line, wake_at);
         self.tell(Event::Granted { client, tag, lease: granted });
     }
 
@@ -97,7 +97,7 @@ impl Session {
         held.renewing = false;
         held.extend(end_at_ms, length, sent_at, renew);
         let (deadline, wake_at) = (held.valid_until, held.wake_at());
-        self.wake(line, wake_at);
+        self.wake_for_lease(line, wake_at);
         self.tell(Event::Renewed { client, tag, deadline });
     }
 

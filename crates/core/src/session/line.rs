@@ -20,6 +20,8 @@ pub(super) struct Line {
     pub(super) leaves: Vec<u64>,
     /// Held and not lost.
     pub(super) held: HashSet<u64>,
+    /// None of them is due before; so a line of many isn't gone through for a look.
+    pub(super) held_due_at: Option<Moment>,
     /// In line as far as Redis knows: `InLine` and `Leaving`.
     pub(super) waiting: HashSet<u64>,
     /// To be settled by reconcile before anything else is asked (R12).
@@ -61,6 +63,7 @@ impl Line {
             releases: Vec::new(),
             leaves: Vec::new(),
             held: HashSet::new(),
+            held_due_at: None,
             waiting: HashSet::new(),
             unsettled: Vec::new(),
             doubtful: Vec::new(),
@@ -153,6 +156,13 @@ impl Session {
         self.line_of.remove(&side.key);
         self.lines[line] = None;
         self.free_lines.push(line);
+    }
+
+    /// A lease of the line is due at `at`.
+    pub(super) fn wake_for_lease(&mut self, line: usize, at: Moment) {
+        let side = self.line_mut(line);
+        side.held_due_at = Some(side.held_due_at.map_or(at, |planned| planned.min(at)));
+        self.wake(line, at);
     }
 
     /// Wakes the line at `at` at the latest.

@@ -53,7 +53,7 @@ impl Session {
         for line in 0..self.lines.len() {
             if let Some(side) = &mut self.lines[line] {
                 side.all_waiting_at = side.all_waiting_at - length;
-                self.wake(line, now);
+                self.wake_for_lease(line, now);
             }
         }
     }
@@ -61,13 +61,19 @@ impl Session {
     /// The line's leases and waiters, as far as they are due.
     fn tend(&mut self, now: Moment, line: usize) {
         self.line_mut(line).timer = None;
-        self.lose_overdue(now, line);
+        let due = self.line(line).held_due_at.is_some_and(|at| at <= now);
+        if due {
+            self.lose_overdue(now, line);
+        }
         if self.link.up() {
             let settled = self.line(line).settling_calls == 0;
-            let leases = if settled { self.take_due(now, line) } else { Vec::new() };
+            let leases = if due && settled { self.take_due(now, line) } else { Vec::new() };
             let look = settled && self.line(line).unsettled.is_empty() && self.look_due(now, line);
             self.renew(now, line, leases, look);
             self.soil(line);
+        }
+        if due {
+            self.line_mut(line).held_due_at = self.next_lease_due(line);
         }
         if let Some(next) = self.next_due(now, line) {
             self.wake(line, next);
@@ -190,25 +196,31 @@ impl Session {
                 let at = now + RENEW_AGAIN.min(length / 6);
                 held.renewing = false;
                 held.renew_at = Some(at);
-                self.wake(line, at);
+                self.wake_for_lease(line, at);
             }
         }
     }
 
     fn next_due(&self, now: Moment, line: usize) -> Option<Moment> {
-        let up = self.link.up();
         let side = self.line(line);
-        let look = side.look_at.filter(|_| up && !side.looking);
+        let look = side.look_at.filter(|_| self.link.up() && !side.looking);
         let refused = Some(side.not_before).filter(|at| *at > now);
-        let leases = side.held.iter().filter_map(|number| match &self.acquisitions.get(number)?.state {
-            State::Held(held) => {
-                let renew_at = held.renew_at.filter(|_| up && !held.renewing);
-                Some(renew_at.map_or(held.valid_until, |at| at.min(held.valid_until)))
-            }
-            _ => None,
-        });
+        let next = side.held_due_at.into_iter().chain(look).chain(refused).min();
         // Never in a tighter loop than the clock of the runtime resolves.
-        leases.chain(look).chain(refused).min().map(|at| at.max(now + Duration::from_millis(1)))
+        next.map(|at| at.max(now + Duration::from_millis(1)))
+    }
+
+    fn next_lease_due(&self, line: usize) -> Option<Moment> {
+        let up = self.link.up();
+        let leases =
+            self.line(line).held.iter().filter_map(|number| match &self.acquisitions.get(number)?.state {
+                State::Held(held) => {
+                    let renew_at = held.renew_at.filter(|_| up && !held.renewing);
+                    Some(renew_at.map_or(held.valid_until, |at| at.min(held.valid_until)))
+                }
+                _ => None,
+            });
+        leases.min()
     }
 
     /// The next look of the line comes at `at` at the latest.
