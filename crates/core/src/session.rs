@@ -5,15 +5,18 @@
 //! Who may hold is not decided here: that is `group`'s. Kept here: R10 (the local verdict), R12 (unclear outcomes), R20
 //! (confirming), R21 (the look), R23 (leaving), R28 (renewing together), R29 (asking again), R30 (settling).
 //!
-//! `acquisition` is one request's life, `line` one group's share of it; `ask` makes calls, `answer` reads replies, `tend`
-//! is everything that time does, `link` is the connection's coming and going, `question` is what people ask.
+//! `input` and `output` are the nouns it exchanges with its driver. `acquisition` is one request's life, `hold` one lease's,
+//! `line` one group's share of both; `ask` makes calls, `answer` reads replies, `tend` is everything that time does, `link`
+//! is the connection's coming and going, `question` is what people ask.
 
 mod acquisition;
 mod answer;
 mod ask;
 mod hold;
+mod input;
 mod line;
 mod link;
+mod output;
 mod question;
 mod tend;
 #[cfg(test)]
@@ -27,208 +30,14 @@ use self::ask::Flight;
 use self::line::Line;
 use self::link::Link;
 use self::question::Questions;
-use crate::error::{Error, Loss};
-use crate::lease::{FencingToken, Key, LeaseId, SessionId, Slot};
+use crate::error::Error;
+use crate::lease::{Key, LeaseId, SessionId};
 use crate::moment::Moment;
-use crate::protocol::{Call, Caller, Terms};
+use crate::protocol::Caller;
 
+pub use self::input::{ClientId, Request, Settings, Tag};
+pub use self::output::{Event, Granted, Output, Stats};
 pub use self::question::{Answer, Question};
-
-/// One user of a session, for instance one `Limiter` object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ClientId(pub u64);
-
-/// What the client calls one of its requests; unique within the client.
-pub type Tag = u64;
-
-/// What a session must know of its options.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Its id.
-    pub id: SessionId,
-    /// Where the groups are, for errors; without password.
-    pub address: String,
-    /// How long an answer may take.
-    pub command_timeout: Duration,
-    /// How long opening a connection may take.
-    pub connect_timeout: Duration,
-    /// How long after its start a server is asked for nothing new (R30).
-    pub settle: Duration,
-    /// Whether requests rather fail than wait for a connection: somebody stands in for Redis then.
-    pub impatient: bool,
-}
-
-/// A request for a lease.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// Whose.
-    pub client: ClientId,
-    /// What the client calls it.
-    pub tag: Tag,
-    /// The group.
-    pub key: Key,
-    /// The terms; `claim_ms` is set by the session.
-    pub terms: Terms,
-    /// How long to wait in line; zero tries once, `None` waits for ever.
-    pub timeout: Option<Duration>,
-    /// How often to look where push isn't to be had.
-    pub interval: Duration,
-    /// Whether the lease is renewed.
-    pub renew: bool,
-    /// The longest hold.
-    pub hold: Option<Duration>,
-}
-
-/// What there is to do, in this order.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Output {
-    /// Tell a client.
-    Event(Event),
-    /// Open a connection; answer with `handle_connected` or `handle_connect_failed`.
-    Connect,
-    /// Drop the connection; don't answer.
-    Disconnect,
-    /// Send a call; answer with `handle_reply`.
-    Call {
-        /// Comes back with the reply.
-        number: u64,
-        /// Who calls.
-        caller: Caller,
-        /// What.
-        call: Call,
-    },
-    /// Ask for a page of keys; answer with `handle_keys`.
-    Keys {
-        /// Comes back with the reply.
-        number: u64,
-        /// The glob.
-        pattern: String,
-        /// Where to begin.
-        cursor: String,
-    },
-}
-
-/// What a client is told.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// It has a lease.
-    Granted {
-        /// Who is told.
-        client: ClientId,
-        /// About which request.
-        tag: Tag,
-        /// The lease.
-        lease: Granted,
-    },
-    /// The request is over without a lease.
-    Failed {
-        /// Who is told.
-        client: ClientId,
-        /// About which request.
-        tag: Tag,
-        /// Why; `None` when the client cancelled it.
-        error: Option<Error>,
-    },
-    /// The lease is given back.
-    Released {
-        /// Who is told.
-        client: ClientId,
-        /// About which request.
-        tag: Tag,
-        /// Whether it was still held, by Redis's answer and by the local verdict.
-        was_held: bool,
-    },
-    /// The lease is lost.
-    Lost {
-        /// Who is told.
-        client: ClientId,
-        /// About which request.
-        tag: Tag,
-        /// The group.
-        key: Key,
-        /// The lowest slot.
-        slot: Slot,
-        /// Why.
-        why: Loss,
-    },
-    /// The lease was renewed.
-    Renewed {
-        /// Who is told.
-        client: ClientId,
-        /// About which request.
-        tag: Tag,
-        /// The new local deadline.
-        deadline: Moment,
-    },
-    /// A question is answered.
-    Answered {
-        /// Who is told.
-        client: ClientId,
-        /// About which question.
-        tag: Tag,
-        /// The answer.
-        answer: Result<Answer, Error>,
-    },
-    /// Everything of the client is given back, as far as that could be had.
-    Closed {
-        /// Who is told.
-        client: ClientId,
-        /// About which close.
-        tag: Tag,
-    },
-    /// The connection was lost, and why. For every client.
-    Disconnected(String),
-    /// The connection is back. For every client.
-    Reconnected,
-    /// Something that an operator should know. For every client.
-    Warning(String),
-    /// Pushes can't be had; waiters look again every `limitInterval`. For every client.
-    PushUnavailable,
-}
-
-/// A lease as its client gets it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Granted {
-    /// Its id.
-    pub id: LeaseId,
-    /// Its slots, ascending.
-    pub slots: Vec<Slot>,
-    /// Its fencing token.
-    pub token: FencingToken,
-    /// The local deadline; renewals move it.
-    pub deadline: Moment,
-    /// How long the request took.
-    pub waited: Duration,
-    /// Granted without Redis, which couldn't be reached.
-    pub stood_in: bool,
-}
-
-/// Counters since the session began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stats {
-    /// Leases granted without waiting in line.
-    pub granted_at_once: u64,
-    /// Leases granted after waiting in line.
-    pub granted_after_waiting: u64,
-    /// Requests refused: full, queue full, or not available.
-    pub refused: u64,
-    /// Requests whose time in line was over.
-    pub timed_out: u64,
-    /// Requests that were cancelled.
-    pub aborted: u64,
-    /// Leases lost.
-    pub lost: u64,
-    /// Leases granted by a push.
-    pub handed_off: u64,
-    /// Calls sent.
-    pub calls: u64,
-    /// Connections opened after the first.
-    pub reconnects: u64,
-    /// Leases held now.
-    pub held: u64,
-    /// Requests that wait now.
-    pub waiting: u64,
-}
 
 /// The session.
 #[derive(Debug)]

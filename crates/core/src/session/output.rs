@@ -1,0 +1,162 @@
+//! What a session gives out: what its driver is to do, what its clients are told, and what it has counted.
+//!
+//! Values only. When each is said is [`super::Session`]'s to know; exactly one event ends each request.
+
+use std::time::Duration;
+
+use super::{Answer, ClientId, Tag};
+use crate::error::{Error, Loss};
+use crate::lease::{FencingToken, Key, LeaseId, Slot};
+use crate::moment::Moment;
+use crate::protocol::{Call, Caller};
+
+/// What there is to do, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Tell a client.
+    Event(Event),
+    /// Open a connection; answer with `handle_connected` or `handle_connect_failed`.
+    Connect,
+    /// Drop the connection; don't answer.
+    Disconnect,
+    /// Send a call; answer with `handle_reply`.
+    Call {
+        /// Comes back with the reply.
+        number: u64,
+        /// Who calls.
+        caller: Caller,
+        /// What.
+        call: Call,
+    },
+    /// Ask for a page of keys; answer with `handle_keys`.
+    Keys {
+        /// Comes back with the reply.
+        number: u64,
+        /// The glob.
+        pattern: String,
+        /// Where to begin.
+        cursor: String,
+    },
+}
+
+/// What a client is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// It has a lease.
+    Granted {
+        /// Who is told.
+        client: ClientId,
+        /// About which request.
+        tag: Tag,
+        /// The lease.
+        lease: Granted,
+    },
+    /// The request is over without a lease.
+    Failed {
+        /// Who is told.
+        client: ClientId,
+        /// About which request.
+        tag: Tag,
+        /// Why; `None` when the client cancelled it.
+        error: Option<Error>,
+    },
+    /// The lease is given back.
+    Released {
+        /// Who is told.
+        client: ClientId,
+        /// About which request.
+        tag: Tag,
+        /// Whether it was still held, by Redis's answer and by the local verdict.
+        was_held: bool,
+    },
+    /// The lease is lost.
+    Lost {
+        /// Who is told.
+        client: ClientId,
+        /// About which request.
+        tag: Tag,
+        /// The group.
+        key: Key,
+        /// The lowest slot.
+        slot: Slot,
+        /// Why.
+        why: Loss,
+    },
+    /// The lease was renewed.
+    Renewed {
+        /// Who is told.
+        client: ClientId,
+        /// About which request.
+        tag: Tag,
+        /// The new local deadline.
+        deadline: Moment,
+    },
+    /// A question is answered.
+    Answered {
+        /// Who is told.
+        client: ClientId,
+        /// About which question.
+        tag: Tag,
+        /// The answer.
+        answer: Result<Answer, Error>,
+    },
+    /// Everything of the client is given back, as far as that could be had.
+    Closed {
+        /// Who is told.
+        client: ClientId,
+        /// About which close.
+        tag: Tag,
+    },
+    /// The connection was lost, and why. For every client.
+    Disconnected(String),
+    /// The connection is back. For every client.
+    Reconnected,
+    /// Something that an operator should know. For every client.
+    Warning(String),
+    /// Pushes can't be had; waiters look again every `limitInterval`. For every client.
+    PushUnavailable,
+}
+
+/// A lease as its client gets it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Granted {
+    /// Its id.
+    pub id: LeaseId,
+    /// Its slots, ascending.
+    pub slots: Vec<Slot>,
+    /// Its fencing token.
+    pub token: FencingToken,
+    /// The local deadline; renewals move it.
+    pub deadline: Moment,
+    /// How long the request took.
+    pub waited: Duration,
+    /// Granted without Redis, which couldn't be reached.
+    pub stood_in: bool,
+}
+
+/// Counters since the session began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Leases granted without waiting in line.
+    pub granted_at_once: u64,
+    /// Leases granted after waiting in line.
+    pub granted_after_waiting: u64,
+    /// Requests refused: full, queue full, or not available.
+    pub refused: u64,
+    /// Requests whose time in line was over.
+    pub timed_out: u64,
+    /// Requests that were cancelled.
+    pub aborted: u64,
+    /// Leases lost.
+    pub lost: u64,
+    /// Leases granted by a push.
+    pub handed_off: u64,
+    /// Calls sent.
+    pub calls: u64,
+    /// Connections opened after the first.
+    pub reconnects: u64,
+    /// Leases held now.
+    pub held: u64,
+    /// Requests that wait now.
+    pub waiting: u64,
+}
