@@ -6,12 +6,13 @@
 //! (confirming), R21 (the look), R23 (leaving), R28 (renewing together), R29 (asking again), R30 (settling).
 //!
 //! `input` and `output` are the nouns it exchanges with its driver. `acquisition` is one request's life, `hold` one lease's,
-//! `line` one group's share of both; `ask` makes calls, `answer` reads replies, `tend` is everything that time does, `link`
-//! is the connection's coming and going, `question` is what people ask.
+//! `line` one group's share of both; `ask` makes calls, `answer` reads replies, `failure` is what doesn't come to a lease,
+//! `tend` is everything that time does, `link` is the connection's coming and going, `question` is what people ask.
 
 mod acquisition;
 mod answer;
 mod ask;
+mod failure;
 mod hold;
 mod input;
 mod line;

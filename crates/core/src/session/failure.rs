@@ -1,0 +1,152 @@
+//! What doesn't come to a lease: calls that came back as errors, and requests that end with nothing.
+//!
+//! What was surely not executed is asked again, and nobody hears of it (R29). Any other error ends the requests that the
+//! call was about; leases that it should have renewed stay held, and are renewed later (R28). A connection that dies
+//! without an answer is `link`'s.
+
+use std::time::Duration;
+
+use super::acquisition::State;
+use super::ask::Items;
+use super::{Event, Session};
+use crate::error::{Error, Loss};
+use crate::moment::Moment;
+use crate::protocol::CallError;
+
+/// How full a group was.
+#[derive(Clone, Copy)]
+pub(super) struct Fullness {
+    pub(super) held: u64,
+    pub(super) waiting: u64,
+    pub(super) next_end_in_ms: Option<u64>,
+}
+
+impl Session {
+    pub(super) fn take_error(&mut self, now: Moment, line: usize, items: Items, error: CallError) {
+        let key = self.line_mut(line).key.clone();
+        let failure = match error {
+            CallError::NotExecuted(text) => {
+                self.ask_all_again(now, line, items);
+                if text.contains("READONLY") {
+                    self.look_for_the_primary(now);
+                }
+                if text.contains("LOADING") {
+                    self.settle_anew(now);
+                }
+                return;
+            }
+            // What isn't settled stays: to forget it would leave a waiter in line, or a lease held, that nobody knows of.
+            CallError::OutOfMemory(_) if matches!(items, Items::Reconcile(_)) => {
+                return self.ask_all_again(now, line, items);
+            }
+            CallError::OutOfMemory(text) | CallError::Denied(text) => self.unavailable(text),
+            CallError::Stale => {
+                Error::Protocol { key, message: "a newer connection of this session exists".into() }
+            }
+            CallError::Unusable(message) | CallError::Garbage(message) => Error::Protocol { key, message },
+        };
+        match items {
+            Items::Acquire(numbers) | Items::Leave(numbers) => {
+                numbers.into_iter().for_each(|number| self.refuse(number, failure.clone()));
+            }
+            Items::Release(numbers) => {
+                numbers.into_iter().for_each(|number| self.take_released(number, false))
+            }
+            Items::Reconcile(numbers) => {
+                numbers.into_iter().for_each(|number| self.settle_without(number, failure.clone()));
+            }
+            Items::Renew { leases, look, .. } => {
+                self.renew_later(now, leases);
+                if look {
+                    let waiters: Vec<u64> = self.line_mut(line).waiting.iter().copied().collect();
+                    waiters.into_iter().for_each(|number| self.refuse(number, failure.clone()));
+                }
+            }
+            Items::Clean => {}
+        }
+    }
+
+    /// The group can't be used: what was to be settled there is lost or fails.
+    fn settle_without(&mut self, number: u64, failure: Error) {
+        match self.acquisitions.get(&number).map(|a| &a.state) {
+            Some(State::Held(_)) => self.lose(number, Loss::Gone),
+            Some(State::Releasing { .. }) => self.take_released(number, false),
+            Some(State::Lost) | None => {}
+            Some(_) => self.refuse(number, failure),
+        }
+    }
+
+    /// Surely not executed (R29): everything goes back to where it came from.
+    fn ask_all_again(&mut self, now: Moment, line: usize, items: Items) {
+        self.back_off(now, line);
+        match items {
+            Items::Acquire(numbers) => {
+                for number in numbers {
+                    match self.acquisitions.get(&number) {
+                        Some(acquisition) if acquisition.wanted => self.ask_again(now, number),
+                        _ => self.remove(number),
+                    }
+                }
+            }
+            Items::Release(numbers) => self.line_mut(line).releases.extend(numbers),
+            Items::Leave(numbers) => self.line_mut(line).leaves.extend(numbers),
+            Items::Reconcile(numbers) => self.line_mut(line).unsettled.extend(numbers),
+            Items::Renew { leases, look, .. } => {
+                self.renew_later(now, leases);
+                if look {
+                    let at = self.line_mut(line).not_before;
+                    self.look_by(line, at);
+                }
+            }
+            Items::Clean => self.line_mut(line).again = true,
+        }
+    }
+
+    /// Redis doesn't know the request: it's asked anew.
+    pub(super) fn ask_again(&mut self, now: Moment, number: u64) {
+        let Some(acquisition) = self.acquisitions.get_mut(&number) else { return };
+        acquisition.state = State::Pending;
+        let line = acquisition.line;
+        let side = self.line_mut(line);
+        side.waiting.remove(&number);
+        side.held.remove(&number);
+        side.pending.insert(number);
+        self.soil(line);
+        self.arm(now, number);
+    }
+
+    /// It has left the line: its requester, if it still waits, hears how full the group was.
+    pub(super) fn time_out(&mut self, now: Moment, number: u64, fullness: Fullness) {
+        let Some(acquisition) = self.acquisitions.get(&number) else { return };
+        if acquisition.wanted {
+            let (client, tag) = (acquisition.client, acquisition.tag);
+            self.stats.timed_out += 1;
+            let error = Some(self.limit_exceeded(now, number, fullness));
+            self.tell(Event::Failed { client, tag, error });
+        }
+        self.remove(number);
+    }
+
+    /// The request fails and leaves nothing behind.
+    pub(super) fn refuse(&mut self, number: u64, error: Error) {
+        let Some(acquisition) = self.acquisitions.get(&number) else { return };
+        if acquisition.wanted {
+            let (client, tag) = (acquisition.client, acquisition.tag);
+            self.stats.refused += 1;
+            self.tell(Event::Failed { client, tag, error: Some(error) });
+        }
+        self.remove(number);
+    }
+
+    pub(super) fn limit_exceeded(&self, now: Moment, number: u64, fullness: Fullness) -> Error {
+        let acquisition = &self.acquisitions[&number];
+        Error::LimitExceeded {
+            key: self.key_of(number),
+            limit: acquisition.terms.limit,
+            waited: now.saturating_since(acquisition.asked_at),
+            held: fullness.held,
+            waiting: fullness.waiting,
+            retry_after: fullness.next_end_in_ms.map(Duration::from_millis),
+        }
+    }
+}
