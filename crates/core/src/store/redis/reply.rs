@@ -1,22 +1,24 @@
 //! What Redis says, as the protocol's replies, pushes and errors.
 //!
 //! Believes nothing: any value and any bytes give a result, without a panic and without allocating more than was
-//! received (a run of slots is bounded by the highest weight). RESP2 and RESP3 values both. Decides no rule.
+//! received (a run of slots is bounded by the highest weight). RESP2 and RESP3 values both. Decides no rule. `words` reads
+//! the primitives, `errors` is what refusals mean.
 
-use std::str::FromStr;
-use std::sync::Arc;
+mod errors;
+mod words;
 
-use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
+use redis::Value;
 
+use self::errors::{garbage, refusal};
+use self::words::{Values, Words};
 use super::keys::user_key;
-use crate::lease::{Epoch, FencingToken, LeaseId, Slot, Ticket};
+use crate::lease::{Epoch, FencingToken, Ticket};
 use crate::protocol::{
-    Acquired, Answers, CallError, Grant, HolderView, Left, Page, Picture, Push, Renewed, Reply, Settled,
-    Verb, WaiterView, Waiting,
+    Acquired, Answers, CallError, HolderView, Left, Page, Picture, Push, Renewed, Reply, Settled, Verb,
+    WaiterView, Waiting,
 };
 
-/// Most slots of one lease.
-const MAX_WEIGHT: usize = 1_000;
+pub use self::errors::call_error;
 
 /// The reply to a call of this verb.
 pub fn parse(verb: &Verb, value: Value) -> Result<Reply, CallError> {
@@ -29,35 +31,6 @@ pub fn parse(verb: &Verb, value: Value) -> Result<Reply, CallError> {
     success(verb, words, &mut values).ok_or_else(|| garbage("a reply that this version doesn't understand"))
 }
 
-/// What an error of the connection or of the server means for the call.
-pub fn call_error(error: &RedisError) -> CallError {
-    // As the server wrote it: the library puts a code that it has no name for in quotes.
-    let text = match (error.kind(), error.code()) {
-        (ErrorKind::Extension, Some(code)) => format!("{code} {}", error.detail().unwrap_or_default()),
-        _ => error.to_string(),
-    };
-    if let ErrorKind::Server(kind) = error.kind() {
-        let surely_not = match kind {
-            ServerErrorKind::NoScript
-            | ServerErrorKind::BusyLoading
-            | ServerErrorKind::MasterDown
-            | ServerErrorKind::ClusterDown
-            | ServerErrorKind::TryAgain
-            | ServerErrorKind::ReadOnly
-            | ServerErrorKind::Moved
-            | ServerErrorKind::Ask => true,
-            ServerErrorKind::NoPerm => return CallError::Denied(text),
-            _ => false,
-        };
-        if surely_not {
-            // In the server's own words: the session and a cluster's link read them.
-            let (code, detail) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());
-            return CallError::NotExecuted(format!("{code} {detail}"));
-        }
-    }
-    of_text(text)
-}
-
 /// The push that a payload carries, when it is one of this prefix.
 pub fn push(prefix: &str, payload: &[u8]) -> Option<Push> {
     let mut words = Words(payload);
@@ -68,59 +41,6 @@ pub fn push(prefix: &str, payload: &[u8]) -> Option<Push> {
         grants.push(words.grant()?);
     }
     Some(Push { key: user_key(prefix, words.0)?, epoch, grants })
-}
-
-fn garbage(what: &str) -> CallError {
-    CallError::Garbage(what.to_owned())
-}
-
-fn refusal(word: &str, text: String) -> CallError {
-    match word {
-        "stale" => CallError::Stale,
-        "wrongtype" => CallError::Unusable(text),
-        "version" => {
-            CallError::Unusable(format!("the group is laid out in version {text}, this program knows 1"))
-        }
-        "refused" => of_text(text),
-        _ => garbage("a word that this version doesn't understand"),
-    }
-}
-
-/// Texts differ between versions, and inside a script some come wrapped in another (R24): hence no prefix match.
-fn of_text(text: String) -> CallError {
-    const NOT_EXECUTED: [&str; 11] = [
-        "NOSCRIPT",
-        "READONLY",
-        "LOADING",
-        "MASTERDOWN",
-        "CLUSTERDOWN",
-        "TRYAGAIN",
-        "BUSY ",
-        "MISCONF",
-        "NOREPLICAS",
-        "MOVED ",
-        "ASK ",
-    ];
-    const DENIED: [&str; 6] = [
-        "NOPERM",
-        "NOAUTH",
-        "unknown command",
-        "Unknown Redis command",
-        "can't run this command",
-        "permissions",
-    ];
-    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if has(&["WRONGTYPE"]) {
-        CallError::Unusable(text)
-    } else if has(&["OOM "]) {
-        CallError::OutOfMemory(text)
-    } else if has(&NOT_EXECUTED) {
-        CallError::NotExecuted(text)
-    } else if has(&DENIED) {
-        CallError::Denied(text)
-    } else {
-        CallError::Garbage(text)
-    }
 }
 
 fn success(verb: &Verb, mut head: Words<'_>, values: &mut Values) -> Option<Reply> {
@@ -256,130 +176,6 @@ fn waiter_view(text: &[u8]) -> Option<WaiterView> {
     Some(WaiterView { id, ticket, limit, weight, priority, holder, label })
 }
 
-/// The values of a list, one after the other.
-struct Values(std::vec::IntoIter<Value>);
-
-impl Values {
-    fn of(value: Value) -> Option<Self> {
-        match value {
-            Value::Array(values) | Value::Set(values) => Some(Self(values.into_iter())),
-            _ => None,
-        }
-    }
-
-    fn bytes(&mut self) -> Option<Vec<u8>> {
-        as_bytes(self.0.next()?)
-    }
-
-    fn text(&mut self) -> Option<String> {
-        self.bytes().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        u64::try_from(as_number(self.0.next()?)?).ok()
-    }
-
-    /// A number, or −1 for none.
-    fn maybe(&mut self) -> Option<Option<u64>> {
-        match as_number(self.0.next()?)? {
-            -1 => Some(None),
-            number => u64::try_from(number).ok().map(Some),
-        }
-    }
-
-    fn each<T>(&mut self, parse: impl Fn(&[u8]) -> Option<T>) -> Option<Vec<T>> {
-        Self::of(self.0.next()?)?.0.map(|value| parse(&as_bytes(value)?)).collect()
-    }
-
-    fn each_of<T>(&mut self, expected: usize, parse: impl Fn(&[u8]) -> Option<T>) -> Option<Vec<T>> {
-        self.each(parse).filter(|all| all.len() == expected)
-    }
-
-    fn numbers<T>(&mut self, expected: usize, parse: impl Fn(i64) -> Option<T>) -> Option<Vec<T>> {
-        let all: Option<Vec<T>> =
-            Self::of(self.0.next()?)?.0.map(|value| as_number(value).and_then(&parse)).collect();
-        all.filter(|all| all.len() == expected)
-    }
-}
-
-fn as_bytes(value: Value) -> Option<Vec<u8>> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes),
-        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.into_bytes()),
-        Value::Int(number) => Some(number.to_string().into_bytes()),
-        _ => None,
-    }
-}
-
-fn as_number(value: Value) -> Option<i64> {
-    match value {
-        Value::Int(number) => Some(number),
-        Value::BulkString(bytes) => Words(&bytes).parse(),
-        _ => None,
-    }
-}
-
-/// A name or a label, if there is one.
-type AnyText = Option<Arc<str>>;
-
-/// Words with one space between them; the last may be followed by bytes of any kind.
-struct Words<'a>(&'a [u8]);
-
-impl<'a> Words<'a> {
-    fn next(&mut self) -> Option<&'a [u8]> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let end = self.0.iter().position(|byte| *byte == b' ');
-        let (word, rest) = self.0.split_at(end.unwrap_or(self.0.len()));
-        self.0 = rest.get(1..).unwrap_or_default();
-        Some(word)
-    }
-
-    fn parse<T: FromStr>(&mut self) -> Option<T> {
-        std::str::from_utf8(self.next()?).ok()?.parse().ok()
-    }
-
-    fn maybe(&mut self) -> Option<Option<u64>> {
-        match self.next()? {
-            b"-1" => Some(None),
-            word => Words(word).parse().map(Some),
-        }
-    }
-
-    fn grant(&mut self) -> Option<Grant> {
-        let id: LeaseId = self.parse()?;
-        let (token, end_at_ms, ttl_ms) = (FencingToken(self.parse()?), self.parse()?, self.parse()?);
-        Some(Grant { id, slots: self.slots()?, token, end_at_ms, ttl_ms })
-    }
-
-    fn slots(&mut self) -> Option<Vec<Slot>> {
-        let mut slots = Vec::new();
-        for run in std::str::from_utf8(self.next()?).ok()?.split(',') {
-            let (first, last) = run.split_once('-').unwrap_or((run, run));
-            let (first, last): (Slot, Slot) = (first.parse().ok()?, last.parse().ok()?);
-            let more = usize::try_from(last.checked_sub(first)?).ok()?;
-            if slots.len() + more >= MAX_WEIGHT {
-                return None;
-            }
-            slots.extend(first..=last);
-        }
-        Some(slots)
-    }
-
-    fn name_and_label(&mut self) -> Option<(AnyText, AnyText)> {
-        let (name, label) = (self.maybe()?, self.maybe()?);
-        Some((self.any_text(name)?, self.any_text(label)?))
-    }
-
-    fn any_text(&mut self, length: Option<u64>) -> Option<AnyText> {
-        let Some(length) = length else { return Some(None) };
-        let (text, rest) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
-        self.0 = rest;
-        Some(Some(std::str::from_utf8(text).ok()?.into()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -438,31 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_slots_is_bounded() {
-        for (slots, known) in [("1-1000", true), ("1-1001", false), ("1-4294967295", false), ("3-1", false)] {
-            let payload = format!("00000000000000ff 1 00000000000000aa-7 5 6000 5000 {slots} cl:{{a}}");
-            assert_eq!(push("cl", payload.as_bytes()).is_some(), known, "{slots}");
-        }
+    fn a_push_of_fewer_grants_than_it_says_is_none() {
         assert_eq!(push("cl", b"00000000000000ff 18446744073709551615 cl:{a}"), None);
-    }
-
-    #[test]
-    fn a_server_that_is_busy_or_full_is_told_by_the_code_of_its_error() {
-        let told = |code: &str| {
-            call_error(&redis::make_extension_error(code.to_owned(), Some("as it says".to_owned())))
-        };
-        for code in ["BUSY", "MISCONF", "NOREPLICAS"] {
-            assert_eq!(told(code), CallError::NotExecuted(format!("{code} as it says")));
-        }
-        assert_eq!(told("OOM"), CallError::OutOfMemory("OOM as it says".to_owned()));
-    }
-
-    #[test]
-    fn an_error_is_told_by_its_words_wherever_they_stand() {
-        let inside = "ERR Error running script (call to f_1): @user_script:7: -OOM command not allowed when used memory";
-        assert!(matches!(of_text(inside.to_owned()), CallError::OutOfMemory(_)));
-        assert!(matches!(of_text("ERR x: -READONLY You can't write".to_owned()), CallError::NotExecuted(_)));
-        assert!(matches!(of_text("NOPERM this user has no permissions".to_owned()), CallError::Denied(_)));
-        assert!(matches!(of_text("ERR something else".to_owned()), CallError::Garbage(_)));
     }
 }

@@ -1,0 +1,155 @@
+//! The primitives of replies: values one after the other, and the words in them.
+//!
+//! `None` is what can't be read. Knows what a number, a grant, a run of slots and a label look like, but not which verb is
+//! answered. Allocates no more than was received, but for runs of slots, which the highest weight bounds.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use redis::Value;
+
+use crate::lease::{FencingToken, LeaseId, Slot};
+use crate::protocol::Grant;
+
+/// Most slots of one lease.
+const MAX_WEIGHT: usize = 1_000;
+
+/// The values of a list, one after the other.
+pub(super) struct Values(std::vec::IntoIter<Value>);
+
+impl Values {
+    pub(super) fn of(value: Value) -> Option<Self> {
+        match value {
+            Value::Array(values) | Value::Set(values) => Some(Self(values.into_iter())),
+            _ => None,
+        }
+    }
+
+    pub(super) fn bytes(&mut self) -> Option<Vec<u8>> {
+        as_bytes(self.0.next()?)
+    }
+
+    pub(super) fn text(&mut self) -> Option<String> {
+        self.bytes().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    pub(super) fn number(&mut self) -> Option<u64> {
+        u64::try_from(as_number(self.0.next()?)?).ok()
+    }
+
+    /// A number, or −1 for none.
+    pub(super) fn maybe(&mut self) -> Option<Option<u64>> {
+        match as_number(self.0.next()?)? {
+            -1 => Some(None),
+            number => u64::try_from(number).ok().map(Some),
+        }
+    }
+
+    pub(super) fn each<T>(&mut self, parse: impl Fn(&[u8]) -> Option<T>) -> Option<Vec<T>> {
+        Self::of(self.0.next()?)?.0.map(|value| parse(&as_bytes(value)?)).collect()
+    }
+
+    pub(super) fn each_of<T>(
+        &mut self,
+        expected: usize,
+        parse: impl Fn(&[u8]) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        self.each(parse).filter(|all| all.len() == expected)
+    }
+
+    pub(super) fn numbers<T>(&mut self, expected: usize, parse: impl Fn(i64) -> Option<T>) -> Option<Vec<T>> {
+        let all: Option<Vec<T>> =
+            Self::of(self.0.next()?)?.0.map(|value| as_number(value).and_then(&parse)).collect();
+        all.filter(|all| all.len() == expected)
+    }
+}
+
+fn as_bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.into_bytes()),
+        Value::Int(number) => Some(number.to_string().into_bytes()),
+        _ => None,
+    }
+}
+
+fn as_number(value: Value) -> Option<i64> {
+    match value {
+        Value::Int(number) => Some(number),
+        Value::BulkString(bytes) => Words(&bytes).parse(),
+        _ => None,
+    }
+}
+
+/// A name or a label, if there is one.
+pub(super) type AnyText = Option<Arc<str>>;
+
+/// Words with one space between them; the last may be followed by bytes of any kind.
+pub(super) struct Words<'a>(pub(super) &'a [u8]);
+
+impl<'a> Words<'a> {
+    pub(super) fn next(&mut self) -> Option<&'a [u8]> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let end = self.0.iter().position(|byte| *byte == b' ');
+        let (word, rest) = self.0.split_at(end.unwrap_or(self.0.len()));
+        self.0 = rest.get(1..).unwrap_or_default();
+        Some(word)
+    }
+
+    pub(super) fn parse<T: FromStr>(&mut self) -> Option<T> {
+        std::str::from_utf8(self.next()?).ok()?.parse().ok()
+    }
+
+    pub(super) fn maybe(&mut self) -> Option<Option<u64>> {
+        match self.next()? {
+            b"-1" => Some(None),
+            word => Words(word).parse().map(Some),
+        }
+    }
+
+    pub(super) fn grant(&mut self) -> Option<Grant> {
+        let id: LeaseId = self.parse()?;
+        let (token, end_at_ms, ttl_ms) = (FencingToken(self.parse()?), self.parse()?, self.parse()?);
+        Some(Grant { id, slots: self.slots()?, token, end_at_ms, ttl_ms })
+    }
+
+    pub(super) fn slots(&mut self) -> Option<Vec<Slot>> {
+        let mut slots = Vec::new();
+        for run in std::str::from_utf8(self.next()?).ok()?.split(',') {
+            let (first, last) = run.split_once('-').unwrap_or((run, run));
+            let (first, last): (Slot, Slot) = (first.parse().ok()?, last.parse().ok()?);
+            let more = usize::try_from(last.checked_sub(first)?).ok()?;
+            if slots.len() + more >= MAX_WEIGHT {
+                return None;
+            }
+            slots.extend(first..=last);
+        }
+        Some(slots)
+    }
+
+    pub(super) fn name_and_label(&mut self) -> Option<(AnyText, AnyText)> {
+        let (name, label) = (self.maybe()?, self.maybe()?);
+        Some((self.any_text(name)?, self.any_text(label)?))
+    }
+
+    fn any_text(&mut self, length: Option<u64>) -> Option<AnyText> {
+        let Some(length) = length else { return Some(None) };
+        let (text, rest) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
+        self.0 = rest;
+        Some(Some(std::str::from_utf8(text).ok()?.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_slots_is_bounded() {
+        for (slots, known) in [("1-1000", true), ("1-1001", false), ("1-4294967295", false), ("3-1", false)] {
+            assert_eq!(Words(slots.as_bytes()).slots().is_some(), known, "{slots}");
+        }
+    }
+}
