@@ -1,67 +1,25 @@
-//! Small worlds, every schedule: two or three sessions, one or two slots, a few deeds and one fault, in every order.
+//! A small world: real sessions, a real group, and what is under way between them. One step at a time.
 //!
-//! Sessions and the group are the real ones. A schedule is a list of choices: which call is carried out next, who hears
-//! next, who acts, when time goes on, when the fault strikes. Depth first, from the start along each list (sessions can't
-//! be copied); states that were seen are not gone on from. After the last choice everything comes to its end in a fixed
-//! order, and nothing may be left. What connects does so at once; that is the simulation's to vary.
+//! Chooses nothing: it says what may happen next and does as it's told. What mustn't happen, `verdict` sees.
 
+mod verdict;
+
+use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use concurrency_limit::group::{Group, Receivers};
 use concurrency_limit::lease::{Epoch, FencingToken, Key, LeaseId, SessionId, Slot};
 use concurrency_limit::moment::Moment;
 use concurrency_limit::protocol::{Call, CallError, Caller, Push, Reply, Terms};
-use concurrency_limit::session::{ClientId, Event, Output, Request, Session, Settings, Tag};
+use concurrency_limit::session::{ClientId, Output, Request, Session, Settings, Tag};
+
+use super::scenario::{Fault, Plan, Scenario, Step};
 
 const CLIENT: ClientId = ClientId(1);
 const TAG: Tag = 1;
 const LEASE: Duration = Duration::from_secs(3);
-
-/// What one user does, once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Plan {
-    /// Acquires, and releases when it's granted.
-    Use,
-    /// Acquires, and doesn't want it any more.
-    Cancel,
-    /// Acquires for half a second at most, and releases when it's granted.
-    Hurry,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    Cut,
-    LostPush,
-    Crash,
-}
-
-/// A small world: its users and what goes wrong once.
-#[derive(Debug, Clone, Copy)]
-struct Scenario {
-    limit: u32,
-    plans: &'static [Plan],
-    fault: Option<Fault>,
-    /// How many choices are free.
-    depth: usize,
-}
-
-/// One of the things that may happen next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// The server carries out what came first on this connection.
-    Serve(usize, usize),
-    /// The session hears what came first.
-    Hear(usize),
-    /// The user goes on with its plan.
-    Act(usize),
-    /// Time goes on to the next deadline.
-    Wait,
-    Strike(usize),
-}
 
 #[derive(Debug)]
 enum Up {
@@ -109,7 +67,7 @@ struct Lease {
     deadline: Moment,
 }
 
-struct World {
+pub struct World {
     now: Moment,
     limit: u32,
     group: Group,
@@ -123,7 +81,7 @@ struct World {
 }
 
 impl World {
-    fn new(scenario: &Scenario) -> Self {
+    pub fn new(scenario: &Scenario) -> Self {
         let peer = |(number, plan): (usize, &Plan)| {
             let settings = Settings {
                 id: SessionId(number as u64 + 1),
@@ -157,7 +115,7 @@ impl World {
     }
 
     /// All that may happen next, but for time in a world where something else can.
-    fn steps(&self) -> Vec<Step> {
+    pub fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         for (number, peer) in self.peers.iter().enumerate() {
             for (link, it) in peer.links.iter().enumerate() {
@@ -175,7 +133,7 @@ impl World {
         steps
     }
 
-    fn strikes(&self) -> Vec<Step> {
+    pub fn strikes(&self) -> Vec<Step> {
         let may = |(_, peer): &(usize, &Peer)| match self.fault {
             None => false,
             Some(Fault::Cut) => peer.alive && peer.connected,
@@ -197,7 +155,7 @@ impl World {
         }
     }
 
-    fn take(&mut self, step: Step) {
+    pub fn take(&mut self, step: Step) {
         match step {
             Step::Serve(peer, link) => self.serve(peer, link),
             Step::Hear(peer) => self.hear(peer),
@@ -231,24 +189,6 @@ impl World {
         }
         self.peers[peer].links[link].down.push_back(Down::Reply(number, result));
         self.watch_line();
-    }
-
-    /// Who has joined, in order; who is granted out of it must have been the first (R4).
-    fn watch_line(&mut self) {
-        let picture = self.group.snapshot(0);
-        if self.faultless {
-            let granted = |id: &LeaseId| picture.leases.iter().any(|lease| lease.id == *id);
-            let waits = |id: &LeaseId| picture.waiters.iter().any(|waiter| waiter.id == *id);
-            let first_waiting = self.line.iter().position(waits).unwrap_or(usize::MAX);
-            let last_granted = self.line.iter().rposition(granted);
-            assert!(last_granted.is_none_or(|at| at < first_waiting), "out of order: {picture:?}");
-        }
-        self.line.retain(|id| picture.waiters.iter().any(|waiter| waiter.id == *id));
-        for waiter in &picture.waiters {
-            if !self.line.contains(&waiter.id) {
-                self.line.push(waiter.id);
-            }
-        }
     }
 
     fn hear(&mut self, peer: usize) {
@@ -344,42 +284,8 @@ impl World {
         }
     }
 
-    fn tell(&mut self, peer: usize, event: Event) {
-        let now = self.now;
-        let it = &mut self.peers[peer];
-        match event {
-            Event::Granted { lease, .. } => {
-                assert!(!std::mem::replace(&mut it.answered, true), "a second answer");
-                assert_ne!(it.stage, Stage::Done, "granted after it was cancelled");
-                it.stage = Stage::Inside;
-                self.inside.retain(|other| now < other.deadline);
-                let shared = |slot| self.inside.iter().any(|other| other.slots.contains(slot));
-                assert!(!lease.slots.iter().any(shared), "two have a slot: {lease:?} {:?}", self.inside);
-                assert!(self.inside.len() < self.limit as usize, "too many inside: {:?}", self.inside);
-                for slot in &lease.slots {
-                    let last = std::mem::replace(&mut self.last[*slot as usize], lease.token);
-                    assert!(lease.token > last, "a token that doesn't grow: {lease:?}");
-                }
-                self.inside.push(Lease { peer, slots: lease.slots, deadline: lease.deadline });
-            }
-            Event::Failed { error, .. } => {
-                assert!(!std::mem::replace(&mut it.answered, true), "a second answer");
-                let may = it.plan != Plan::Use && (error.is_some() == (it.plan == Plan::Hurry));
-                assert!(may, "{:?} failed: {error:?}", it.plan);
-                it.stage = Stage::Done;
-            }
-            Event::Lost { .. } => self.inside.retain(|lease| lease.peer != peer),
-            Event::Renewed { deadline, .. } => {
-                for lease in self.inside.iter_mut().filter(|lease| lease.peer == peer) {
-                    lease.deadline = deadline;
-                }
-            }
-            _ => {}
-        }
-    }
-
     /// Everything goes on in a fixed order until nothing is left to do.
-    fn come_to_an_end(&mut self) {
+    pub fn come_to_an_end(&mut self) {
         for _ in 0..2_000 {
             let step = self.steps().first().copied();
             let done = self.peers.iter().all(|p| !p.alive || (p.stage == Stage::Done && p.session.idle()));
@@ -392,19 +298,8 @@ impl World {
         panic!("never done: {:#?}", self.peers);
     }
 
-    fn settle_accounts(&self) {
-        let picture = self.group.snapshot(0);
-        let lives =
-            |id: &LeaseId| self.peers.iter().any(|peer| peer.alive && peer.session.id() == id.session);
-        let holds = picture.leases.iter().find(|lease| lives(&lease.id));
-        assert!(holds.is_none(), "a ghost holds: {holds:?}");
-        let waits = picture.waiters.iter().find(|waiter| lives(&waiter.id));
-        assert!(waits.is_none(), "a ghost waits: {waits:?}");
-        assert!(self.peers.iter().all(|peer| !peer.alive || peer.answered), "somebody heard nothing");
-    }
-
     /// Everything that matters for what follows. (Maps in another order look like another state: that costs time only.)
-    fn fingerprint(&self) -> u64 {
+    pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         let group = format!("{:?}", self.group);
         let rest = format!("{:?} {:?} {:?} {:?}", self.peers, self.inside, self.fault, self.line);
@@ -444,94 +339,4 @@ fn request(limit: u32, plan: Plan) -> Request {
         renew: true,
         hold: None,
     }
-}
-
-/// Walks all schedules of a scenario; how many there are, and how many states.
-struct Explorer {
-    scenario: Scenario,
-    seen: HashSet<u64>,
-    schedules: u64,
-}
-
-impl Explorer {
-    fn explore(scenario: Scenario) {
-        let started = Instant::now();
-        let mut explorer = Self { scenario, seen: HashSet::new(), schedules: 0 };
-        let mut open = vec![Vec::new()];
-        while let Some(mut choices) = open.pop() {
-            let follow = AssertUnwindSafe(|| explorer.follow(&mut choices, &mut open));
-            if let Err(complaint) = catch_unwind(follow) {
-                eprintln!("{scenario:?} fails with {choices:?}");
-                resume_unwind(complaint);
-            }
-        }
-        println!(
-            "{:?}, limit {}, {:?}: {} schedules, {} states, {:?}",
-            scenario.plans,
-            scenario.limit,
-            scenario.fault,
-            explorer.schedules,
-            explorer.seen.len(),
-            started.elapsed()
-        );
-    }
-
-    /// Goes along the choices, then on by always taking the first; what else could be chosen there stays open.
-    fn follow(&mut self, choices: &mut Vec<Step>, open: &mut Vec<Vec<Step>>) {
-        let mut world = World::new(&self.scenario);
-        choices.iter().for_each(|step| world.take(*step));
-        while choices.len() < self.scenario.depth {
-            if !self.seen.insert(world.fingerprint()) {
-                return;
-            }
-            let mut next = world.steps();
-            next.extend(world.strikes());
-            if next.len() < 3 {
-                next.push(Step::Wait);
-            }
-            for other in next.drain(1..) {
-                let mut branch = choices.clone();
-                branch.push(other);
-                open.push(branch);
-            }
-            choices.push(next[0]);
-            world.take(next[0]);
-        }
-        self.schedules += 1;
-        world.come_to_an_end();
-    }
-}
-
-/// Two users, or three, and how many choices are free where nothing goes wrong and where something does.
-fn all(plans: &'static [Plan], limit: u32, depth: usize, faults: &[Option<Fault>]) {
-    for fault in faults {
-        Explorer::explore(Scenario { limit, plans, fault: *fault, depth });
-    }
-}
-
-const ALL: &[Option<Fault>] = &[None, Some(Fault::Cut), Some(Fault::LostPush), Some(Fault::Crash)];
-
-#[test]
-fn two_who_share_one_slot() {
-    all(&[Plan::Use, Plan::Use], 1, 12, ALL);
-}
-
-#[test]
-fn one_who_cancels_beside_one_who_waits() {
-    all(&[Plan::Cancel, Plan::Use], 1, 12, ALL);
-}
-
-#[test]
-fn one_whose_time_is_over_beside_one_who_holds() {
-    all(&[Plan::Use, Plan::Hurry], 1, 12, ALL);
-}
-
-#[test]
-fn three_who_share_one_slot() {
-    all(&[Plan::Use, Plan::Cancel, Plan::Use], 1, 9, ALL);
-}
-
-#[test]
-fn three_who_share_two_slots() {
-    all(&[Plan::Use, Plan::Hurry, Plan::Cancel], 2, 9, ALL);
 }
