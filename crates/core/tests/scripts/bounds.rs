@@ -1,0 +1,108 @@
+//! How long keys live, how much one call does, and what it costs (R8, R26).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use concurrency_limit::lease::{Epoch, LeaseId, SessionId};
+use concurrency_limit::protocol::{Answers, Ask, Call, Caller, Page, Target, Verb};
+use concurrency_limit::store::redis::{reply, scripts};
+
+use super::cost;
+use super::rig::{Rig, id, terms};
+
+#[test]
+fn all_keys_of_a_group_live_until_the_latest_end_and_a_reserve() {
+    let mut rig = Rig::start();
+    rig.hold(3, 3);
+    rig.release(id(1, 2));
+    rig.acquire(id(2, 1), 3);
+    rig.wait(id(3, 1), 3);
+    let left: Vec<i64> =
+        rig.keys.all().map(str::to_owned).iter().map(|key| rig.server.ask::<i64>(&["PTTL", key])).collect();
+    assert!(left.iter().all(|ms| (310_000..500_000).contains(ms)), "{left:?}");
+    assert!(left.iter().max().expect("four") - left.iter().min().expect("four") < 1_000, "{left:?}");
+    rig.pass(600_000);
+    rig.acquire(id(3, 2), 1);
+    for key in rig.keys.all().map(str::to_owned) {
+        assert!(rig.server.ask::<i64>(&["PTTL", &key]) > 900_000, "{key}");
+    }
+}
+
+#[test]
+fn more_work_than_a_call_may_do_is_told_and_gone_on_with() {
+    let mut rig = Rig::start();
+    rig.hold(500, 500);
+    let terms = Arc::new(terms(500));
+    for session in 2..5 {
+        let asks = (1..=150).map(|n| Ask { id: id(session, n), terms: terms.clone(), wait: true }).collect();
+        rig.call(session, Verb::Acquire(asks));
+    }
+    let released: Vec<Target> = (1..=500).map(|n| Target::Lease(id(1, n))).collect();
+    assert!(rig.call(1, Verb::Release(released)).again);
+    assert_eq!(rig.held(), 200);
+    rig.clean_through();
+    assert_eq!(rig.held(), 450);
+}
+
+#[test]
+fn inspect_shows_everybody_once_page_by_page() {
+    let mut rig = Rig::start();
+    rig.hold(450, 450);
+    let asks = (1..=450).map(|n| Ask { id: id(2, n), terms: Arc::new(terms(450)), wait: true }).collect();
+    rig.call(2, Verb::Acquire(asks));
+    let (mut page, mut holders, mut waiters) = (Some(Page::default()), Vec::new(), Vec::new());
+    while let Some(asked) = page {
+        let Answers::Inspect(picture) = rig.call(9, Verb::Inspect(asked)).answers else {
+            panic!("another verb's answer")
+        };
+        assert!(picture.holders.len() <= 200 && picture.waiters.len() <= 200);
+        holders.extend(picture.holders.iter().map(|view| view.id.number));
+        waiters.extend(picture.waiters.iter().map(|view| view.id.number));
+        page = picture.next;
+    }
+    assert_eq!(holders, (1..=450).collect::<Vec<_>>());
+    assert_eq!(waiters, (1..=450).collect::<Vec<_>>());
+}
+
+/// Acquires and releases `batch` slots in one call each, `rounds` times, with `others` holding meanwhile.
+fn pairs(rig: &mut Rig, others: u64, batch: u64, rounds: u64) -> BTreeMap<String, (u64, u64)> {
+    rig.server.ask::<redis::Value>(&["FLUSHALL"]);
+    rig.hold(others, 1_000);
+    for text in scripts::texts() {
+        rig.server.ask::<String>(&["SCRIPT", "LOAD", text]);
+    }
+    let terms = Arc::new(terms(1_000));
+    let layout = scripts::Layout { prefix: "cl".to_owned(), cluster: false };
+    let caller =
+        Caller { session: SessionId(2), connection: 1, listens: true, settling: false, keep_alive_ms: 3_000 };
+    for round in 0..rounds + 1 {
+        if round == 1 {
+            cost::reset(&mut rig.server);
+        }
+        let ids: Vec<LeaseId> = (0..batch).map(|n| id(2, round * batch + n)).collect();
+        let asks = ids.iter().map(|id| Ask { id: *id, terms: terms.clone(), wait: true }).collect();
+        let targets = ids.iter().map(|id| Target::Lease(*id)).collect();
+        for verb in [Verb::Acquire(asks), Verb::Release(targets)] {
+            let call = Call { key: rig.key.clone(), verb };
+            let cmd = scripts::command(&layout, &caller, &call, Epoch(1));
+            let value = cmd.query(&mut rig.server.connection).expect("a reply");
+            reply::parse(&call.verb, value).expect("a reply");
+        }
+    }
+    let stats = cost::stats(&mut rig.server);
+    let per_pair = stats["evalsha"].1 as f64 / (rounds * batch) as f64;
+    println!("{batch} a call, {others} others: {per_pair:.1} µs a pair; {:?}", cost::commands(&stats));
+    stats
+}
+
+#[test]
+fn an_uncontended_pair_costs_few_commands_whatever_its_size() {
+    let mut rig = Rig::start();
+    for (others, batch, rounds) in [(0, 1, 2_000), (5, 1, 2_000), (0, 100, 100), (5, 100, 100)] {
+        let stats = pairs(&mut rig, others, batch, rounds);
+        let commands = cost::commands(&stats);
+        assert!(commands["hmget"] == 2 * rounds && commands["time"] == 2 * rounds, "{commands:?}");
+        assert!(commands["hset"] == 2 * rounds && commands["hdel"] == rounds, "{commands:?}");
+        assert!(commands.values().sum::<u64>() <= 12 * rounds, "{commands:?}");
+    }
+}

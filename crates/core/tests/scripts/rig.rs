@@ -1,0 +1,131 @@
+//! One group in a real redis-server, asked through the scripts with a time that the test says.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use concurrency_limit::lease::{Epoch, Key, LeaseId, SessionId, Ticket};
+use concurrency_limit::protocol::{
+    Acquired, Answers, Ask, Call, CallError, Caller, Grant, Page, Reply, Target, Terms, Verb,
+};
+use concurrency_limit::store::redis::{keys::GroupKeys, reply, scripts};
+
+use super::server::Server;
+
+pub struct Rig {
+    pub server: Server,
+    pub key: Key,
+    pub keys: GroupKeys,
+    pub now_us: u64,
+    pub fresh: u64,
+}
+
+pub fn id(session: u64, number: u64) -> LeaseId {
+    LeaseId { session: SessionId(session), number }
+}
+
+pub fn terms(limit: u32) -> Terms {
+    Terms {
+        limit,
+        weight: 1,
+        priority: 0,
+        lease_ms: 10_000,
+        claim_ms: 5_000,
+        max_waiting: None,
+        holder: None,
+        label: None,
+    }
+}
+
+impl Rig {
+    pub fn start() -> Self {
+        let key = Key::new("k").expect("a key");
+        let now_us = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_micros() as u64;
+        let keys = GroupKeys::new("cl", &key);
+        Self { server: Server::start(), key, keys, now_us, fresh: 1 }
+    }
+
+    pub fn try_call(&mut self, session: u64, verb: Verb) -> Result<Reply, CallError> {
+        let caller = Caller {
+            session: SessionId(session),
+            connection: 1,
+            listens: true,
+            settling: false,
+            keep_alive_ms: 30_000,
+        };
+        let call = Call { key: self.key.clone(), verb };
+        let layout = scripts::Layout { prefix: "cl".to_owned(), cluster: false };
+        let cmd = scripts::rehearsal(&layout, &caller, &call, Epoch(self.fresh), self.now_us, &[]);
+        match cmd.query(&mut self.server.connection) {
+            Ok(value) => reply::parse(&call.verb, value),
+            Err(error) => Err(reply::call_error(&error)),
+        }
+    }
+
+    pub fn call(&mut self, session: u64, verb: Verb) -> Reply {
+        self.try_call(session, verb).expect("a reply")
+    }
+
+    pub fn try_acquire(&mut self, id: LeaseId, limit: u32, wait: bool) -> Result<Acquired, CallError> {
+        let ask = Ask { id, terms: Arc::new(terms(limit)), wait };
+        let Answers::Acquire(mut all) = self.try_call(id.session.0, Verb::Acquire(vec![ask]))?.answers else {
+            panic!("another verb's answer");
+        };
+        Ok(all.remove(0))
+    }
+
+    pub fn acquire(&mut self, id: LeaseId, limit: u32) -> Grant {
+        match self.try_acquire(id, limit, false) {
+            Ok(Acquired::Granted(grant)) => grant,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn wait(&mut self, id: LeaseId, limit: u32) -> Ticket {
+        match self.try_acquire(id, limit, true) {
+            Ok(Acquired::Queued { ticket, .. }) => ticket,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn hold(&mut self, count: u64, limit: u32) {
+        let terms = Arc::new(terms(limit));
+        for from in (1..=count).step_by(200) {
+            let asks = (from..=count.min(from + 199)).map(|n| Ask {
+                id: id(1, n),
+                terms: terms.clone(),
+                wait: false,
+            });
+            let reply = self.call(1, Verb::Acquire(asks.collect()));
+            let Answers::Acquire(all) = reply.answers else { panic!("another verb's answer") };
+            assert!(all.iter().all(|one| matches!(one, Acquired::Granted(_))));
+        }
+    }
+
+    pub fn release(&mut self, id: LeaseId) -> Reply {
+        self.call(id.session.0, Verb::Release(vec![Target::Lease(id)]))
+    }
+
+    pub fn lose(&mut self, key: &str) {
+        assert_eq!(self.server.ask::<u64>(&["DEL", key]), 1, "{key} was there");
+    }
+
+    pub fn pass(&mut self, ms: u64) {
+        self.now_us += ms * 1_000;
+    }
+
+    pub fn clean_through(&mut self) {
+        for _ in 0..10_000 {
+            if !self.call(9, Verb::Clean).again {
+                return;
+            }
+        }
+        panic!("clean doesn't come to an end");
+    }
+
+    pub fn held(&mut self) -> u64 {
+        let Answers::Inspect(picture) = self.call(9, Verb::Inspect(Page::default())).answers else {
+            panic!("another verb's answer")
+        };
+        picture.held
+    }
+}
