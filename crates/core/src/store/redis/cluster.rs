@@ -124,14 +124,13 @@ async fn open(
     Ok((ClusterLink { orders, _router: Task::spawn(router.run()) }, info))
 }
 
-/// A link to any master, each tried for its share of the time that is left.
+/// A link to any master.
 async fn open_any(
     cluster: &Arc<Cluster>,
     topology: &Topology,
     session: SessionId,
     limit: Duration,
 ) -> Result<(Node, Opened), ConnectError> {
-    let until = Moment::now() + limit;
     let mut masters: Vec<&Node> = Vec::new();
     for (_, _, master) in &topology.ranges {
         if !masters.contains(&master) {
@@ -139,20 +138,32 @@ async fn open_any(
         }
     }
     masters.sort_by_key(|_| getrandom::u32().unwrap_or_default());
+    let open = |master: &Node| member::open(Arc::clone(cluster), master.clone(), session);
+    let (master, opened) = first_of(masters.into_iter(), limit, "the cluster has no masters", open).await?;
+    Ok((master.clone(), opened))
+}
+
+/// The first member with an answer: one is asked after the other, each for its share of the time that is left.
+async fn first_of<'a, T, Answer: Future<Output = Result<T, ConnectError>>>(
+    mut nodes: impl ExactSizeIterator<Item = &'a Node>,
+    limit: Duration,
+    nobody: &str,
+    ask: impl Fn(&'a Node) -> Answer,
+) -> Result<(&'a Node, T), ConnectError> {
+    let until = Moment::now() + limit;
     let mut last = None;
-    for (tried, master) in masters.iter().enumerate() {
+    while let Some(node) = nodes.next() {
         let left = until.saturating_since(Moment::now());
-        let share = left / u32::try_from(masters.len() - tried).unwrap_or(u32::MAX);
-        let opening = member::open(Arc::clone(cluster), (*master).clone(), session);
-        match tokio::time::timeout(share, opening).await {
-            Ok(Ok(opened)) => return Ok(((*master).clone(), opened)),
+        let share = left / u32::try_from(nodes.len() + 1).unwrap_or(u32::MAX);
+        match tokio::time::timeout(share, ask(node)).await {
+            Ok(Ok(answer)) => return Ok((node, answer)),
             Ok(Err(error)) if error.fatal => return Err(error),
             Ok(Err(error)) => last = Some(error),
             Err(_) => {
-                let message = format!("cannot connect to {master}: no answer within {share:?}");
+                let message = format!("cannot connect to {node}: no answer within {share:?}");
                 last = Some(ConnectError { message, fatal: false });
             }
         }
     }
-    Err(last.unwrap_or_else(|| ConnectError { message: "the cluster has no masters".into(), fatal: false }))
+    Err(last.unwrap_or_else(|| ConnectError { message: nobody.into(), fatal: false }))
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use redis::{AsyncConnectionConfig, ProtocolVersion};
 
-use super::Cluster;
 use super::map::Topology;
+use super::{Cluster, first_of};
 use crate::config::Node;
 use crate::error::Error;
 use crate::moment::Moment;
@@ -77,28 +77,15 @@ impl Survey {
     }
 }
 
-/// Asks one after the other until one knows, each for its share of the time that is left.
+/// Asks one after the other until one knows.
 pub(super) async fn ask_all(
     cluster: &Cluster,
     candidates: &[Node],
     limit: Duration,
 ) -> Result<Topology, ConnectError> {
-    let until = Moment::now() + limit;
-    let mut last = None;
-    for (asked, at) in candidates.iter().enumerate() {
-        let left = until.saturating_since(Moment::now());
-        let share = left / u32::try_from(candidates.len() - asked).unwrap_or(u32::MAX);
-        match tokio::time::timeout(share, ask(cluster, at)).await {
-            Ok(Ok(topology)) => return Ok(topology),
-            Ok(Err(error)) if error.fatal => return Err(error),
-            Ok(Err(error)) => last = Some(error),
-            Err(_) => {
-                let message = format!("cannot connect to {at}: no answer within {share:?}");
-                last = Some(ConnectError { message, fatal: false });
-            }
-        }
-    }
-    Err(last.unwrap_or_else(|| ConnectError { message: "the cluster has no members".into(), fatal: false }))
+    let nobody = "the cluster has no members";
+    let (_, topology) = first_of(candidates.iter(), limit, nobody, |at| ask(cluster, at)).await?;
+    Ok(topology)
 }
 
 async fn ask(cluster: &Cluster, at: &Node) -> Result<Topology, ConnectError> {
