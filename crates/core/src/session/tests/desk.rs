@@ -170,10 +170,7 @@ impl Desk {
                 self.carry_out(sent);
                 calls += 1;
             }
-            for push in std::mem::take(&mut self.pushes) {
-                self.session.handle_push(self.now, push);
-            }
-            self.pump();
+            self.bring_pushes();
         }
         calls
     }
@@ -181,6 +178,19 @@ impl Desk {
     pub(super) fn carry_out(&mut self, sent: Sent) {
         let result = self.call(&sent.caller, &sent.call.verb);
         self.session.handle_reply(self.now, sent.number, result);
+        self.pump();
+    }
+
+    /// The call that was sent first comes back with an error, and wasn't carried out.
+    pub(super) fn refuse(&mut self, error: CallError) {
+        let sent = self.sent.remove(0);
+        self.session.handle_reply(self.now, sent.number, Err(error));
+        self.pump();
+    }
+
+    /// The connection is lost; no answer comes any more.
+    pub(super) fn cut(&mut self) {
+        self.session.handle_down(self.now, "cut".into());
         self.pump();
     }
 

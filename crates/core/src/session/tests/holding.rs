@@ -94,8 +94,7 @@ fn a_release_whose_answer_was_lost_with_the_connection_is_still_true() {
     desk.release(0);
     let sent = desk.sent.remove(0);
     desk.call(&sent.caller, &sent.call.verb).expect("carried out");
-    desk.session.handle_down(desk.now, "cut".into());
-    desk.pump();
+    desk.cut();
     desk.connect(Some(s(3_600.0)));
     desk.exchange();
     assert!(desk.released(0));
@@ -130,8 +129,7 @@ fn the_longest_hold_ends_the_lease_also_after_a_new_connection() {
     desk.exchange();
     desk.granted(1);
     desk.live(s(5.0));
-    desk.session.handle_down(desk.now, "cut".into());
-    desk.pump();
+    desk.cut();
     desk.connect(Some(s(3_600.0)));
     desk.live(s(3.0));
     assert_eq!(lost(&mut desk), Some(Loss::HeldTooLong));

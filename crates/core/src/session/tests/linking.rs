@@ -28,8 +28,7 @@ fn a_grant_whose_answer_was_lost_is_found_again() {
     desk.submit(request(1));
     let sent = desk.sent.remove(0);
     desk.call(&sent.caller, &sent.call.verb).expect("carried out");
-    desk.session.handle_down(desk.now, "cut".into());
-    desk.pump();
+    desk.cut();
     desk.connect(Some(s(3_600.0)));
     desk.exchange();
     assert_eq!(desk.granted(1).slots, [2]);
@@ -41,8 +40,7 @@ fn bytes_of_the_old_connection_are_refused_after_the_new_one_has_reconciled() {
     let mut desk = Desk::online();
     desk.submit(request(1));
     let old = desk.sent.remove(0);
-    desk.session.handle_down(desk.now, "cut".into());
-    desk.pump();
+    desk.cut();
     desk.connect(Some(s(3_600.0)));
     desk.exchange();
     assert_eq!(desk.call(&old.caller, &old.call.verb), Err(CallError::Stale));
@@ -54,8 +52,7 @@ fn a_waiter_keeps_its_ticket_over_a_lost_connection() {
     desk.other_holds();
     desk.submit(request(1));
     desk.exchange();
-    desk.session.handle_down(desk.now, "cut".into());
-    desk.pump();
+    desk.cut();
     desk.connect(Some(s(3_600.0)));
     let ticket = desk.group.snapshot(0).waiters[0].ticket;
     assert!(ticket > Ticket(0));
@@ -69,8 +66,7 @@ fn a_push_on_a_connection_of_its_own_that_overtakes_a_reconciles_answer_is_the_n
     let other = desk.other_holds();
     desk.submit(request(1));
     desk.exchange();
-    desk.session.handle_down(desk.now, "cut".into());
-    desk.pump();
+    desk.cut();
     desk.pass(s(0.5));
     desk.connect(Some(s(3_600.0)));
     let sent = desk.sent.remove(0);
@@ -141,8 +137,7 @@ fn a_server_that_hangs_up_at_once_is_asked_for_ever_fewer_connections() {
     // One that lasted is made anew at once.
     desk.exchange();
     desk.live(s(1.0));
-    desk.session.handle_down(desk.now, "cut".into());
-    desk.pump();
+    desk.cut();
     assert_eq!(desk.connects, 12);
 }
 
@@ -189,8 +184,7 @@ fn trying_once_survives_a_cut_connection() {
     let mut desk = Desk::online();
     desk.submit(trying_once(1));
     desk.sent.clear();
-    desk.session.handle_down(desk.now, "cut".into());
-    desk.pump();
+    desk.cut();
     desk.connect(Some(s(3_600.0)));
     desk.exchange();
     desk.granted(1);
@@ -200,9 +194,7 @@ fn trying_once_survives_a_cut_connection() {
 fn a_server_that_became_a_replica_is_left_for_the_primary() {
     let mut desk = Desk::online();
     desk.submit(request(1));
-    let sent = desk.sent.remove(0);
-    desk.session.handle_reply(desk.now, sent.number, Err(CallError::NotExecuted("READONLY".into())));
-    desk.pump();
+    desk.refuse(CallError::NotExecuted("READONLY".into()));
     assert_eq!(desk.disconnects, 1);
     desk.pass(s(0.5));
     assert_eq!(desk.connects, 2);
@@ -237,9 +229,7 @@ fn a_server_that_has_just_started_is_asked_for_nothing_new_until_it_settles() {
 fn a_server_that_still_loads_settles_from_its_last_refusal() {
     let mut desk = Desk::online();
     desk.submit(request(1));
-    let sent = desk.sent.remove(0);
-    desk.session.handle_reply(desk.now, sent.number, Err(CallError::NotExecuted("LOADING".into())));
-    desk.pump();
+    desk.refuse(CallError::NotExecuted("LOADING".into()));
     desk.live(s(1.9));
     assert!(desk.take_event(|event| matches!(event, Event::Granted { .. })).is_none());
     desk.live(s(0.2));
@@ -280,8 +270,7 @@ fn a_waiter_that_comes_back_into_the_line_and_is_granted_in_the_same_call_keeps_
     desk.other_holds();
     desk.submit(request(1));
     desk.exchange();
-    desk.session.handle_down(desk.now, "cut".into());
-    desk.pump();
+    desk.cut();
     (desk.group, desk.fresh) = (Group::default(), Epoch(8));
     desk.connect(Some(s(3_600.0)));
     desk.exchange();
@@ -295,9 +284,7 @@ fn a_waiter_that_comes_back_into_the_line_and_is_granted_in_the_same_call_keeps_
 fn a_refusal_that_was_surely_not_executed_is_asked_again() {
     let mut desk = Desk::online();
     desk.submit(request(1));
-    let sent = desk.sent.remove(0);
-    desk.session.handle_reply(desk.now, sent.number, Err(CallError::NotExecuted("BUSY".into())));
-    desk.pump();
+    desk.refuse(CallError::NotExecuted("BUSY".into()));
     assert!(desk.events.is_empty() && desk.sent.is_empty(), "not at once");
     desk.live(s(0.1));
     desk.granted(1);
@@ -307,9 +294,7 @@ fn a_refusal_that_was_surely_not_executed_is_asked_again() {
 fn out_of_memory_fails_the_request_and_leaves_the_leases() {
     let mut desk = Desk::online();
     desk.submit(request(1));
-    let sent = desk.sent.remove(0);
-    desk.session.handle_reply(desk.now, sent.number, Err(CallError::OutOfMemory("OOM".into())));
-    desk.pump();
+    desk.refuse(CallError::OutOfMemory("OOM".into()));
     assert!(matches!(desk.failed(1), Some(Error::Unavailable { cause, .. }) if cause == "OOM"));
     assert_eq!(desk.held(), 1);
 }
@@ -318,9 +303,7 @@ fn out_of_memory_fails_the_request_and_leaves_the_leases() {
 fn a_key_of_another_type_fails_the_request_as_a_protocol_error() {
     let mut desk = Desk::online();
     desk.submit(request(1));
-    let sent = desk.sent.remove(0);
-    desk.session.handle_reply(desk.now, sent.number, Err(CallError::Unusable("WRONGTYPE".into())));
-    desk.pump();
+    desk.refuse(CallError::Unusable("WRONGTYPE".into()));
     assert!(matches!(desk.failed(1), Some(Error::Protocol { .. })));
 }
 
@@ -420,9 +403,7 @@ fn a_question_that_the_server_refuses_for_now_is_asked_again_in_a_while() {
     let mut desk = Desk::online();
     desk.session.ask(desk.now, CLIENT, 1, Question::Clean(Key::new("k").expect("a key")));
     desk.pump();
-    let sent = desk.sent.remove(0);
-    desk.session.handle_reply(desk.now, sent.number, Err(CallError::NotExecuted("CLUSTERDOWN".into())));
-    desk.pump();
+    desk.refuse(CallError::NotExecuted("CLUSTERDOWN".into()));
     assert!(desk.sent.is_empty());
     assert_eq!(desk.live(s(0.1)), 1);
     assert!(desk.take_event(|event| matches!(event, Event::Answered { answer: Ok(_), .. })).is_some());
