@@ -11,6 +11,7 @@
 mod acquisition;
 mod answer;
 mod ask;
+mod histogram;
 mod hold;
 mod line;
 mod link;
@@ -32,6 +33,7 @@ use crate::lease::{FencingToken, Key, LeaseId, SessionId, Slot};
 use crate::moment::Moment;
 use crate::protocol::{Call, Caller, Terms};
 
+pub use self::histogram::Histogram;
 pub use self::question::{Answer, Question};
 
 /// One user of a session, for instance one `Limiter` object.
@@ -228,6 +230,10 @@ pub struct Stats {
     pub held: u64,
     /// Requests that wait now.
     pub waiting: u64,
+    /// How long the leases that were granted had been waited for.
+    pub waits: Histogram,
+    /// How long the leases that were given back had been held.
+    pub holds: Histogram,
 }
 
 /// The session.
@@ -332,12 +338,15 @@ impl Session {
         let Some((number, acquisition)) = self.by_tag(client, tag) else {
             return self.tell(Event::Released { client, tag, was_held: false });
         };
-        let was_held = match &acquisition.state {
-            State::Held(held) => now < held.valid_until,
-            State::Lost => false,
+        let (was_held, held_for) = match &acquisition.state {
+            State::Held(held) => (now < held.valid_until, Some(now.saturating_since(held.since))),
+            State::Lost => (false, None),
             State::Releasing { .. } => return,
             _ => return self.cancel(client, tag),
         };
+        if let Some(held_for) = held_for {
+            self.stats.holds.record(held_for);
+        }
         // A lease that is lost by the local clock is told at once: Redis's answer can't make it true again (R10).
         if !was_held {
             self.tell(Event::Released { client, tag, was_held: false });
