@@ -300,6 +300,46 @@ export interface Status {
   waiters: WaiterStatus[]
 }
 
+/** How long something took, in ranges as Prometheus has them. All times are seconds. */
+export interface Histogram {
+  /** How many there were. */
+  count: number
+  /** All of them together. */
+  sum: number
+  /** For each bound `le`, from 0.001 to 5000, how many took that long or less. What took longer is in `count` only. */
+  buckets: { le: number; count: number }[]
+}
+
+/** Counters, since a process first used these options. */
+export interface Stats {
+  /** Leases granted without waiting in line. */
+  grantedAtOnce: number
+  /** Leases granted after waiting in line. */
+  grantedAfterWaiting: number
+  /** Requests refused: full, line full, or Redis not available. */
+  refused: number
+  /** Requests whose `limitTimeout` was over while they waited. */
+  timedOut: number
+  /** Requests ended by their `signal`. */
+  aborted: number
+  /** Leases lost. */
+  lost: number
+  /** Leases granted by a push. */
+  handedOff: number
+  /** Calls sent to Redis; one call carries many requests. */
+  calls: number
+  /** Connections made after the first. */
+  reconnects: number
+  /** Leases held now. */
+  held: number
+  /** Requests that wait now. */
+  waiting: number
+  /** How long the leases that were granted had been waited for. */
+  waits: Histogram
+  /** How long the leases that were given back had been held. */
+  holds: Histogram
+}
+
 /** What the event `lost` tells, once per lost lease. */
 export interface LostEvent {
   key: string
@@ -374,8 +414,8 @@ export class Limiter extends EventEmitter<LimiterEvents> {
    */
   release(target: { key: string; holder: string } | { key: string; leaseId: string }): Promise<boolean>
 
-  /** Counters since the start of this limiter. */
-  stats(): Promise<Record<string, unknown>>
+  /** What happened since this process first used these options; limiters that share a connection share the counters. */
+  stats(): Promise<Stats>
 
   /**
    * Gives everything back (with `release: false` the leases run to their ends instead), rejects what waits with

@@ -1,4 +1,5 @@
 // What the members of a request mean: weight, priority, maxWaiting, holder, label, limits that differ.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ConfigError, Limiter, QueueFullError } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { rejection, startRedis, until } from './helpers.mjs'
@@ -170,16 +171,26 @@ describe.each(['Redis', 'memory:'])('on %s', (place) => {
     expect(await limiter.tryAcquire({ key: 'using', limit: 1 }).then((next) => next.release())).toBe(true)
   })
 
-  test('stats counts what was granted', async () => {
-    const { granted: before } = flat(await limiter.stats())
-    await limiter.withLimit({ key: 'stats', limit: 1 }, () => {})
-    expect(flat(await limiter.stats()).granted).toBeGreaterThan(before)
+  test('stats counts what was granted, how long it was waited for and how long it was held', async () => {
+    const before = await limiter.stats()
+    const config = { key: 'stats', limit: 1 }
+    const held = await limiter.acquire(config)
+    const asked = limiter.acquire(config)
+    await until(async () => (await limiter.stats()).waiting === 1, 'one waits')
+    await sleep(20)
+    await held.release()
+    await (await asked).release()
+    const { grantedAtOnce, grantedAfterWaiting, waits, holds } = await limiter.stats()
+    expect([grantedAtOnce - before.grantedAtOnce, grantedAfterWaiting - before.grantedAfterWaiting]).toEqual([1, 1])
+    for (const [now, earlier] of [
+      [waits, before.waits],
+      [holds, before.holds],
+    ]) {
+      expect(now.count - earlier.count).toBe(2)
+      expect(now.sum - earlier.sum).toBeGreaterThan(0.01)
+      const quick = (histogram) => histogram.buckets.find(({ le }) => le === 0.01).count
+      expect(quick(now) - quick(earlier)).toBeLessThan(2)
+      expect(now.buckets.at(-1)).toEqual({ le: 5000, count: now.count })
+    }
   })
 })
-
-/** The sum of all counters of grants, whatever kinds there are. */
-function flat(stats) {
-  const granted = Object.entries(stats).filter(([name]) => name.startsWith('granted'))
-  expect(granted.length).toBeGreaterThan(0)
-  return { granted: granted.reduce((sum, [, count]) => sum + count, 0) }
-}

@@ -13,6 +13,7 @@ mod acquisition;
 mod answer;
 mod ask;
 mod failure;
+mod histogram;
 mod hold;
 mod input;
 mod line;
@@ -36,6 +37,7 @@ use crate::lease::{Key, LeaseId, SessionId};
 use crate::moment::Moment;
 use crate::protocol::Caller;
 
+pub use self::histogram::Histogram;
 pub use self::input::{ClientId, Request, Settings, Tag};
 pub use self::output::{Event, Granted, Output, Stats};
 pub use self::question::{Answer, Question};
@@ -142,12 +144,15 @@ impl Session {
         let Some((number, acquisition)) = self.by_tag(client, tag) else {
             return self.tell(Event::Released { client, tag, was_held: false });
         };
-        let was_held = match &acquisition.state {
-            State::Held(held) => now < held.valid_until,
-            State::Lost => false,
+        let (was_held, held_for) = match &acquisition.state {
+            State::Held(held) => (now < held.valid_until, Some(now.saturating_since(held.since))),
+            State::Lost => (false, None),
             State::Releasing { .. } => return,
             _ => return self.cancel(client, tag),
         };
+        if let Some(held_for) = held_for {
+            self.stats.holds.record(held_for);
+        }
         // A lease that is lost by the local clock is told at once: Redis's answer can't make it true again (R10).
         if !was_held {
             self.tell(Event::Released { client, tag, was_held: false });

@@ -2,7 +2,7 @@
 
 use concurrency_limit::lease::Key;
 use concurrency_limit::protocol::Picture;
-use concurrency_limit::session::Stats;
+use concurrency_limit::session::{Histogram, Stats};
 use serde_json::{Value, json};
 
 /// A group's picture; JS adds the key.
@@ -65,6 +65,16 @@ pub(crate) fn stats(stats: &Stats) -> String {
         "reconnects": stats.reconnects,
         "held": stats.held,
         "waiting": stats.waiting,
+        "waits": histogram(&stats.waits),
+        "holds": histogram(&stats.holds),
     })
     .to_string()
+}
+
+fn histogram(histogram: &Histogram) -> Value {
+    let buckets: Vec<Value> = histogram
+        .cumulative()
+        .map(|(bound, count)| json!({ "le": bound.as_secs_f64(), "count": count }))
+        .collect();
+    json!({ "count": histogram.count(), "sum": histogram.sum().as_secs_f64(), "buckets": buckets })
 }

@@ -59,6 +59,8 @@ pub(super) enum State {
 
 #[derive(Debug)]
 pub(super) struct Held {
+    /// When its holder was told.
+    pub(super) since: Moment,
     pub(super) slots: Vec<Slot>,
     pub(super) token: FencingToken,
     pub(super) epoch: Epoch,

@@ -58,8 +58,17 @@ impl Session {
         let waited = now.saturating_since(acquisition.asked_at);
         let granted =
             Granted { id, slots: slots.clone(), token, deadline: valid_until, waited, stood_in: false };
-        let held =
-            Held { slots, token, epoch, end_at_ms, valid_until, renew_at, renewing: false, hold_until };
+        let held = Held {
+            since: now,
+            slots,
+            token,
+            epoch,
+            end_at_ms,
+            valid_until,
+            renew_at,
+            renewing: false,
+            hold_until,
+        };
         let wake_at = held.wake_at();
         acquisition.wanted = false;
         acquisition.state = State::Held(held);
@@ -67,6 +76,7 @@ impl Session {
             true => self.stats.granted_after_waiting += 1,
             false => self.stats.granted_at_once += 1,
         }
+        self.stats.waits.record(waited);
         let (client, tag) = (acquisition.client, acquisition.tag);
         let side = self.line_mut(line);
         side.waiting.remove(&number);

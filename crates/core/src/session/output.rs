@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Answer, ClientId, Tag};
+use super::{Answer, ClientId, Histogram, Tag};
 use crate::error::{Error, Loss};
 use crate::lease::{FencingToken, Key, LeaseId, Slot};
 use crate::moment::Moment;
@@ -159,4 +159,8 @@ pub struct Stats {
     pub held: u64,
     /// Requests that wait now.
     pub waiting: u64,
+    /// How long the leases that were granted had been waited for.
+    pub waits: Histogram,
+    /// How long the leases that were given back had been held.
+    pub holds: Histogram,
 }
