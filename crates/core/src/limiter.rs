@@ -119,7 +119,7 @@ impl Limiter {
     /// The counters since this process's session began.
     pub async fn stats(&self) -> Result<Stats, Error> {
         match self.ask(Question::Stats).await? {
-            Answer::Stats(stats) => Ok(stats),
+            Answer::Stats(stats) => Ok(*stats),
             _ => Err(self.confused()),
         }
     }

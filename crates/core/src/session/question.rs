@@ -45,7 +45,7 @@ pub enum Answer {
     /// To [`Question::Release`].
     Released(bool),
     /// To [`Question::Stats`].
-    Stats(Stats),
+    Stats(Box<Stats>),
     /// To [`Question::Keys`].
     Keys {
         /// This page.
@@ -106,7 +106,7 @@ impl Session {
     /// Asks a question.
     pub fn ask(&mut self, now: Moment, client: ClientId, tag: Tag, question: Question) {
         if question == Question::Stats {
-            let answer = Ok(Answer::Stats(self.stats()));
+            let answer = Ok(Answer::Stats(Box::new(self.stats())));
             return self.tell(Event::Answered { client, tag, answer });
         }
         let until = now + self.settings.connect_timeout + self.settings.command_timeout;
