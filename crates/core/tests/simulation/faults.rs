@@ -127,7 +127,7 @@ impl World {
     }
 
     pub(crate) fn plan_part_cut(&mut self, process: usize) {
-        self.strike(Fault::PartCuts, 300, 8_000, Parcel::Deed { process, deed: Deed::CutPart });
+        self.strike(Fault::PartCuts, 300, 5_000, Parcel::Deed { process, deed: Deed::CutPart });
     }
 
     pub(crate) fn plan_suspend(&mut self, process: usize) {

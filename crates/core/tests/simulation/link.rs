@@ -1,7 +1,8 @@
 //! A process's connection: one strand, or one to each part of a cluster that groups are divided over.
 //!
 //! A lost strand of several is a cut, the last one takes the whole with it; another is knocked for at once, and what is
-//! asked meanwhile waits behind the knock. Not here: that a part restarts by itself, which settling doesn't cover (R30).
+//! asked meanwhile waits behind the knock. Not here: a part that restarts by itself, whose settling is the cluster
+//! link's own (`store/redis/cluster`).
 
 use concurrency_limit::lease::Key;
 
@@ -120,12 +121,12 @@ impl World {
         let link = strands.get(self.dice.below(PARTS as u64) as usize).map(|strand| strand.id);
         let Some(link) = link.filter(|link| self.server.serves(*link)) else { return };
         // Found out before a server that stops could be back: all strands to it are known to be lost by then.
-        let found = self.now + self.dice.ms(0, 45);
+        let found = self.now + self.dice.ms(10, 45);
         self.network.post_in_order(link, Way::ToProcess, found, Parcel::Cut { link });
         if self.dice.one_in(3) {
             self.say_farewell(link);
         } else {
-            let late = self.now + self.dice.ms(0, 200);
+            let late = self.now + self.dice.ms(0, 400);
             self.network.hold(link, Way::ToServer, late);
         }
     }

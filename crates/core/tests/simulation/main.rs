@@ -218,7 +218,7 @@ fn mutation_a_renewal_that_revives_is_seen() {
 
 #[test]
 fn mutation_a_connection_number_that_a_cut_does_not_raise_is_seen() {
-    is_caught(Mutation::NumbersAreNotRaised, &[Fault::PartCuts], &["was revived"]);
+    is_caught(Mutation::NumbersAreNotRaised, &[Fault::PartCuts, Fault::Suspends], &["was revived"]);
 }
 
 #[test]
