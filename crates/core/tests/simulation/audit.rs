@@ -51,7 +51,7 @@ impl Audit {
     /// A grant was delivered: nobody who still believes in a lease may have its slots, and there must have been room.
     pub(crate) fn enter(&mut self, now: Moment, who: Who, lease: Inside, awake: impl Fn(usize) -> bool) {
         assert!(now < lease.deadline, "delivered when it was over already: {lease:?} at {now:?}");
-        if self.is_taken_over(&lease) {
+        if self.is_taken_over(&lease) || self.is_gone_by_force(&lease) {
             return;
         }
         for (other, untold) in self.inside.iter().filter(|(_, other)| other.deadline + NEWS < now) {
@@ -96,6 +96,12 @@ impl Audit {
         let name = lease.holder.as_ref();
         name.and_then(|name| self.names.get(&(lease.key.clone(), Arc::clone(name))))
             .is_some_and(|token| lease.token < *token)
+    }
+
+    /// An operator released it before its holder was told, and one of its slots was granted again.
+    fn is_gone_by_force(&self, lease: &Inside) -> bool {
+        let last = |slot: &Slot| self.tokens.get(&(lease.key.clone(), *slot));
+        self.is_forced(lease) && lease.slots.iter().filter_map(last).any(|last| *last > lease.token)
     }
 
     fn is_forced(&self, lease: &Inside) -> bool {

@@ -12,6 +12,8 @@ use crate::world::World;
 pub(crate) enum Fault {
     /// Connections break; what was sent may still be carried out.
     Cuts,
+    /// One of several parts of a connection breaks, as a cluster's does with one of its masters; the others go on.
+    PartCuts,
     /// Pushes vanish.
     LostPushes,
     /// Pushes have a way of their own and come later than replies, as over a second connection.
@@ -35,8 +37,9 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Cuts,
+        Self::PartCuts,
         Self::LostPushes,
         Self::LatePushes,
         Self::DoublePushes,
@@ -53,6 +56,7 @@ impl Fault {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Cuts => "cuts",
+            Self::PartCuts => "part-cuts",
             Self::LostPushes => "lost-pushes",
             Self::LatePushes => "late-pushes",
             Self::DoublePushes => "double-pushes",
@@ -112,6 +116,7 @@ impl World {
 
     pub(crate) fn plan_process_faults(&mut self, process: usize) {
         self.plan_cut(process);
+        self.plan_part_cut(process);
         self.plan_suspend(process);
         self.plan_deafness(process);
         self.strike(Fault::Crashes, 2_000, 60_000, Parcel::Deed { process, deed: Deed::Crash });
@@ -119,6 +124,10 @@ impl World {
 
     pub(crate) fn plan_cut(&mut self, process: usize) {
         self.strike(Fault::Cuts, 300, 8_000, Parcel::Deed { process, deed: Deed::Cut });
+    }
+
+    pub(crate) fn plan_part_cut(&mut self, process: usize) {
+        self.strike(Fault::PartCuts, 300, 5_000, Parcel::Deed { process, deed: Deed::CutPart });
     }
 
     pub(crate) fn plan_suspend(&mut self, process: usize) {

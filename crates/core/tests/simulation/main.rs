@@ -8,6 +8,7 @@ mod audit;
 mod dice;
 mod faults;
 mod ledger;
+mod link;
 mod mutants;
 mod network;
 mod patience;
@@ -127,15 +128,45 @@ fn a_server_without_memory_takes_back_what_it_gave() {
     run(Faults::of(&[Fault::FullMemory, Fault::Cuts]));
 }
 
+#[test]
+fn a_part_of_a_link_that_is_cut_leaves_no_ghost_and_harms_no_other_part() {
+    run(Faults::of(&[Fault::PartCuts]));
+}
+
+#[test]
+fn parts_and_wholes_of_links_that_are_cut_mix() {
+    run(Faults::of(&[Fault::PartCuts, Fault::Cuts, Fault::Deafness]));
+}
+
+#[test]
+fn pushes_of_a_cut_part_that_are_late_or_lost_are_made_up_for() {
+    run(Faults::of(&[Fault::PartCuts, Fault::LostPushes, Fault::LatePushes, Fault::DoublePushes]));
+}
+
+#[test]
+fn parts_of_links_that_are_cut_while_processes_die_or_sleep_leak_nothing() {
+    run(Faults::of(&[Fault::PartCuts, Fault::Crashes, Fault::Suspends]));
+}
+
 /// Not together with suspended processes: a holder that sleeps through the settling time of a server that forgot
 /// everything is not covered, as `docs/operations.md` says.
 #[test]
 fn all_faults_around_a_server_that_restarts_empty() {
-    run(Faults::all_but(&[Fault::Suspends]));
+    run(Faults::all_but(&[Fault::Suspends, Fault::PartCuts]));
 }
 
 #[test]
 fn all_faults_around_a_server_that_keeps_its_state() {
+    run(Faults::all_but(&[Fault::Restarts, Fault::PartCuts]));
+}
+
+#[test]
+fn all_faults_around_a_cluster_that_restarts_empty_as_a_whole() {
+    run(Faults::all_but(&[Fault::Suspends]));
+}
+
+#[test]
+fn all_faults_around_a_cluster_that_keeps_its_state() {
     run(Faults::all_but(&[Fault::Restarts]));
 }
 
@@ -183,4 +214,14 @@ fn mutation_a_second_slot_on_retry_is_seen() {
 #[test]
 fn mutation_a_renewal_that_revives_is_seen() {
     is_caught(Mutation::RenewRevives, &[], &["was revived", "a slot is held"]);
+}
+
+#[test]
+fn mutation_a_connection_number_that_a_cut_does_not_raise_is_seen() {
+    is_caught(Mutation::NumbersAreNotRaised, &[Fault::PartCuts, Fault::Suspends], &["was revived"]);
+}
+
+#[test]
+fn mutation_a_cut_part_that_is_not_reconciled_is_seen() {
+    is_caught(Mutation::CutsAreNotReconciled, &[Fault::PartCuts], &["ghost holds", "a slot is held"]);
 }

@@ -1,4 +1,4 @@
-//! Six ways to break the limiter, each between the sessions and the groups, to see that the simulation notices.
+//! Eight ways to break the limiter, each between the sessions and the groups, to see that the simulation notices.
 //!
 //! A mutant changes what is asked of a group or what it answers, never the group itself or the session. What can't be
 //! bent from there is shown by its effect: the look is made to find nothing, the second slot of a retry is asked for under
@@ -29,6 +29,10 @@ pub(crate) enum Mutation {
     RetriesGetASecondSlot,
     /// Renewing a lease that is gone brings it back.
     RenewRevives,
+    /// Cut or not, a session's calls have one connection number for ever.
+    NumbersAreNotRaised,
+    /// What a session believes after a cut isn't settled, but taken for true.
+    CutsAreNotReconciled,
 }
 
 /// The place where a mutation sits; without one it only passes on.
@@ -95,6 +99,13 @@ impl Mutant {
                     pretend_extended(verb, &mut reply, &revival, &revived);
                 }
                 Ok(reply)
+            }
+            Mutation::NumbersAreNotRaised => on(&Caller { connection: 1, ..*caller }, verb, publish),
+            Mutation::CutsAreNotReconciled => {
+                let Verb::Reconcile(items) = verb else { return on(caller, verb, publish) };
+                let reply = on(caller, &Verb::Reconcile(Vec::new()), publish)?;
+                let believed = items.iter().map(|item| believed(now_us, item)).collect();
+                Ok(Reply { answers: Answers::Reconcile(believed), ..reply })
             }
         }
     }
@@ -172,6 +183,22 @@ fn with_a_wrong_epoch(verb: &Verb) -> Verb {
         other => other.clone(),
     };
     Verb::Reconcile(items.iter().map(bend).collect())
+}
+
+/// The answer that a session hopes for.
+fn believed(now_us: u64, item: &Settle) -> Settled {
+    match item {
+        Settle::Keep(keep) => Settled::Held(Grant {
+            id: keep.id,
+            slots: keep.slots.clone(),
+            token: keep.token,
+            end_at_ms: now_us / 1_000 + keep.terms.lease_ms,
+            ttl_ms: keep.terms.lease_ms,
+        }),
+        Settle::Want { ticket: Some(ticket), .. } => Settled::InLine { ticket: *ticket },
+        Settle::Want { ticket: None, .. } => Settled::Unknown,
+        Settle::Drop(_) => Settled::Dropped { held: false },
+    }
 }
 
 /// For each request that is asked about again and has been granted: the same once more, room or not.

@@ -16,6 +16,7 @@ pub(crate) enum Parcel {
     /// A process asks to be connected.
     Knock {
         link: LinkId,
+        part: usize,
     },
     /// The connection stands, or doesn't.
     Welcome {
@@ -43,6 +44,10 @@ pub(crate) enum Parcel {
     },
     /// The process finds its connection dead.
     Down {
+        link: LinkId,
+    },
+    /// The process finds this strand of its connection dead.
+    Cut {
         link: LinkId,
     },
     /// The server finds the connection dead: what was sent before it has been carried out by then.
@@ -73,6 +78,7 @@ pub(crate) enum Deed {
     Wake,
     Crash,
     Cut,
+    CutPart,
     Deafen,
     Suspend { length: Duration },
     Resume,
@@ -142,10 +148,14 @@ impl Network {
 
     /// Lets a parcel arrive at `at`, but not before those that went the same way of the same link earlier.
     pub(crate) fn post_in_order(&mut self, link: LinkId, way: Way, at: Moment, parcel: Parcel) {
+        self.hold(link, way, at);
+        self.post(self.last[&(link, way)], parcel);
+    }
+
+    /// What goes this way of the link from now on arrives at `at` at the earliest.
+    pub(crate) fn hold(&mut self, link: LinkId, way: Way, at: Moment) {
         let last = self.last.entry((link, way)).or_default();
         *last = at.max(*last);
-        let at = *last;
-        self.post(at, parcel);
     }
 
     pub(crate) fn next_at(&self) -> Option<Moment> {

@@ -54,7 +54,7 @@ impl World {
 
     fn steady(&self, process: &Process) -> bool {
         let since = process.steady_since.max(self.server.steady_since);
-        process.awake() && process.link.is_some() && self.server.is_steady() && since + PATIENCE < self.now
+        process.awake() && process.link.is_there() && self.server.is_steady() && since + PATIENCE < self.now
     }
 
     /// No ghost holds: a lease of a living process is in somebody's hands there, and a dead one is granted nothing.

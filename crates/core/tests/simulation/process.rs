@@ -8,6 +8,7 @@ use concurrency_limit::moment::Moment;
 use concurrency_limit::protocol::{Call, Verb};
 use concurrency_limit::session::{ClientId, Output, Session, Settings, Tag};
 
+use crate::link::Link;
 use crate::network::{Deed, LinkId, Parcel, Way};
 use crate::users::Wanted;
 use crate::world::World;
@@ -17,7 +18,7 @@ const USERS: u64 = 6;
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) session: Session,
-    pub(crate) link: Option<LinkId>,
+    pub(crate) link: Link,
     pub(crate) alive: bool,
     pub(crate) died_at: Moment,
     pub(crate) suspended: bool,
@@ -50,7 +51,7 @@ impl Process {
         };
         Self {
             session: Session::new(settings),
-            link: None,
+            link: Link::default(),
             alive: true,
             died_at: now,
             suspended: false,
@@ -110,7 +111,7 @@ impl World {
     pub(crate) fn hear(&mut self, process: usize, link: LinkId, parcel: Parcel) {
         let now = self.now;
         let it = &mut self.processes[process];
-        if !it.alive || it.link != Some(link) {
+        if !it.alive || !it.link.has(link) {
             return;
         }
         if it.suspended {
@@ -121,18 +122,26 @@ impl World {
             it.steady_since = now;
         }
         match parcel {
-            Parcel::Welcome { listens, uptime, .. } => it.session.handle_connected(now, listens, uptime),
+            Parcel::Welcome { listens, uptime, .. } => match it.link.welcome(link) {
+                true => it.session.handle_connected(now, listens, uptime),
+                false if !listens => it.session.handle_push_lost(now),
+                false => {}
+            },
             Parcel::Refusal { .. } => {
-                it.link = None;
-                it.session.handle_connect_failed(now, "refused".into(), false);
+                match it.link.stands() {
+                    true => it.session.handle_down(now, "refused".into()),
+                    false => it.session.handle_connect_failed(now, "refused".into(), false),
+                }
+                self.hang_up(process, Some(link));
             }
             Parcel::Reply { number, result, .. } => it.session.handle_reply(now, number, result),
             Parcel::Push { push, .. } => it.session.handle_push(now, push),
             Parcel::PushLost { .. } => it.session.handle_push_lost(now),
             Parcel::Down { .. } => {
-                it.link = None;
                 it.session.handle_down(now, "cut".into());
+                self.hang_up(process, Some(link));
             }
+            Parcel::Cut { .. } => self.replace_strand(process, link),
             _ => {}
         }
         self.pump(process);
@@ -166,8 +175,12 @@ impl World {
                 self.cut(process);
                 self.plan_cut(process);
             }
+            Deed::CutPart => {
+                self.cut_part(process);
+                self.plan_part_cut(process);
+            }
             Deed::Deafen => {
-                if let Some(link) = it.link {
+                if let Some(link) = it.link.first() {
                     self.deafen(link);
                 }
                 self.plan_deafness(process);
@@ -194,17 +207,6 @@ impl World {
         self.plan_suspend(process);
     }
 
-    /// Its connection breaks: what it sent may still be carried out, what comes is lost.
-    fn cut(&mut self, process: usize) {
-        if let Some(link) = self.processes[process].link
-            && self.server.serves(link)
-        {
-            let (down, hangup) = (self.now + self.dice.ms(0, 5), self.now + self.dice.ms(0, 30));
-            self.network.post_in_order(link, Way::ToProcess, down, Parcel::Down { link });
-            self.network.post_in_order(link, Way::ToServer, hangup, Parcel::Hangup { link });
-        }
-    }
-
     fn crash(&mut self, process: usize) {
         if self.calm {
             return;
@@ -223,15 +225,11 @@ impl World {
                 Output::Event(event) => self.tell(process, event),
                 Output::Connect => self.connect(process),
                 Output::Disconnect => {
-                    let it = &mut self.processes[process];
-                    it.steady_since = self.now;
-                    if let Some(link) = it.link.take() {
-                        let at = self.now + self.dice.ms(0, 30);
-                        self.network.post_in_order(link, Way::ToServer, at, Parcel::Hangup { link });
-                    }
+                    self.processes[process].steady_since = self.now;
+                    self.hang_up(process, None);
                 }
                 Output::Call { number, caller, call } => {
-                    let Some(link) = self.processes[process].link else { continue };
+                    let Some(link) = self.processes[process].link.strand_to(&call.key) else { continue };
                     check_batch(&call);
                     let at = self.now + self.dice.ms(0, 3);
                     let parcel = Parcel::Call { link, number, caller, call };
@@ -242,15 +240,6 @@ impl World {
         }
         self.processes[process].session.take_closed();
         self.plan_wake(process);
-    }
-
-    fn connect(&mut self, process: usize) {
-        let link = self.next_link;
-        self.next_link += 1;
-        self.owner.insert(link, process);
-        self.processes[process].link = Some(link);
-        let at = self.now + self.dice.ms(0, 3);
-        self.network.post_in_order(link, Way::ToServer, at, Parcel::Knock { link });
     }
 
     fn plan_wake(&mut self, process: usize) {

@@ -37,10 +37,11 @@ enum State {
     StandsStill,
 }
 
-/// A connection that it serves: whose, and whether pushes go there.
+/// A connection that it serves: whose, to which part of it, and whether pushes go there.
 #[derive(Debug)]
 struct Line {
     session: SessionId,
+    part: usize,
     listens: bool,
 }
 
@@ -85,7 +86,7 @@ impl World {
             return self.server.mail.push(parcel);
         }
         match parcel {
-            Parcel::Knock { link } => self.welcome(link),
+            Parcel::Knock { link, part } => self.welcome(link, part),
             Parcel::Call { link, number, caller, call } if self.server.serves(link) => {
                 self.carry_out(link, number, caller, call);
             }
@@ -96,14 +97,14 @@ impl World {
         }
     }
 
-    fn welcome(&mut self, link: LinkId) {
+    fn welcome(&mut self, link: LinkId, part: usize) {
         let at = self.now + self.dice.ms(0, 3);
         if self.server.state == State::Down {
             return self.network.post(at, Parcel::Refusal { link });
         }
         let listens = !(self.faults.has(Fault::Deafness) && self.dice.one_in(2));
         let session = self.processes[self.owner[&link]].session.id();
-        self.server.links.insert(link, Line { session, listens });
+        self.server.links.insert(link, Line { session, part, listens });
         let uptime = Some(self.now.saturating_since(self.server.started_at));
         self.network.post_in_order(link, Way::ToProcess, at, Parcel::Welcome { link, listens, uptime });
     }
@@ -142,13 +143,19 @@ impl World {
     ) -> Result<Reply, CallError> {
         let now_us = self.server_us();
         let fresh = Epoch(self.dice.any());
+        let (part, cluster) = (self.part(&call.key), self.is_cluster());
         let group = self.server.groups.entry(call.key.clone()).or_default();
         let links = &self.server.links;
         self.mutant.call(group, now_us, fresh, caller, &call.verb, &mut |session, epoch, grants| {
-            let listening = links.iter().filter(|(_, line)| line.listens && line.session == session);
-            let Some(ear) = listening.map(|(link, _)| *link).max() else { return Receivers::Nobody };
-            told.push((ear, Push { key: call.key.clone(), epoch, grants: grants.to_vec() }));
-            Receivers::Somebody
+            let hears = |line: &Line| line.listens && line.session == session && line.part == part;
+            let ear = links.iter().filter(|(_, line)| hears(line)).map(|(link, _)| *link).max();
+            let push = |ear| (ear, Push { key: call.key.clone(), epoch, grants: grants.to_vec() });
+            told.extend(ear.map(push));
+            match ear {
+                _ if cluster => Receivers::Unknown,
+                Some(_) => Receivers::Somebody,
+                None => Receivers::Nobody,
+            }
         })
     }
 

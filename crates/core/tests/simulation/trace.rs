@@ -15,7 +15,7 @@ pub(crate) fn describe(parcel: &Parcel, owner: &HashMap<LinkId, usize>) -> Optio
         Parcel::Deed { deed: Deed::Wake, .. } => None,
         Parcel::Deed { process, deed } => Some((format!("process {process}"), format!("does {deed:?}"))),
         Parcel::Server(turn) => server(format!("{turn:?}")),
-        Parcel::Knock { link } => server(format!("is asked for link {link} by {}", process(link))),
+        Parcel::Knock { link, .. } => server(format!("is asked for link {link} by {}", process(link))),
         Parcel::Hangup { link } => server(format!("loses link {link} of {}", process(link))),
         Parcel::Call { link, number, call: what, caller } => {
             let settling = if caller.settling { ", settling" } else { "" };
@@ -33,6 +33,7 @@ pub(crate) fn describe(parcel: &Parcel, owner: &HashMap<LinkId, usize>) -> Optio
         }
         Parcel::PushLost { link } => Some((process(link), format!("hears no pushes on link {link}"))),
         Parcel::Down { link } => Some((process(link), format!("loses link {link}"))),
+        Parcel::Cut { link } => Some((process(link), format!("loses link {link}, a part of the whole"))),
     }
 }
 

@@ -134,7 +134,8 @@ impl World {
             | Parcel::Reply { link, .. }
             | Parcel::Push { link, .. }
             | Parcel::PushLost { link }
-            | Parcel::Down { link } => self.hear(self.owner[&link], link, parcel),
+            | Parcel::Down { link }
+            | Parcel::Cut { link } => self.hear(self.owner[&link], link, parcel),
         }
     }
 }
