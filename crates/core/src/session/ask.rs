@@ -11,6 +11,10 @@ use super::{Output, Session};
 use crate::moment::Moment;
 use crate::protocol::{Ask, Call, Extend, Keep, MAX_TOUCHED, Renew, Settle, Target, Verb};
 
+/// Most slots or waiters of one call: half of what it may touch (R26), so that no script keeps Redis from others for more
+/// than about a millisecond, and Redis works on one while the replies of another are read.
+pub(super) const BATCH: usize = MAX_TOUCHED / 2;
+
 /// Calls of one group that may be under way before later requests gather.
 const WINDOW: u32 = 4;
 
@@ -128,7 +132,7 @@ impl Session {
         let many = rest.iter().take_while(|number| {
             let first = touched == 0;
             touched += weight(number);
-            first || touched <= MAX_TOUCHED
+            first || touched <= BATCH
         });
         let (batch, later) = rest.split_at(many.count());
         *rest = later;
@@ -163,7 +167,7 @@ impl Session {
 
     fn send_asks(&mut self, now: Moment, line: usize) {
         while self.window_open(line) && !self.line_mut(line).pending.is_empty() {
-            let gathered: Vec<u64> = self.line_mut(line).pending.iter().take(MAX_TOUCHED).copied().collect();
+            let gathered: Vec<u64> = self.line_mut(line).pending.iter().take(BATCH).copied().collect();
             let batch = self.batch(&mut gathered.as_slice());
             let asks = batch.iter().map(|number| self.ask_item(now, line, *number)).collect();
             self.send(now, line, Verb::Acquire(asks), Items::Acquire(batch));

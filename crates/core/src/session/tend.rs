@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::acquisition::{Acquisition, Held, State};
+use super::ask::BATCH;
 use super::{ClientId, Session, Timer};
 use crate::error::Loss;
 use crate::moment::Moment;
-use crate::protocol::MAX_TOUCHED;
 
 /// How often a listening session looks whether a push went missing (R21).
 const SAFETY_LOOK: Duration = Duration::from_secs(1);
@@ -166,7 +166,7 @@ impl Session {
         let (mut leases, mut waiters) = (leases.as_slice(), waiters.as_slice());
         while !(leases.is_empty() && waiters.is_empty()) || look {
             let (now_leases, later_leases) = leases.split_at(self.many(leases));
-            let room = MAX_TOUCHED.saturating_sub(now_leases.len());
+            let room = BATCH.saturating_sub(now_leases.len());
             let (now_waiters, later_waiters) = waiters.split_at(waiters.len().min(room));
             (leases, waiters) = (later_leases, later_waiters);
             let last = leases.is_empty() && waiters.is_empty();
@@ -183,7 +183,7 @@ impl Session {
         let fits = leases.iter().take_while(|(number, _)| {
             let first = touched == 0;
             touched += self.acquisitions.get(number).map_or(1, |a| a.terms.weight as usize);
-            first || touched <= MAX_TOUCHED
+            first || touched <= BATCH
         });
         fits.count()
     }
