@@ -60,7 +60,7 @@ enum Stage {
     /// The session has it.
     Asked,
     /// Granted; the client doesn't know.
-    Withheld { lease: Granted, since: Moment },
+    Withheld { lease: Granted },
     /// Being given back, and why; without a reason when the client cancelled it.
     Returning(Option<String>),
 }
@@ -163,11 +163,12 @@ impl Confirming {
         let now = Moment::now();
         let mut state = lock(&self.state);
         let Some(record) = state.records.get_mut(&tag) else { return };
-        let Stage::Withheld { lease, since } = &mut record.stage else { return };
+        let Stage::Withheld { lease } = &mut record.stage else { return };
         match result {
             _ if lease.token != token => {}
             Ok(()) if now < lease.deadline => {
-                lease.waited += now.saturating_since(*since);
+                // The session knows only of the last time that it was asked.
+                lease.waited = now.saturating_since(record.asked_at);
                 let event = Event::Granted { client: self.client, tag, lease: lease.clone() };
                 state.records.remove(&tag);
                 drop(state);
@@ -193,7 +194,6 @@ impl Confirming {
     }
 
     fn hear(&self, state: &mut State, event: Event) -> Heard {
-        let now = Moment::now();
         let tag = match &event {
             Event::Granted { tag, .. }
             | Event::Failed { tag, .. }
@@ -206,10 +206,10 @@ impl Confirming {
         match (event, &mut record.stage) {
             (Event::Granted { lease, .. }, stage) => {
                 let token = lease.token;
-                *stage = Stage::Withheld { lease, since: now };
+                *stage = Stage::Withheld { lease };
                 Heard::Check(tag, token)
             }
-            (Event::Renewed { deadline, .. }, Stage::Withheld { lease, .. }) => {
+            (Event::Renewed { deadline, .. }, Stage::Withheld { lease }) => {
                 lease.deadline = deadline;
                 Heard::Nothing
             }
@@ -219,7 +219,7 @@ impl Confirming {
             }
             (Event::Released { .. }, Stage::Returning(cause)) => {
                 let cause = cause.take();
-                self.go_on(state, tag, cause, now)
+                self.go_on(state, tag, cause)
             }
             (event @ Event::Failed { .. }, _) => {
                 state.records.remove(&tag);
@@ -230,10 +230,10 @@ impl Confirming {
     }
 
     /// The grant is given back: the request is asked again if it has time left, or it's over.
-    fn go_on(&self, state: &mut State, tag: Tag, cause: Option<String>, now: Moment) -> Heard {
+    fn go_on(&self, state: &mut State, tag: Tag, cause: Option<String>) -> Heard {
         let Some(record) = state.records.get_mut(&tag) else { return Heard::Nothing };
         let mut request = record.request.clone();
-        let waited = now.saturating_since(record.asked_at);
+        let waited = Moment::now().saturating_since(record.asked_at);
         request.timeout = request.timeout.map(|timeout| timeout.saturating_sub(waited));
         let error = match cause {
             None => None,

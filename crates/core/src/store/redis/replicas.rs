@@ -1,8 +1,9 @@
 //! Whether replicas have what was written: `WAIT`, on a connection of its own because it blocks.
 //!
-//! `WAIT` speaks for what its own connection has seen written. The `PING` before it makes that everything the server has
-//! written so far; without it, a connection that never wrote would be told yes at once. And it must be the server that the
-//! newest link leads to: after a failover, another one's replicas prove nothing.
+//! `WAIT` speaks for what its own connection has written. The publication before it, which nobody hears, is written to the
+//! replicas after all that came before; without it, a connection that never wrote would be told yes at once. (A `PING` did
+//! for that up to 7.0.) And it must be the server that the newest link leads to: after a failover, another one's replicas
+//! prove nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use redis::{AsyncConnectionConfig, ErrorKind, Pipeline, ProtocolVersion, RedisEr
 use tokio::time::timeout;
 
 use super::about::About;
+use super::keys;
 use super::link::Task;
 use super::server::Server;
 use crate::store::{Checking, Replicas};
@@ -45,7 +47,8 @@ impl Wait {
             return Err(moved());
         }
         let mut question = Pipeline::new();
-        question.cmd("PING").ignore();
+        let channel = format!("{}replicas", keys::channel_prefix(&options.key_prefix));
+        question.cmd("PUBLISH").arg(channel).arg("").ignore();
         question.cmd("WAIT").arg(options.min_replicas).arg(options.replica_timeout.as_millis().max(1) as u64);
         let bound = options.replica_timeout + options.command_timeout;
         let answer = question.query_async::<(u32,)>(&mut line.connection);
