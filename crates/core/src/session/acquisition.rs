@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use std::sync::Arc;
 
+use super::link::GRACE;
 use super::{ClientId, Event, Request, Session, Tag, Timer};
 use crate::error::Error;
 use crate::lease::{Epoch, FencingToken, Slot, Ticket};
@@ -28,7 +29,7 @@ pub(super) struct Acquisition {
     pub(super) timer: Option<Moment>,
     pub(super) wanted: bool,
     pub(super) queued: bool,
-    /// How late it began to leave the line, when the process stood still at the time.
+    /// For how long the process stood still when it began to leave the line, or before it read the answer.
     left_late: Duration,
     pub(super) state: State,
 }
@@ -157,6 +158,11 @@ impl Session {
         let Some(acquisition) = self.acquisitions.get_mut(&number) else { return };
         acquisition.timer = None;
         match acquisition.due_at(ready, connect, command) {
+            // The answer may lie in the socket of a process that stood still.
+            Some(due) if due + GRACE < now && matches!(acquisition.state, State::Leaving) => {
+                acquisition.left_late = acquisition.left_late + now.saturating_since(due) + GRACE;
+                return self.arm(now, number);
+            }
             Some(due) if due <= now => {}
             _ => return self.arm(now, number),
         }

@@ -12,7 +12,7 @@ use crate::moment::Moment;
 
 /// A late answer isn't held against the server before the link has had this long to bring in what lies in the socket: a
 /// process that was frozen finds its answers there.
-const GRACE: Duration = Duration::from_millis(50);
+pub(super) const GRACE: Duration = Duration::from_millis(50);
 
 /// Why nothing new is asked of a server that has just started (R30).
 pub(super) const SETTLES: &str = "the server has just started and settles";

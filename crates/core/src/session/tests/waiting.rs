@@ -237,3 +237,21 @@ fn a_waiter_that_was_frozen_past_its_time_leaves_the_line_before_it_blames_the_s
     let failed = desk.failed(1);
     assert!(matches!(failed, Some(Error::LimitExceeded { .. })), "{failed:?}");
 }
+
+#[test]
+fn a_request_that_was_frozen_while_it_left_the_line_hears_how_it_left() {
+    let (mut desk, _) = full();
+    desk.submit(request(1));
+    desk.exchange();
+    desk.live(s(9.9));
+    desk.pass(s(0.2));
+    let leave = std::mem::take(&mut desk.sent);
+    assert!(leave.iter().any(|sent| matches!(sent.call.verb, Verb::Leave(_))));
+    desk.now = desk.now + s(5.0);
+    desk.session.handle_timeout(desk.now);
+    desk.pump();
+    desk.sent.splice(0..0, leave);
+    desk.exchange();
+    let failed = desk.failed(1);
+    assert!(matches!(failed, Some(Error::LimitExceeded { .. })), "{failed:?}");
+}
