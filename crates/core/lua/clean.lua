@@ -5,4 +5,4 @@ local refused = begin()
 if refused then return refused end
 local reaped = crowd().reap()
 crowd().hand_off()
-return close(reaped, false)
+return close({ reaped }, false)

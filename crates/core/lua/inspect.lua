@@ -1,9 +1,9 @@
 -- inspect: a read-only picture of a group for people, one page; writes nothing (R26).
 --
 -- ARGV   7 slots up to this one have been shown  8 so many waiters have been shown
--- ANSWER of each holder: id token ends-in slots NAME LABEL
--- ADDS   limit · held · waiting · of each waiter: id ticket limit weight priority NAME LABEL · next slot, or −1 after
---        the last page · next waiter
+-- ANSWER number of holders, of each: id token ends-in slots NAME LABEL
+-- ADDS   limit · held · waiting · number of waiters, of each: id ticket limit weight priority NAME LABEL · next slot, or
+--        −1 after the last page · next waiter
 --
 -- A lease is shown whole, on the page of its lowest slot.
 local SCAN = 2000
@@ -64,7 +64,8 @@ end
 local views, last, more = holders()
 local in_line = waiters()
 more = more or shown + #in_line < waiting
-return {
-  'ok ' .. now .. ' ' .. (g.epoch or '-') .. ' -1 0', {}, views,
-  g.limit, g.held, waiting, in_line, more and last or -1, shown + #in_line,
-}
+local said = { 'ok', now, g.epoch or '-', '-1 0 0', #views }
+for i = 1, #views do said[#said + 1] = views[i] end
+for _, figure in ipairs({ g.limit, g.held, waiting, #in_line }) do said[#said + 1] = figure end
+for i = 1, #in_line do said[#said + 1] = in_line[i] end
+return table.concat(said, ' ') .. ' ' .. (more and last or -1) .. ' ' .. shown + #in_line

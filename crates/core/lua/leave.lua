@@ -16,4 +16,4 @@ if waiting > 0 then
   if refused then return refused end
   crowd().hand_off()
 end
-return close(answers, false, held, in_line, in_ms or -1)
+return close(answers, false, { held, in_line, in_ms or -1 })

@@ -35,4 +35,5 @@ if waiting > 0 then
   crowd().reap()
   crowd().hand_off()
 end
-return close(answers, true, waiting_of(SESSION), waiters)
+table.insert(waiters, 1, waiting_of(SESSION))
+return close(answers, true, waiters)

@@ -9,7 +9,8 @@ if plain and top > held then
   plain = #gaps == from_gaps
 end
 if plain then
-  local fields, ends, answers, seen = { 'state', '' }, {}, {}, number > 1 and {}
+  -- Tables that are made with room for one item don't grow in a lone call.
+  local fields, ends, answers, seen = { 'state', '', '', '', '', '' }, { '', '' }, { '' }, number > 1 and {}
   local next_token, highest = math.max(token + 1, now_us), top
   local latest, latest_text = tonumber(latest_end), latest_end
   local terms, limit, at_end, ttl, tail, its_token
@@ -19,7 +20,7 @@ if plain then
       terms = ARGV[3 * i + 7]
       limit, ttl, tail = string.match(terms, '^(%d+) 1 %-?%d+ (%d+) %d+ %-?%d+ (%-1 .*)$')
       if not limit or held + number > tonumber(limit) then plain = false break end
-      at_end = string.format('%.0f', now + ttl)
+      at_end = string.format('%d', now + ttl)
       if now + ttl > latest then latest, latest_text = now + ttl, at_end end
     end
     if not slot then
@@ -34,7 +35,7 @@ if plain then
       if seen[id] then plain = false break end
       seen[id] = true
     end
-    its_token = string.format('%.0f', next_token)
+    its_token = string.format('%d', next_token)
     next_token = next_token + 1
     fields[4 * i - 1], fields[4 * i], fields[4 * i + 1] = 's' .. slot, id, field
     fields[4 * i + 2] = 'H ' .. at_end .. ' ' .. its_token .. ' ' .. limit .. ' ' .. slot .. ' ' .. tail
@@ -49,6 +50,6 @@ if plain then
     fields[2] = '1 ' .. epoch .. ' ' .. held .. ' ' .. leases .. ' ' .. top .. ' ' .. limit .. ' ' .. its_token .. ' '
       .. latest_text .. ' ' .. expire .. ' ' .. made .. '- - ' .. gen .. ' ' .. ticket
     redis.call('HSET', GROUP, unpack(fields))
-    return { 'ok ' .. now .. ' ' .. epoch .. ' -1 0', {}, answers }
+    return 'ok ' .. now .. ' ' .. epoch .. ' -1 0 0 ' .. table.concat(answers, ' ')
   end
 end

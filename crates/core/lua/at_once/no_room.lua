@@ -30,8 +30,7 @@ if limit and held >= limit and redis.call('ZCOUNT', ENDS, '(0', '(inf') == tonum
     state = got[1]
   elseif not waits then
     if type(redis.pcall('HSET', GROUP, 'state', state .. ticket .. line)) == 'number' then
-      local full = string.format('full %d %d %.0f', held, waiting, next_end)
-      return { 'ok ' .. now .. ' ' .. epoch .. ' ' .. (count > 0 and next_end or -1) .. ' 0', {}, { full } }
+      return string.format('ok %d %s %d 0 0 full %d %d %d', now, epoch, count > 0 and next_end or -1, held, waiting, next_end)
     end
     state = got[1]
   elseif waiting > 0 and not counts[limit] then
@@ -41,7 +40,7 @@ if limit and held >= limit and redis.call('ZCOUNT', ENDS, '(0', '(inf') == tonum
     local members, fields, answers, text = {}, { 'state', '', 'c' .. SESSION, '' }, {}, nil
     for i = 1, number do
       local id = ARGV[3 * i + 5]
-      text = string.format('%016.0f', its_ticket)
+      text = string.format('%016d', its_ticket)
       members[2 * i - 1], members[2 * i] = limit, before .. text .. id
       fields[2 * i + 3], fields[2 * i + 4] = wanted[NAMED + i], 'W ' .. text .. ' ' .. gen .. ' ' .. terms
       answers[i] = 'queued ' .. text .. ' ' .. waiting + i - 1
@@ -52,10 +51,10 @@ if limit and held >= limit and redis.call('ZCOUNT', ENDS, '(0', '(inf') == tonum
       in_line = in_line .. ' ' .. classes[i] .. ':' .. counts[classes[i]] + (classes[i] == limit and number or 0)
     end
     fields[2] = state .. text .. in_line
-    fields[4] = string.format('%.0f %s %d %d %s %d', deadline, ARGV[2], FLAGS % 2, count + number, guard or 0, gen)
+    fields[4] = string.format('%d %s %d %d %s %d', deadline, ARGV[2], FLAGS % 2, count + number, guard or 0, gen)
     if type(redis.pcall('ZADD', QUEUE, unpack(members))) == 'number' then
       redis.call('HSET', GROUP, unpack(fields))
-      return { 'ok ' .. now .. ' ' .. epoch .. ' ' .. next_end .. ' 0', {}, answers }
+      return 'ok ' .. now .. ' ' .. epoch .. ' ' .. next_end .. ' 0 0 ' .. table.concat(answers, ' ')
     end
     state = got[1]
   end

@@ -49,9 +49,9 @@ if heads then
     local id = string.sub(heads[i], 19)
     local parcel, slot = parcels[place[string.sub(id, 1, 16)]], slots[i]
     local length = parcel.owner == SESSION and lease or claim
-    local at_end = string.format('%.0f', now + length)
+    local at_end = string.format('%d', now + length)
     latest = math.max(latest, now + length)
-    text = string.format('%.0f', next_token)
+    text = string.format('%d', next_token)
     next_token = next_token + 1
     ends[2 * i - 1], ends[2 * i] = at_end, id
     sets[4 * i - 1], sets[4 * i], sets[4 * i + 1] = 's' .. slot, id, fields[i]
@@ -83,8 +83,7 @@ if heads then
       .. ' ' .. expire .. ' ' .. made .. '- - ' .. gen .. ' ' .. ticket .. (waiting > 0 and ' ' .. held .. ':' .. waiting or '')
     sets[2] = state
     redis.call('HSET', GROUP, unpack(sets))
-    local push_refused, answers = 0, {}
-    for i = 1, number do answers[i] = 1 end
+    local push_refused = 0
     for i = 1, #parcels do
       local it = parcels[i]
       if it.owner ~= SESSION and it.listens == '1' then
@@ -96,7 +95,10 @@ if heads then
         end
       end
     end
-    if not gone then return { 'ok ' .. now .. ' ' .. epoch .. ' -1 ' .. push_refused, handed, answers } end
+    if not gone then
+      local head = 'ok ' .. now .. ' ' .. epoch .. ' -1 ' .. push_refused .. ' ' .. #handed .. ' '
+      return head .. (#handed > 0 and table.concat(handed, ' ') .. ' ' or '') .. string.rep('1 ', number)
+    end
     gone.handed, gone.push_refused = handed, push_refused > 0
   end
 end

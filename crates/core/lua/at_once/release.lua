@@ -2,7 +2,8 @@
 -- in such a call comes to this; whatever isn't as plain as that is left to them, with nothing written.
 local plain = epoch and waiting == 0 and not line_lost and mend == '' and number <= BUDGET
 if plain then
-  local fields, ids, slots, answers, seen, released = {}, {}, {}, {}, number > 1 and {}, 0
+  -- Tables that are made with room for one item don't grow in a lone call.
+  local fields, ids, slots, answers, seen, released = { '', '' }, { '' }, { '' }, { '' }, number > 1 and {}, 0
   for i = 1, number do
     local field, record, slot = wanted[NAMED + i], got[NAMED + i], nil
     if string.byte(field) ~= 108 then plain = false break end
@@ -14,7 +15,7 @@ if plain then
       fields[2 * released - 1], fields[2 * released] = 's' .. slot, field
       ids[released], slots[released] = string.sub(field, 2), slot
     end
-    answers[i] = slot and 1 or 0
+    answers[i] = slot and '1' or '0'
   end
   local gaps, highest = nil, top
   if released == held then
@@ -42,6 +43,6 @@ if plain then
       redis.call('HSET', GROUP, 'state', '1 ' .. epoch .. ' ' .. held .. ' ' .. leases .. ' ' .. top .. ' ' .. limit_seen
         .. ' ' .. token .. ' ' .. latest_end .. ' ' .. expire .. ' ' .. made .. '- - ' .. gen .. ' ' .. ticket)
     end
-    return { 'ok ' .. now .. ' ' .. epoch .. ' -1 0', {}, answers }
+    return 'ok ' .. now .. ' ' .. epoch .. ' -1 0 0 ' .. table.concat(answers, ' ')
   end
 end

@@ -7,7 +7,7 @@ if epoch and waiting == 0 and not line_lost and mend == '' and named == 0 and nu
     local id, length, name = ARGV[3 * i + 5], ARGV[3 * i + 6], ARGV[3 * i + 7]
     local rest = string.match(got[place + 1] or '', '^H %d+( .*)$')
     if not rest then plain = false break end
-    local at_end = string.format('%.0f', now + length)
+    local at_end = string.format('%d', now + length)
     fields[2 * i + 1], fields[2 * i + 2] = wanted[place + 1], 'H ' .. at_end .. rest
     ends[2 * i - 1], ends[2 * i] = at_end, id
     answers[i] = now + length
@@ -20,6 +20,6 @@ if epoch and waiting == 0 and not line_lost and mend == '' and named == 0 and nu
     fields[2] = '1 ' .. epoch .. ' ' .. held .. ' ' .. leases .. ' ' .. top .. ' ' .. limit_seen .. ' ' .. token .. ' '
       .. latest .. ' ' .. expire .. ' ' .. made .. '- - ' .. gen .. ' ' .. ticket
     redis.call('HSET', GROUP, unpack(fields))
-    return { 'ok ' .. now .. ' ' .. epoch .. ' -1 0', {}, answers, 0, {} }
+    return 'ok ' .. now .. ' ' .. epoch .. ' -1 0 0 ' .. table.concat(answers, ' ') .. ' 0'
   end
 end

@@ -10,10 +10,10 @@ local touched, again, push_refused = gone and number or 0, false, gone and gone.
 local handed = {} -- grants to the caller's own waiters: id, statement
 for i = 1, gone and #gone.handed or 0 do handed[i] = { string.match(gone.handed[i], '^%S+'), gone.handed[i] } end
 local crowd -- what only a contended group needs: see crowd
-for i = NAMED, math.min(#wanted, CHUNK) do hash[wanted[i]] = got[i] end
+for i = NAMED, #wanted do hash[wanted[i]] = got[i] end
 
-local function read(fields, after)
-  for from = 1 + (after or 0), #fields, CHUNK do
+local function read(fields)
+  for from = 1, #fields, CHUNK do
     local to = math.min(from + CHUNK - 1, #fields)
     local more = redis.call('HMGET', GROUP, unpack(fields, from, to))
     for i = from, to do
@@ -31,5 +31,3 @@ end
 local function latest(at)
   if at > g['end'] then g['end'] = at end
 end
-
-read(wanted, CHUNK)

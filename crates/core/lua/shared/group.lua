@@ -3,8 +3,8 @@
 -- Nothing of ours may stand where there is no state, sorted sets that outlived their group excepted. A session's former
 -- connection is refused (R12). A line that vanished alone is begun anew: a new generation makes every waiter's record
 -- count as absent.
-local got = redis.pcall('HMGET', GROUP, unpack(wanted, 1, math.min(#wanted, CHUNK)))
-if got.err then return { string.find(got.err, 'WRONGTYPE', 1, true) and 'wrongtype' or 'refused', got.err } end
+local got = redis.pcall('HMGET', GROUP, unpack(wanted))
+if got.err then return (string.find(got.err, 'WRONGTYPE', 1, true) and 'wrongtype ' or 'refused ') .. got.err end
 
 local state, epoch, outlived = got[1], nil, nil
 local held, leases, top, limit_seen, token, latest_end = '0', '0', '0', '0', '0', '0'
@@ -12,7 +12,7 @@ local expire, made, mend, gen, ticket, line = '0', '', '', '0', '0', ''
 if state then
   epoch, held, leases, top, limit_seen, token, latest_end, expire, made, mend, gen, ticket, line = string.match(state,
     '^1 (%x+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%l*)%- ([%d:]*)%- (%d+) (%d+)(.*)$')
-  if not epoch then return { 'version', (string.match(state, '^%S*')) } end
+  if not epoch then return 'version ' .. string.match(state, '^%S*') end
 else
   outlived = {}
   for i = 1, 4 do
@@ -20,7 +20,7 @@ else
     if i > 1 and kind == 'zset' then
       outlived[#outlived + 1] = KEYS[i]
     elseif kind ~= 'none' then
-      return { 'wrongtype', KEYS[i] .. ' is a ' .. kind .. ' that belongs to somebody else' }
+      return 'wrongtype ' .. KEYS[i] .. ' is a ' .. kind .. ' that belongs to somebody else'
     end
   end
 end
@@ -39,10 +39,10 @@ if line ~= '' then
   end
   local there = redis.pcall('ZCARD', QUEUE)
   if type(there) == 'table' then
-    return { string.find(there.err, 'WRONGTYPE', 1, true) and 'wrongtype' or 'refused', there.err }
+    return (string.find(there.err, 'WRONGTYPE', 1, true) and 'wrongtype ' or 'refused ') .. there.err
   end
   if there ~= waiting + 1 then
-    classes, counts, waiting, gen, line_lost = {}, {}, 0, string.format('%.0f', gen + 1), true
+    classes, counts, waiting, gen, line_lost = {}, {}, 0, string.format('%d', gen + 1), true
   end
 end
 
@@ -51,6 +51,6 @@ if got[2] and not anyone then
   local connection, count, guard, its_gen = string.match(got[2], '^%d+ (%d+) %d (%d+) (%d+) (%d+)$')
   if tonumber(connection) > tonumber(CONNECTION)
     and (tonumber(guard) > now or (count ~= '0' and its_gen == gen)) then
-    return { 'stale' }
+    return 'stale'
   end
 end

@@ -5,7 +5,7 @@
 local windows = {} -- limit → members in order, read from `at` on
 
 local function member_of(id, it)
-  return string.format('%02d%016.0f', 10 - it.terms.priority, it.ticket) .. id
+  return string.format('%02d%016d', 10 - it.terms.priority, it.ticket) .. id
 end
 
 -- The first of a class; n: how many the caller may want one after the other.

@@ -6,7 +6,7 @@
 -- session  deadline connection listens count guard generation
 -- NAME LABEL stand as: length length bytes bytes                         (length −1: none)
 local function num(value)
-  return string.format('%.0f', value)
+  return string.format('%d', value)
 end
 
 local known_terms = {}

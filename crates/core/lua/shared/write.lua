@@ -20,7 +20,7 @@ local function set_queue(member, limit)
 end
 
 local function refusal(text)
-  return { string.find(text, 'WRONGTYPE', 1, true) and 'wrongtype' or 'refused', text }
+  return (string.find(text, 'WRONGTYPE', 1, true) and 'wrongtype ' or 'refused ') .. text
 end
 
 local function write(...)
@@ -42,7 +42,7 @@ end
 
 -- The named fields as they are stored.
 local function state_text()
-  local text = string.format('1 %s %.0f %.0f %.0f %.0f %.0f %.0f %.0f %s- %s- %.0f %.0f', g.epoch, g.held, g.leases, g.top,
+  local text = string.format('1 %s %d %d %d %d %d %d %d %s- %s- %d %d', g.epoch, g.held, g.leases, g.top,
     g.limit, g.token, g['end'], g.expire, g.made, g.mend, g.gen, g.ticket)
   for i = 1, #classes do text = text .. ' ' .. classes[i] .. ':' .. counts[classes[i]] end
   return text

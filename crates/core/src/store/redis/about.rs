@@ -57,6 +57,9 @@ impl About {
                 _ => {}
             }
         }
+        if field("arch_bits").is_some_and(|bits| bits == "32") {
+            return Err("a server built for 32 bits can't write the numbers that are needed".to_owned());
+        }
         let bound = field("maxmemory").is_some_and(|bytes| bytes != "0");
         if let Some(policy) = field("maxmemory_policy").filter(|policy| bound && policy != "noeviction") {
             warnings.push(format!(
@@ -88,6 +91,12 @@ mod tests {
         for good in ["6.2.5", "7.0.15", "8.2.3", "255.255.255", "unstable"] {
             assert_eq!(about(&[&format!("redis_version:{good}")]), Ok(About::default()));
         }
+    }
+
+    #[test]
+    fn a_server_of_32_bits_is_refused() {
+        assert!(about(&["redis_version:7.0.15", "arch_bits:32"]).unwrap_err().contains("32 bits"));
+        assert_eq!(about(&["arch_bits:64"]), Ok(About::default()));
     }
 
     #[test]

@@ -137,7 +137,7 @@ async fn greet(
         named.map(drop).or_else(|error| if is_forbidden(&error) { Ok(()) } else { Err(error) })?;
     }
     let loaded = has_scripts(replies.next())?;
-    let about = About::read(replies.by_ref().take(About::QUESTIONS)).map_err(too_old)?;
+    let about = About::read(replies.by_ref().take(About::QUESTIONS)).map_err(unfit)?;
     let subscribed = match replies.next() {
         Some(Ok(Value::Push { .. })) => Ok(()),
         Some(Err(error)) => Err(error),
@@ -172,8 +172,8 @@ pub(super) fn checked(value: Value) -> RedisResult<Value> {
     }
 }
 
-pub(super) fn too_old(message: String) -> RedisError {
-    (ErrorKind::InvalidClientConfig, "the server is too old", message).into()
+pub(super) fn unfit(message: String) -> RedisError {
+    (ErrorKind::InvalidClientConfig, "the server can't be used", message).into()
 }
 
 /// Whether the server, or something in front of it, can't do `HELLO 3`: it says so, or it hangs up.

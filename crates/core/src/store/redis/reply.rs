@@ -10,7 +10,7 @@ mod words;
 use redis::Value;
 
 use self::errors::{garbage, refusal};
-use self::words::{Values, Words};
+use self::words::{Words, as_bytes};
 use super::keys::user_key;
 use crate::lease::{Epoch, FencingToken, Ticket};
 use crate::protocol::{
@@ -22,13 +22,17 @@ pub use self::errors::call_error;
 
 /// The reply to a call of this verb.
 pub fn parse(verb: &Verb, value: Value) -> Result<Reply, CallError> {
-    let mut values = Values::of(value).ok_or_else(|| garbage("the reply is no list"))?;
-    let head = values.bytes().ok_or_else(|| garbage("the reply begins with no word"))?;
-    let mut words = Words(&head);
-    if words.next() != Some(b"ok") {
-        return Err(refusal(&String::from_utf8_lossy(&head), values.text().unwrap_or_default()));
+    let text = as_bytes(value).ok_or_else(|| garbage("the reply is no text"))?;
+    let mut words = Words(&text);
+    match words.next() {
+        Some(b"ok") => {
+            success(verb, words).ok_or_else(|| garbage("a reply that this version doesn't understand"))
+        }
+        Some(word) => {
+            Err(refusal(&String::from_utf8_lossy(word), String::from_utf8_lossy(words.0).into_owned()))
+        }
+        None => Err(garbage("the reply has no words")),
     }
-    success(verb, words, &mut values).ok_or_else(|| garbage("a reply that this version doesn't understand"))
 }
 
 /// The push that a payload carries, when it is one of this prefix.
@@ -43,17 +47,17 @@ pub fn push(prefix: &str, payload: &[u8]) -> Option<Push> {
     Some(Push { key: user_key(prefix, words.0)?, epoch, grants })
 }
 
-fn success(verb: &Verb, mut head: Words<'_>, values: &mut Values) -> Option<Reply> {
-    let now_ms = head.parse()?;
-    let epoch = match head.next()? {
+fn success(verb: &Verb, mut words: Words<'_>) -> Option<Reply> {
+    let now_ms = words.parse()?;
+    let epoch = match words.next()? {
         b"-" => Epoch(0),
         some => Words(some).parse()?,
     };
-    let next_end_in_ms = head.maybe()?;
-    let flags: u64 = head.parse()?;
-    let handed = values.each(|text| Words(text).grant())?;
-    let answers = answers(verb, values)?;
-    Some(Reply {
+    let next_end_in_ms = words.maybe()?;
+    let flags: u64 = words.parse()?;
+    let handed = words.counted(Words::grant)?;
+    let answers = answers(verb, &mut words)?;
+    words.0.is_empty().then_some(Reply {
         now_ms,
         epoch,
         next_end_in_ms,
@@ -64,37 +68,29 @@ fn success(verb: &Verb, mut head: Words<'_>, values: &mut Values) -> Option<Repl
     })
 }
 
-fn answers(verb: &Verb, values: &mut Values) -> Option<Answers> {
-    let expected = match verb {
-        Verb::Acquire(items) => items.len(),
-        Verb::Release(items) => items.len(),
-        Verb::Renew(items) => items.leases.len(),
-        Verb::Leave(items) => items.len(),
-        Verb::Reconcile(items) => items.len(),
-        Verb::Inspect(_) => return picture(values).map(Answers::Inspect),
-        Verb::Clean => return values.number().map(Answers::Clean),
-    };
+fn answers(verb: &Verb, words: &mut Words<'_>) -> Option<Answers> {
     let answers = match verb {
-        Verb::Acquire(_) => Answers::Acquire(values.each_of(expected, acquired)?),
-        Verb::Release(_) => Answers::Release(values.numbers(expected, |number| Some(number == 1))?),
+        Verb::Acquire(asks) => Answers::Acquire(words.each(asks.len(), acquired)?),
+        Verb::Release(targets) => Answers::Release(words.each(targets.len(), Words::flag)?),
         Verb::Renew(renew) => Answers::Renew {
-            leases: values.numbers(expected, renewed)?,
-            in_line: values.number()?,
-            waiters: values.each_of(renew.waiters.len(), waiting)?,
+            leases: words.each(renew.leases.len(), renewed)?,
+            in_line: words.parse()?,
+            waiters: words.each(renew.waiters.len(), waiting)?,
         },
-        Verb::Leave(_) => Answers::Leave {
-            left: values.each_of(expected, left)?,
-            held: values.number()?,
-            waiting: values.number()?,
-            next_end_in_ms: values.maybe()?,
+        Verb::Leave(ids) => Answers::Leave {
+            left: words.each(ids.len(), left)?,
+            held: words.parse()?,
+            waiting: words.parse()?,
+            next_end_in_ms: words.maybe()?,
         },
-        _ => Answers::Reconcile(values.each_of(expected, settled)?),
+        Verb::Reconcile(items) => Answers::Reconcile(words.each(items.len(), settled)?),
+        Verb::Inspect(_) => Answers::Inspect(picture(words)?),
+        Verb::Clean => Answers::Clean(words.parse()?),
     };
     Some(answers)
 }
 
-fn acquired(text: &[u8]) -> Option<Acquired> {
-    let mut words = Words(text);
+fn acquired(words: &mut Words<'_>) -> Option<Acquired> {
     let answer = match words.next()? {
         b"granted" => Acquired::Granted(words.grant()?),
         b"queued" => Acquired::Queued { ticket: Ticket(words.parse()?), ahead: words.parse()? },
@@ -109,16 +105,15 @@ fn acquired(text: &[u8]) -> Option<Acquired> {
     Some(answer)
 }
 
-fn renewed(number: i64) -> Option<Renewed> {
-    match number {
-        -1 => Some(Renewed::TakenOver),
-        0 => Some(Renewed::Gone),
-        end => u64::try_from(end).ok().map(|end_at_ms| Renewed::Extended { end_at_ms }),
+fn renewed(words: &mut Words<'_>) -> Option<Renewed> {
+    match words.next()? {
+        b"-1" => Some(Renewed::TakenOver),
+        b"0" => Some(Renewed::Gone),
+        end => Words(end).parse().map(|end_at_ms| Renewed::Extended { end_at_ms }),
     }
 }
 
-fn waiting(text: &[u8]) -> Option<Waiting> {
-    let mut words = Words(text);
+fn waiting(words: &mut Words<'_>) -> Option<Waiting> {
     match words.next()? {
         b"line" => Some(Waiting::InLine),
         b"granted" => words.grant().map(Waiting::Granted),
@@ -127,8 +122,7 @@ fn waiting(text: &[u8]) -> Option<Waiting> {
     }
 }
 
-fn left(text: &[u8]) -> Option<Left> {
-    let mut words = Words(text);
+fn left(words: &mut Words<'_>) -> Option<Left> {
     match words.next()? {
         b"left" => Some(Left::Left),
         b"granted" => words.grant().map(Left::Granted),
@@ -136,40 +130,37 @@ fn left(text: &[u8]) -> Option<Left> {
     }
 }
 
-fn settled(text: &[u8]) -> Option<Settled> {
-    let mut words = Words(text);
+fn settled(words: &mut Words<'_>) -> Option<Settled> {
     match words.next()? {
         b"held" => words.grant().map(Settled::Held),
         b"line" => Some(Settled::InLine { ticket: Ticket(words.parse()?) }),
         b"unknown" => Some(Settled::Unknown),
         b"taken" => Some(Settled::TakenOver),
-        b"dropped" => Some(Settled::Dropped { held: words.next()? == b"1" }),
+        b"dropped" => Some(Settled::Dropped { held: words.flag()? }),
         _ => None,
     }
 }
 
-fn picture(values: &mut Values) -> Option<Picture> {
-    let holders = values.each(holder_view)?;
-    let (limit, held, waiting) = (values.number()?, values.number()?, values.number()?);
-    let waiters = values.each(waiter_view)?;
-    let (after_slot, waiters_shown) = (values.maybe()?, values.number()?);
+fn picture(words: &mut Words<'_>) -> Option<Picture> {
+    let holders = words.counted(holder_view)?;
+    let (limit, held, waiting) = (words.parse()?, words.parse()?, words.parse()?);
+    let waiters = words.counted(waiter_view)?;
+    let (after_slot, waiters_shown) = (words.maybe()?, words.parse()?);
     let next = match after_slot {
         Some(after_slot) => Some(Page { after_slot: u32::try_from(after_slot).ok()?, waiters_shown }),
         None => None,
     };
-    Some(Picture { limit: u32::try_from(limit).ok()?, held, waiting, holders, waiters, next })
+    Some(Picture { limit, held, waiting, holders, waiters, next })
 }
 
-fn holder_view(text: &[u8]) -> Option<HolderView> {
-    let mut words = Words(text);
+fn holder_view(words: &mut Words<'_>) -> Option<HolderView> {
     let (id, token, ends_in_ms) = (words.parse()?, FencingToken(words.parse()?), words.parse()?);
     let slots = words.slots()?;
     let (holder, label) = words.name_and_label()?;
     Some(HolderView { id, slots, token, ends_in_ms, holder, label })
 }
 
-fn waiter_view(text: &[u8]) -> Option<WaiterView> {
-    let mut words = Words(text);
+fn waiter_view(words: &mut Words<'_>) -> Option<WaiterView> {
     let (id, ticket, limit) = (words.parse()?, Ticket(words.parse()?), words.parse()?);
     let (weight, priority) = (words.parse()?, words.parse()?);
     let (holder, label) = words.name_and_label()?;
@@ -178,14 +169,17 @@ fn waiter_view(text: &[u8]) -> Option<WaiterView> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::Renew;
+    use crate::lease::LeaseId;
+    use crate::protocol::{Ask, Renew, Settle, Target, Terms};
 
-    fn value() -> impl Strategy<Value = Value> {
+    /// Replies that begin well, and go on with words of replies or with anything.
+    fn text() -> impl Strategy<Value = Vec<u8>> {
         let word = prop::sample::select(vec![
-            "ok 5 00000000000000ff -1 0",
             "stale",
             "refused",
             "granted",
@@ -194,28 +188,48 @@ mod tests {
             "full",
             "queued",
             "0",
+            "1",
             "-1",
+            "18446744073709551615",
             "00000000000000aa",
             "granted 00000000000000aa-1 1 2 3 1-4294967295",
-            "granted 00000000000000aa-1 1 2 3 1-3,7",
+            "00000000000000aa-1 1 2 3 1-3,7",
         ]);
-        let leaf = prop_oneof![
-            Just(Value::Nil),
-            any::<i64>().prop_map(Value::Int),
-            word.prop_map(|word| Value::BulkString(word.into())),
-            prop::collection::vec(any::<u8>(), 0..20).prop_map(Value::BulkString),
-        ];
-        leaf.prop_recursive(3, 60, 12, |inner| prop::collection::vec(inner, 0..14).prop_map(Value::Array))
+        let words = prop::collection::vec(word, 0..14).prop_map(|words| words.join(" ").into_bytes());
+        let rest = prop_oneof![words, prop::collection::vec(any::<u8>(), 0..40)];
+        (any::<bool>(), rest).prop_map(|(ok, rest)| {
+            let head: &[u8] = if ok { b"ok 5 00000000000000ff -1 0 " } else { b"" };
+            [head, rest.as_slice()].concat()
+        })
+    }
+
+    fn ask() -> Ask {
+        let terms = Terms {
+            limit: 1,
+            weight: 1,
+            priority: 0,
+            lease_ms: 1,
+            claim_ms: 1,
+            max_waiting: None,
+            holder: None,
+            label: None,
+        };
+        Ask { id: id(), terms: Arc::new(terms), wait: true }
+    }
+
+    fn id() -> LeaseId {
+        "00000000000000aa-1".parse().expect("an id")
     }
 
     proptest! {
         #[test]
-        fn any_value_gives_a_result(value in value()) {
+        fn any_text_gives_a_result(text in text()) {
             for verb in [
-                Verb::Acquire(vec![]), Verb::Release(vec![]), Verb::Renew(Renew::default()), Verb::Leave(vec![]),
-                Verb::Reconcile(vec![]), Verb::Inspect(Page::default()), Verb::Clean,
+                Verb::Acquire(vec![ask()]), Verb::Release(vec![Target::Lease(id())]), Verb::Renew(Renew::default()),
+                Verb::Leave(vec![id()]), Verb::Reconcile(vec![Settle::Drop(id())]), Verb::Inspect(Page::default()),
+                Verb::Clean,
             ] {
-                let _ = parse(&verb, value.clone());
+                let _ = parse(&verb, Value::BulkString(text.clone()));
             }
         }
 

@@ -88,7 +88,7 @@ impl Opening {
         }
         let (mut uptime, mut warnings) = (None, Vec::new());
         for about in each_server(answers, servers) {
-            let about = About::read(about).map_err(|old| Unready::Refused(connection::too_old(old)))?;
+            let about = About::read(about).map_err(|old| Unready::Refused(connection::unfit(old)))?;
             // The youngest of a cluster's servers is the one that may know nothing of those who hold (R30).
             uptime = uptime.into_iter().chain(about.uptime).min();
             warnings.extend(about.warnings);

@@ -1,4 +1,4 @@
-//! The primitives of replies: values one after the other, and the words in them.
+//! The primitives of replies: their words, one after the other.
 //!
 //! `None` is what can't be read. Knows what a number, a grant, a run of slots and a label look like, but not which verb is
 //! answered. Allocates no more than was received, but for runs of slots, which the highest weight bounds.
@@ -14,69 +14,11 @@ use crate::protocol::Grant;
 /// Most slots of one lease.
 const MAX_WEIGHT: usize = 1_000;
 
-/// The values of a list, one after the other.
-pub(super) struct Values(std::vec::IntoIter<Value>);
-
-impl Values {
-    pub(super) fn of(value: Value) -> Option<Self> {
-        match value {
-            Value::Array(values) | Value::Set(values) => Some(Self(values.into_iter())),
-            _ => None,
-        }
-    }
-
-    pub(super) fn bytes(&mut self) -> Option<Vec<u8>> {
-        as_bytes(self.0.next()?)
-    }
-
-    pub(super) fn text(&mut self) -> Option<String> {
-        self.bytes().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    pub(super) fn number(&mut self) -> Option<u64> {
-        u64::try_from(as_number(self.0.next()?)?).ok()
-    }
-
-    /// A number, or −1 for none.
-    pub(super) fn maybe(&mut self) -> Option<Option<u64>> {
-        match as_number(self.0.next()?)? {
-            -1 => Some(None),
-            number => u64::try_from(number).ok().map(Some),
-        }
-    }
-
-    pub(super) fn each<T>(&mut self, parse: impl Fn(&[u8]) -> Option<T>) -> Option<Vec<T>> {
-        Self::of(self.0.next()?)?.0.map(|value| parse(&as_bytes(value)?)).collect()
-    }
-
-    pub(super) fn each_of<T>(
-        &mut self,
-        expected: usize,
-        parse: impl Fn(&[u8]) -> Option<T>,
-    ) -> Option<Vec<T>> {
-        self.each(parse).filter(|all| all.len() == expected)
-    }
-
-    pub(super) fn numbers<T>(&mut self, expected: usize, parse: impl Fn(i64) -> Option<T>) -> Option<Vec<T>> {
-        let all: Option<Vec<T>> =
-            Self::of(self.0.next()?)?.0.map(|value| as_number(value).and_then(&parse)).collect();
-        all.filter(|all| all.len() == expected)
-    }
-}
-
-fn as_bytes(value: Value) -> Option<Vec<u8>> {
+/// A text's bytes.
+pub(super) fn as_bytes(value: Value) -> Option<Vec<u8>> {
     match value {
         Value::BulkString(bytes) => Some(bytes),
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.into_bytes()),
-        Value::Int(number) => Some(number.to_string().into_bytes()),
-        _ => None,
-    }
-}
-
-fn as_number(value: Value) -> Option<i64> {
-    match value {
-        Value::Int(number) => Some(number),
-        Value::BulkString(bytes) => Words(&bytes).parse(),
         _ => None,
     }
 }
@@ -84,7 +26,7 @@ fn as_number(value: Value) -> Option<i64> {
 /// A name or a label, if there is one.
 pub(super) type AnyText = Option<Arc<str>>;
 
-/// Words with one space between them; the last may be followed by bytes of any kind.
+/// Words with one space between them; names and labels are bytes of any kind.
 pub(super) struct Words<'a>(pub(super) &'a [u8]);
 
 impl<'a> Words<'a> {
@@ -109,6 +51,31 @@ impl<'a> Words<'a> {
         }
     }
 
+    /// A 1 or a 0.
+    pub(super) fn flag(&mut self) -> Option<bool> {
+        self.next().map(|word| word == b"1")
+    }
+
+    /// So many of a kind.
+    pub(super) fn each<T>(
+        &mut self,
+        number: usize,
+        parse: impl Fn(&mut Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let mut all = Vec::with_capacity(number);
+        for _ in 0..number {
+            all.push(parse(self)?);
+        }
+        Some(all)
+    }
+
+    /// As many of a kind as the first word says.
+    pub(super) fn counted<T>(&mut self, parse: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        // What the server says is no reason to make room for that many.
+        let number: u64 = self.parse()?;
+        (0..number).map(|_| parse(self)).collect()
+    }
+
     pub(super) fn grant(&mut self) -> Option<Grant> {
         let id: LeaseId = self.parse()?;
         let (token, end_at_ms, ttl_ms) = (FencingToken(self.parse()?), self.parse()?, self.parse()?);
@@ -131,7 +98,9 @@ impl<'a> Words<'a> {
 
     pub(super) fn name_and_label(&mut self) -> Option<(AnyText, AnyText)> {
         let (name, label) = (self.maybe()?, self.maybe()?);
-        Some((self.any_text(name)?, self.any_text(label)?))
+        let both = (self.any_text(name)?, self.any_text(label)?);
+        self.0 = self.0.strip_prefix(b" ").unwrap_or(self.0);
+        Some(both)
     }
 
     fn any_text(&mut self, length: Option<u64>) -> Option<AnyText> {
