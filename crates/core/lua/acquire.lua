@@ -1,13 +1,13 @@
 -- acquire: grant now, join the line, or refuse (R1–R6, R11, R16, R25).
 --
--- ARGV   7 number of items, then for each: id · 1 if it waits, else 0 · terms
+-- ARGV   number of items, then for each: id · 1 if it waits, else 0 · terms
 -- ANSWER granted STATEMENT · queued ticket ahead · full held waiting next-end · queue-full waiting · limits
 --        · mismatch weight highest
 --
 -- The first write is one that a full memory refuses, so a refused acquire leaves nothing.
 local items, weights, lowest, names = {}, 0, math.huge, {}
 for i = 1, number do
-  local at = 3 * i + 5
+  local at = FROM + 3 * i - 2
   local terms = terms_of(ARGV[at + 2])
   items[i] = { id = ARGV[at], waits = ARGV[at + 1] == '1', terms = terms }
   weights, lowest = weights + terms.weight, math.min(lowest, terms.limit)

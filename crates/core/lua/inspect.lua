@@ -1,13 +1,13 @@
 -- inspect: a read-only picture of a group for people, one page; writes nothing (R26).
 --
--- ARGV   7 slots up to this one have been shown  8 so many waiters have been shown
+-- ARGV   slots up to this one have been shown · so many waiters have been shown
 -- ANSWER number of holders, of each: id token ends-in slots NAME LABEL
 -- ADDS   limit · held · waiting · number of waiters, of each: id ticket limit weight priority NAME LABEL · next slot, or
 --        −1 after the last page · next waiter
 --
 -- A lease is shown whole, on the page of its lowest slot.
 local SCAN = 2000
-local after, shown = tonumber(ARGV[7]), tonumber(ARGV[8])
+local after, shown = tonumber(ARGV[FROM]), tonumber(ARGV[FROM + 1])
 
 local function lowest_of_leases(from, to)
   local fields, ids, leases = {}, {}, {}

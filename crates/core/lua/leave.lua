@@ -1,12 +1,12 @@
 -- leave: take waiters out of the line, in one step that says who had just been granted; then hand off (R17, R23).
 --
--- ARGV   7 number of items, then their ids
+-- ARGV   number of items, then their ids
 -- ANSWER left · granted STATEMENT
 -- ADDS   slots held · requests in line · time to the earliest end, ms, or −1: all before anybody left
 local held, in_line, in_ms = g.held, waiting, next_end()
 local answers = {}
 for i = 1, number do
-  local id = ARGV[i + 7]
+  local id = ARGV[FROM + i]
   local it = lease(id)
   if not it then crowd().leave(id) end
   answers[i] = it and 'granted ' .. statement(id, it) or 'left'

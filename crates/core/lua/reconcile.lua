@@ -1,6 +1,6 @@
 -- reconcile: settle the session's own ids after an unclear outcome; store its connection number (R12, R14, R30).
 --
--- ARGV   7 number of items, then for each one of
+-- ARGV   number of items, then for each one of
 --          keep · id · terms · epoch · token · slots · end, ms
 --          want · id · terms · ticket, or nothing
 --          drop · id
@@ -8,7 +8,7 @@
 --
 -- Begins with a write that a full memory doesn't refuse: giving back goes on then (R25).
 local GUARD = 60000
-local items, at = {}, 8
+local items, at = {}, FROM + 1
 for i = 1, number do
   local item = { verb = ARGV[at], id = ARGV[at + 1] }
   if item.verb ~= 'drop' then item.terms = terms_of(ARGV[at + 2]) end

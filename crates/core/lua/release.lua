@@ -1,6 +1,6 @@
 -- release: give back, then hand off; nothing is reaped (R13, R17, R25).
 --
--- ARGV   7 number of items, then for each: i and a lease id, or n and a holder name
+-- ARGV   number of items, then for each: i and a lease id, or n and a holder name
 -- ANSWER 1 released · 0 gone
 local answers = {}
 -- What was passed on to sessions that turned out to be gone is taken back, the last one first.
@@ -13,7 +13,7 @@ for i = 1, gone and #gone or 0 do
 end
 for i = 1, gone and number or 0 do answers[i] = 1 end
 for i = #answers + 1, number do
-  local target = ARGV[i + 7]
+  local target = ARGV[FROM + i]
   local id = string.sub(target, 2)
   if string.byte(target) == 110 then id = owner_of(id) end
   local it = id and lease(id)

@@ -1,6 +1,6 @@
 -- renew: extend leases, keep the session's waiters in line; also the look (R9, R14, R19, R21, R28).
 --
--- ARGV   7 number of leases, then for each: id · length, ms · n and its holder name, or nothing
+-- ARGV   number of leases, then for each: id · length, ms · n and its holder name, or nothing
 --        then number of waiters, then their ids
 -- ANSWER of a lease: its new end, ms · 0 gone · −1 taken over
 -- ADDS   the session's count in line · of each waiter: line · granted STATEMENT · unknown
@@ -25,7 +25,7 @@ local refused = begin()
 if refused then return refused end
 local answers, waiters = {}, {}
 for i = 1, number do
-  local at = 3 * i + 5
+  local at = FROM + 3 * i - 2
   answers[i] = renewed(ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2])
 end
 local own = session(SESSION)

@@ -2,9 +2,9 @@
 //! the other.
 //!
 //! A store keeps no rule and no memory of what was asked: it doesn't retry, doesn't reorder and doesn't reconnect. All
-//! that is `session`'s. What it owes is order: calls are executed in the order in which they were sent, replies come in
-//! that order, and a push that was published before a call was executed comes before that call's reply wherever the
-//! transport can do it (RESP3 can).
+//! that is `session`'s. What it owes is order in each group: its calls are executed in the order in which they were sent,
+//! their replies come in that order, and a push that was published before a call was executed comes before that call's
+//! reply wherever the transport can do it (RESP3 can).
 
 use std::fmt;
 use std::future::Future;

@@ -15,9 +15,9 @@ if plain then
   local latest, latest_text = tonumber(latest_end), latest_end
   local terms, limit, at_end, ttl, tail, its_token
   for i = 1, number do
-    local id, field, slot = ARGV[3 * i + 5], wanted[NAMED + i], gaps and gaps[i]
-    if ARGV[3 * i + 7] ~= terms then
-      terms = ARGV[3 * i + 7]
+    local id, field, slot = ARGV[FROM + 3 * i - 2], wanted[NAMED + i], gaps and gaps[i]
+    if ARGV[FROM + 3 * i] ~= terms then
+      terms = ARGV[FROM + 3 * i]
       limit, ttl, tail = string.match(terms, '^(%d+) 1 %-?%d+ (%d+) %d+ %-?%d+ (%-1 .*)$')
       if not limit or held + number > tonumber(limit) then plain = false break end
       at_end = string.format('%d', now + ttl)

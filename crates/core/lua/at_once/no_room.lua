@@ -2,14 +2,14 @@
 -- who waits, while no lease has ended. They join the line; a lone one that doesn't wait is refused. What `acquire`,
 -- `reap`, `hand_off` and their pieces do in such a call comes to this; whatever isn't as plain as that is left to them,
 -- with nothing written.
-local limit, priority, terms, waits = nil, nil, ARGV[10], ARGV[9] == '1'
+local limit, priority, terms, waits = nil, nil, ARGV[FROM + 3], ARGV[FROM + 2] == '1'
 if epoch and not line_lost and mend == '' and number > 0 and number <= BUDGET
   and (waiting == 0 or classes[#classes] <= held) and (not waits or string.find(made, 'q', 1, true)) then
   limit, priority = string.match(terms, '^(%d+) 1 (%-?%d+) %d+ %d+ %-1 %-1 ')
   local seen = {}
   for i = 1, number do
-    local id = ARGV[3 * i + 5]
-    if got[NAMED + i] or seen[id] or ARGV[3 * i + 7] ~= terms or (number > 1 and ARGV[3 * i + 6] ~= '1') then
+    local id = ARGV[FROM + 3 * i - 2]
+    if got[NAMED + i] or seen[id] or ARGV[FROM + 3 * i] ~= terms or (number > 1 and ARGV[FROM + 3 * i - 1] ~= '1') then
       limit = nil
     end
     seen[id] = true
@@ -39,7 +39,7 @@ if limit and held >= limit and redis.call('ZCOUNT', ENDS, '(0', '(inf') == tonum
     local its_ticket, before = math.max(ticket + 1, now_us), string.format('%02d', 10 - priority)
     local members, fields, answers, text = {}, { 'state', '', 'c' .. SESSION, '' }, {}, nil
     for i = 1, number do
-      local id = ARGV[3 * i + 5]
+      local id = ARGV[FROM + 3 * i - 2]
       text = string.format('%016d', its_ticket)
       members[2 * i - 1], members[2 * i] = limit, before .. text .. id
       fields[2 * i + 3], fields[2 * i + 4] = wanted[NAMED + i], 'W ' .. text .. ' ' .. gen .. ' ' .. terms
@@ -51,7 +51,7 @@ if limit and held >= limit and redis.call('ZCOUNT', ENDS, '(0', '(inf') == tonum
       in_line = in_line .. ' ' .. classes[i] .. ':' .. counts[classes[i]] + (classes[i] == limit and number or 0)
     end
     fields[2] = state .. text .. in_line
-    fields[4] = string.format('%d %s %d %d %s %d', deadline, ARGV[2], FLAGS % 2, count + number, guard or 0, gen)
+    fields[4] = string.format('%d %s %d %d %s %d', deadline, CONNECTION, FLAGS % 2, count + number, guard or 0, gen)
     if type(redis.pcall('ZADD', QUEUE, unpack(members))) == 'number' then
       redis.call('HSET', GROUP, unpack(fields))
       return 'ok ' .. now .. ' ' .. epoch .. ' ' .. next_end .. ' 0 0 ' .. table.concat(answers, ' ')

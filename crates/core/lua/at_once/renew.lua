@@ -4,7 +4,7 @@ if epoch and waiting == 0 and not line_lost and mend == '' and named == 0 and nu
   local fields, ends, answers, place = { 'state', '' }, {}, {}, NAMED
   local latest, plain = tonumber(latest_end), string.find(made, 'e', 1, true)
   for i = 1, number do
-    local id, length, name = ARGV[3 * i + 5], ARGV[3 * i + 6], ARGV[3 * i + 7]
+    local id, length, name = ARGV[FROM + 3 * i - 2], ARGV[FROM + 3 * i - 1], ARGV[FROM + 3 * i]
     local rest = string.match(got[place + 1] or '', '^H %d+( .*)$')
     if not rest then plain = false break end
     local at_end = string.format('%d', now + length)

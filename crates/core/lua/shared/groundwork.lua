@@ -6,7 +6,8 @@ local g = { -- the named fields
 classes, counts = classes or {}, counts or {}
 local hash, dirty = {}, {} -- the other fields, and those that this call changed
 local gaps_left = mend == '' and top - held or tonumber(string.match(mend, '%d+$')) -- free slots that the gaps hold
-local touched, again, push_refused = gone and number or 0, false, gone and gone.push_refused or false
+local again, push_refused = false, gone and gone.push_refused or false
+if gone then touched = touched + number end
 local handed = {} -- grants to the caller's own waiters: id, statement
 for i = 1, gone and #gone.handed or 0 do handed[i] = { string.match(gone.handed[i], '^%S+'), gone.handed[i] } end
 local crowd -- what only a contended group needs: see crowd

@@ -15,12 +15,13 @@ if state then
   if not epoch then return 'version ' .. string.match(state, '^%S*') end
 else
   outlived = {}
-  for i = 1, 4 do
-    local kind = redis.call('TYPE', KEYS[i]).ok
+  local keys = { GROUP, ENDS, GAPS, QUEUE }
+  for i = 1, #keys do
+    local kind = redis.call('TYPE', keys[i]).ok
     if i > 1 and kind == 'zset' then
-      outlived[#outlived + 1] = KEYS[i]
+      outlived[#outlived + 1] = keys[i]
     elseif kind ~= 'none' then
-      return 'wrongtype ' .. KEYS[i] .. ' is a ' .. kind .. ' that belongs to somebody else'
+      return 'wrongtype ' .. keys[i] .. ' is a ' .. kind .. ' that belongs to somebody else'
     end
   end
 end

@@ -1,3 +1,3 @@
 -- Each item: id · 1 if it waits, else 0 · terms.
-local number = tonumber(ARGV[7])
-for i = 1, number do wanted[NAMED + i] = 'l' .. ARGV[3 * i + 5] end
+local number = tonumber(ARGV[FROM])
+for i = 1, number do wanted[NAMED + i] = 'l' .. ARGV[FROM + 3 * i - 2] end

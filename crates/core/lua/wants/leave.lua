@@ -1,3 +1,3 @@
 -- Each item: id.
-local number = tonumber(ARGV[7])
-for i = 1, number do wanted[NAMED + i] = 'l' .. ARGV[i + 7] end
+local number = tonumber(ARGV[FROM])
+for i = 1, number do wanted[NAMED + i] = 'l' .. ARGV[FROM + i] end

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use concurrency_limit::lease::{Epoch, LeaseId, SessionId};
+use concurrency_limit::lease::{Epoch, Key, LeaseId, SessionId};
 use concurrency_limit::protocol::{Answers, Ask, Call, Caller, Page, Target, Verb};
 use concurrency_limit::store::redis::{reply, scripts};
 
@@ -42,6 +42,27 @@ fn more_work_than_a_call_may_do_is_told_and_gone_on_with() {
     assert_eq!(rig.held(), 200);
     rig.clean_through();
     assert_eq!(rig.held(), 450);
+}
+
+#[test]
+fn groups_that_are_asked_together_share_what_a_call_may_do() {
+    let mut rig = Rig::start();
+    let keys: Vec<Key> = ["a", "b", "c"].map(|key| Key::new(key).expect("a key")).into();
+    for key in &keys {
+        rig.turn_to(key);
+        rig.hold(150, 150);
+        rig.wait(id(2, 1), 150);
+    }
+    // All the leases have ended. Somebody else asks for a slot.
+    rig.pass(20_000);
+    let ask = Ask { id: id(3, 1), terms: Arc::new(terms(1_000)), wait: true };
+    let call = |key: &Key| Call { key: key.clone(), verb: Verb::Acquire(vec![ask.clone()]) };
+    let replies = rig.call_together(3, &keys.iter().map(call).collect::<Vec<_>>());
+    assert_eq!(replies.iter().map(|reply| reply.again).collect::<Vec<_>>(), [false, true, true]);
+    for (key, held) in keys.iter().zip([2, 102, 151]) {
+        rig.turn_to(key);
+        assert_eq!(rig.held(), held, "{key:?}");
+    }
 }
 
 #[test]
@@ -84,7 +105,7 @@ fn pairs(rig: &mut Rig, others: u64, batch: u64, rounds: u64) -> BTreeMap<String
         let targets = ids.iter().map(|id| Target::Lease(*id)).collect();
         for verb in [Verb::Acquire(asks), Verb::Release(targets)] {
             let call = Call { key: rig.key.clone(), verb };
-            let cmd = scripts::command(&layout, &caller, &call, Epoch(1));
+            let cmd = scripts::command(&layout, &caller, std::slice::from_ref(&call), Epoch(1));
             let value = cmd.query(&mut rig.server.connection).expect("a reply");
             reply::parse(&call.verb, value).expect("a reply");
         }

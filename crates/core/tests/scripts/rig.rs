@@ -44,7 +44,13 @@ impl Rig {
         Self { server: Server::start(), key, keys, now_us, fresh: 1 }
     }
 
-    pub fn try_call(&mut self, session: u64, verb: Verb) -> Result<Reply, CallError> {
+    /// From here on the group of this key.
+    pub fn turn_to(&mut self, key: &Key) {
+        self.key = key.clone();
+        self.keys = GroupKeys::new("cl", key);
+    }
+
+    fn ask(&mut self, session: u64, calls: &[Call]) -> redis::RedisResult<redis::Value> {
         let caller = Caller {
             session: SessionId(session),
             connection: 1,
@@ -52,13 +58,27 @@ impl Rig {
             settling: false,
             keep_alive_ms: 30_000,
         };
-        let call = Call { key: self.key.clone(), verb };
         let layout = scripts::Layout { prefix: "cl".to_owned(), cluster: false };
-        let cmd = scripts::rehearsal(&layout, &caller, &call, Epoch(self.fresh), self.now_us, &[]);
-        match cmd.query(&mut self.server.connection) {
+        let cmd = scripts::rehearsal(&layout, &caller, calls, Epoch(self.fresh), self.now_us, &[]);
+        cmd.query(&mut self.server.connection)
+    }
+
+    pub fn try_call(&mut self, session: u64, verb: Verb) -> Result<Reply, CallError> {
+        let call = Call { key: self.key.clone(), verb };
+        match self.ask(session, std::slice::from_ref(&call)) {
             Ok(value) => reply::parse(&call.verb, value),
             Err(error) => Err(reply::call_error(&error)),
         }
+    }
+
+    /// Several groups in one command.
+    pub fn try_call_together(&mut self, session: u64, calls: &[Call]) -> Vec<Result<Reply, CallError>> {
+        let value = self.ask(session, calls).expect("an answer");
+        reply::parse_each(calls, value)
+    }
+
+    pub fn call_together(&mut self, session: u64, calls: &[Call]) -> Vec<Reply> {
+        self.try_call_together(session, calls).into_iter().map(|reply| reply.expect("a reply")).collect()
     }
 
     pub fn call(&mut self, session: u64, verb: Verb) -> Reply {

@@ -67,7 +67,8 @@ async fn handshake(
         Err(_) => push::subscribe(server, &channel, flow, connection.clone()).await,
     };
     let listens = greeting.subscribed.is_ok() || push.is_some();
-    if !flow.open(connection) {
+    // Where pushes come on the connection of the calls, no proxy spreads keys over servers behind it.
+    if !flow.open(connection, greeting.subscribed.is_ok() && !server.cluster) {
         return Err((ErrorKind::Io, "the connection was lost during the handshake").into());
     }
     let About { uptime, run_id, warnings } = greeting.about;

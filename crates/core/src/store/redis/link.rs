@@ -15,9 +15,10 @@ use redis::{Pipeline, RedisResult, ServerErrorKind, Value};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::{JoinHandle, unconstrained};
 
+use super::bundle::Bundle;
 use super::names::Names;
 use super::{list, reply};
-use crate::protocol::{Call, Push};
+use crate::protocol::{Call, Caller, Push};
 use crate::store::{Link, LinkEvent, Request};
 
 /// A pipeline that touches so many slots or waiters goes out: its replies come together, and while one pipeline's are
@@ -41,6 +42,8 @@ struct State {
     in_flight: VecDeque<InFlight>,
     /// Scripts were found missing: load them before the next call.
     scripts_missing: bool,
+    /// Whether calls for several groups may go as one command.
+    together: bool,
     /// The task that is woken by replies.
     pump: Option<Waker>,
 }
@@ -70,7 +73,7 @@ struct InFlight {
 /// What is kept of a request until its reply.
 enum Row {
     Asking,
-    Call { number: u64, call: Call },
+    Calls { caller: Caller, numbers: Vec<u64>, calls: Vec<Call> },
     Keys { number: u64, pattern: String },
 }
 
@@ -84,6 +87,7 @@ impl Flow {
             waiting: VecDeque::new(),
             in_flight: VecDeque::new(),
             scripts_missing: false,
+            together: false,
             pump: None,
         })))
     }
@@ -92,9 +96,11 @@ impl Flow {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over an opened connection; false if it was lost meanwhile.
-    pub(super) fn open(&self, connection: MultiplexedConnection) -> bool {
+    /// Takes over an opened connection; false if it was lost meanwhile. `together` says whether the server is known to
+    /// have the keys of all groups in one place.
+    pub(super) fn open(&self, connection: MultiplexedConnection, together: bool) -> bool {
         let mut state = self.lock();
+        state.together = together;
         let opening = matches!(state.stage, Stage::Opening);
         if opening {
             state.stage = Stage::Open(connection);
@@ -190,23 +196,16 @@ impl State {
             Names::load_scripts(&mut pipeline);
         }
         let skip = pipeline.len();
-        let (mut rows, mut items) = (Vec::new(), 0);
-        while items < MAX_ITEMS
-            && let Some(Waiting { request, asking }) = self.waiting.pop_front()
-        {
-            if asking {
-                pipeline.cmd("ASKING");
-                rows.push(Row::Asking);
-            }
-            let (command, row) = match request {
-                Request::Call { number, caller, call } => {
-                    items += call.verb.items().max(1);
-                    (self.names.call(&caller, &call), Row::Call { number, call })
+        let mut rows = Vec::new();
+        for bundle in self.next_bundles() {
+            let (command, row) = match bundle {
+                Bundle::Calls { caller, numbers, calls } => {
+                    (self.names.call(&caller, &calls), Row::Calls { caller, numbers, calls })
                 }
-                Request::Keys { number, pattern, cursor } => {
-                    items += 1;
+                Bundle::Keys { number, pattern, cursor } => {
                     (list::command(self.names.prefix(), &pattern, &cursor), Row::Keys { number, pattern })
                 }
+                Bundle::Asking => (redis::cmd("ASKING"), Row::Asking),
             };
             pipeline.add_command(command);
             rows.push(row);
@@ -223,6 +222,27 @@ impl State {
             Poll::Pending => None,
         };
         InFlight { rows, skip, early, values }
+    }
+
+    /// What goes into the next pipeline, in commands.
+    fn next_bundles(&mut self) -> Vec<Bundle> {
+        let (mut bundles, mut items) = (Vec::new(), 0);
+        while items < MAX_ITEMS
+            && let Some(Waiting { request, asking }) = self.waiting.pop_front()
+        {
+            items += match &request {
+                Request::Call { call, .. } => call.verb.items().max(1),
+                Request::Keys { .. } => 1,
+            };
+            if asking {
+                bundles.push(Bundle::Asking);
+            }
+            match self.together {
+                true => Bundle::put(&mut bundles, request),
+                false => bundles.push(request.into()),
+            }
+        }
+        bundles
     }
 
     fn advance_on_pump(&mut self) {
@@ -261,22 +281,50 @@ impl State {
         let value = match value {
             Value::ServerError(error) => {
                 self.scripts_missing |= error.kind() == Some(ServerErrorKind::NoScript);
+                if let (Row::Calls { calls, .. }, Some(kind)) = (&row, error.kind())
+                    && calls.len() > 1
+                    && is_about_keys(kind)
+                {
+                    return self.send_apart(row);
+                }
                 Err(reply::call_error(&error.into()))
             }
             value => Ok(value),
         };
-        self.emit(match row {
+        match row {
             // If it was refused, so is the call after it.
-            Row::Asking => return,
-            Row::Call { number, call } => {
-                LinkEvent::Reply { number, result: value.and_then(|value| reply::parse(&call.verb, value)) }
+            Row::Asking => {}
+            Row::Calls { numbers, calls, .. } => {
+                let results = match value {
+                    Ok(value) if calls.len() == 1 => vec![reply::parse(&calls[0].verb, value)],
+                    Ok(value) => reply::parse_each(&calls, value),
+                    Err(error) => vec![Err(error); calls.len()],
+                };
+                for (number, result) in numbers.into_iter().zip(results) {
+                    self.emit(LinkEvent::Reply { number, result });
+                }
             }
-            Row::Keys { number, pattern } => LinkEvent::Keys {
-                number,
-                result: value.and_then(|value| list::page(self.names.prefix(), &pattern, value)),
-            },
-        });
+            Row::Keys { number, pattern } => {
+                let result = value.and_then(|value| list::page(self.names.prefix(), &pattern, value));
+                self.emit(LinkEvent::Keys { number, result });
+            }
+        }
     }
+
+    /// The server doesn't take these keys in one command, and has carried out nothing: from now on each call goes alone.
+    fn send_apart(&mut self, row: Row) {
+        let Row::Calls { caller, numbers, calls } = row else { return };
+        self.together = false;
+        for (number, call) in numbers.into_iter().zip(calls).rev() {
+            self.waiting
+                .push_front(Waiting { request: Request::Call { number, caller, call }, asking: false });
+        }
+    }
+}
+
+/// Whether the server refused the keys of a command, and might have taken some of them alone.
+fn is_about_keys(kind: ServerErrorKind) -> bool {
+    matches!(kind, ServerErrorKind::CrossSlot | ServerErrorKind::NoPerm)
 }
 
 /// The [`Link`] to a Redis server.

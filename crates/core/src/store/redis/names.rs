@@ -12,7 +12,7 @@ use crate::protocol::{Call, Caller};
 
 /// The names that a server has for the scripts.
 static HASHES: LazyLock<Vec<String>> =
-    LazyLock::new(|| scripts::texts().iter().map(|text| Script::new(text).get_hash().to_owned()).collect());
+    LazyLock::new(|| scripts::texts().map(|text| Script::new(text).get_hash().to_owned()).collect());
 
 /// What a link needs to say a call.
 pub(super) struct Names {
@@ -29,9 +29,9 @@ impl Names {
         &self.layout.prefix
     }
 
-    /// The command that makes a call.
-    pub(super) fn call(&mut self, caller: &Caller, call: &Call) -> Cmd {
-        scripts::command(&self.layout, caller, call, self.epochs.next())
+    /// The command that makes these calls, which go together.
+    pub(super) fn call(&mut self, caller: &Caller, calls: &[Call]) -> Cmd {
+        scripts::command(&self.layout, caller, calls, self.epochs.next())
     }
 
     /// Adds the question which of the scripts the server has.

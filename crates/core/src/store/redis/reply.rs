@@ -14,7 +14,7 @@ use self::words::{Words, as_bytes};
 use super::keys::user_key;
 use crate::lease::{Epoch, FencingToken, Ticket};
 use crate::protocol::{
-    Acquired, Answers, CallError, HolderView, Left, Page, Picture, Push, Renewed, Reply, Settled, Verb,
+    Acquired, Answers, Call, CallError, HolderView, Left, Page, Picture, Push, Renewed, Reply, Settled, Verb,
     WaiterView, Waiting,
 };
 
@@ -32,6 +32,16 @@ pub fn parse(verb: &Verb, value: Value) -> Result<Reply, CallError> {
             Err(refusal(&String::from_utf8_lossy(word), String::from_utf8_lossy(words.0).into_owned()))
         }
         None => Err(garbage("the reply has no words")),
+    }
+}
+
+/// The replies to calls that went together, one each.
+pub fn parse_each(calls: &[Call], value: Value) -> Vec<Result<Reply, CallError>> {
+    match value {
+        Value::Array(values) if values.len() == calls.len() => {
+            calls.iter().zip(values).map(|(call, value)| parse(&call.verb, value)).collect()
+        }
+        _ => calls.iter().map(|_| Err(garbage("not as many replies as calls"))).collect(),
     }
 }
 

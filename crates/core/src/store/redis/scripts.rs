@@ -22,7 +22,7 @@ macro_rules! script {
     ($verb:literal $(, $before:literal $(, $after:literal)?)?) => {
         Script {
             before_tell: concat!(
-                piece!("shared/open"),
+                piece!("shared/call"),
                 piece!("wants/", $verb),
                 piece!("shared/group"),
                 $(piece!($before),)?
@@ -48,7 +48,7 @@ macro_rules! script {
     };
 }
 
-/// What stands before and after the one piece, besides the clock at its beginning, that tests replace.
+/// What is carried out for a group, before and after the place where a lone call makes its first function.
 struct Script {
     before_tell: &'static str,
     after_tell: &'static str,
@@ -64,15 +64,33 @@ const SCRIPTS: [Script; 7] = [
     script!("clean"),
 ];
 
-/// The texts of all scripts and their hashes.
-static TEXTS: LazyLock<[(String, String); 7]> = LazyLock::new(|| {
-    SCRIPTS.map(|script| {
-        let text =
-            [piece!("shared/clock"), script.before_tell, piece!("shared/tell"), script.after_tell].concat();
+/// So many of the verbs, from the first, can be asked of several groups together.
+const TOGETHER: usize = 3;
+
+/// The texts of all scripts and their hashes: a lone call of each verb, then those of several groups.
+static TEXTS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
+    let (clock, tell) = (piece!("shared/clock"), piece!("shared/tell"));
+    let alone = SCRIPTS.iter().map(|script| script.alone(clock, tell));
+    let together = SCRIPTS[..TOGETHER].iter().map(|script| script.together(clock, tell));
+    let hashed = |text: String| {
         let hash = redis::Script::new(&text).get_hash().to_owned();
         (text, hash)
-    })
+    };
+    alone.chain(together).map(hashed).collect()
 });
+
+impl Script {
+    fn alone(&self, clock: &str, tell: &str) -> String {
+        let (open, alone) = (piece!("shared/open"), piece!("shared/alone"));
+        [clock, open, alone, self.before_tell, tell, self.after_tell].concat()
+    }
+
+    fn together(&self, clock: &str, tell: &str) -> String {
+        let (open, begin, end) =
+            (piece!("shared/open"), piece!("shared/together"), piece!("shared/together_end"));
+        [clock, open, tell, begin, self.before_tell, self.after_tell, end].concat()
+    }
+}
 
 /// How the groups of one server are laid out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,17 +102,25 @@ pub struct Layout {
 }
 
 /// The texts of all scripts, for `SCRIPT LOAD`.
-pub fn texts() -> [&'static str; 7] {
-    TEXTS.each_ref().map(|(text, _)| text.as_str())
+pub fn texts() -> impl Iterator<Item = &'static str> {
+    TEXTS.iter().map(|(text, _)| text.as_str())
 }
 
-/// The command that carries out `call`; `fresh` becomes the epoch if it makes the group's state.
-pub fn command(layout: &Layout, caller: &Caller, call: &Call, fresh: Epoch) -> Cmd {
+/// Whether one command can carry out both for the same caller, if the server has the keys of all groups in one place.
+pub fn go_together(one: &Verb, other: &Verb) -> bool {
+    place_of(one) < TOGETHER && place_of(one) == place_of(other)
+}
+
+/// The command that carries out `calls`, which [`go_together`] if they are several; `fresh` becomes the epoch of each
+/// group whose state it makes.
+pub fn command(layout: &Layout, caller: &Caller, calls: &[Call], fresh: Epoch) -> Cmd {
     // Room for all that is usual, so that it's laid out in one piece of memory.
-    let (items, named) = (call.verb.items(), layout.prefix.len() + call.key.as_str().len());
-    let mut cmd = Cmd::with_capacity(16 + 3 * items, 160 + 5 * named + 80 * items);
-    cmd.arg("EVALSHA").arg(&TEXTS[place_of(&call.verb)].1);
-    lay_out(&mut cmd, layout, caller, call, fresh);
+    let items: usize = calls.iter().map(|call| call.verb.items()).sum();
+    let named: usize = calls.iter().map(|call| layout.prefix.len() + call.key.as_str().len()).sum();
+    let many = calls.len();
+    let mut cmd = Cmd::with_capacity(12 + 5 * many + 3 * items, 120 + 40 * many + 4 * named + 80 * items);
+    cmd.arg("EVALSHA").arg(&TEXTS[script_of(calls)].1);
+    lay_out(&mut cmd, layout, caller, calls, fresh);
     cmd
 }
 
@@ -104,7 +130,7 @@ pub fn command(layout: &Layout, caller: &Caller, call: &Call, fresh: Epoch) -> C
 pub fn rehearsal(
     layout: &Layout,
     caller: &Caller,
-    call: &Call,
+    calls: &[Call],
     fresh: Epoch,
     now_us: u64,
     receivers: &[(SessionId, Option<u64>)],
@@ -115,10 +141,11 @@ pub fn rehearsal(
         local heard = string.match(ARGV[#ARGV], session .. ':(%w+)') or 1
         return tonumber(heard)
     end\n";
-    let Script { before_tell, after_tell } = SCRIPTS[place_of(&call.verb)];
+    let script = &SCRIPTS[place_of(&calls[0].verb)];
+    let text = if calls.len() == 1 { script.alone(CLOCK, TELL) } else { script.together(CLOCK, TELL) };
     let mut cmd = Cmd::new();
-    cmd.arg("EVAL").arg([CLOCK, before_tell, TELL, after_tell].concat());
-    lay_out(&mut cmd, layout, caller, call, fresh);
+    cmd.arg("EVAL").arg(text);
+    lay_out(&mut cmd, layout, caller, calls, fresh);
     let mut known = String::new();
     for (session, heard) in receivers {
         let heard = heard.map_or_else(|| "refused".to_owned(), |number| number.to_string());
@@ -126,6 +153,10 @@ pub fn rehearsal(
     }
     cmd.arg(now_us).arg(known);
     cmd
+}
+
+fn script_of(calls: &[Call]) -> usize {
+    place_of(&calls[0].verb) + if calls.len() == 1 { 0 } else { SCRIPTS.len() }
 }
 
 fn place_of(verb: &Verb) -> usize {
@@ -140,15 +171,36 @@ fn place_of(verb: &Verb) -> usize {
     }
 }
 
-fn lay_out(cmd: &mut Cmd, layout: &Layout, caller: &Caller, call: &Call, fresh: Epoch) {
-    let keys = GroupKeys::new(&layout.prefix, &call.key);
+fn lay_out(cmd: &mut Cmd, layout: &Layout, caller: &Caller, calls: &[Call], fresh: Epoch) {
     let flags = u8::from(caller.listens) + 2 * u8::from(caller.settling) + 4 * u8::from(layout.cluster);
-    cmd.arg(4).arg(&keys.all()[..]);
+    cmd.arg(4 * calls.len());
+    for call in calls {
+        cmd.arg(&GroupKeys::new(&layout.prefix, &call.key).all()[..]);
+    }
     cmd.write_arg_fmt(caller.session);
     cmd.arg(caller.connection).arg(flags).arg(caller.keep_alive_ms);
     cmd.write_arg_fmt(fresh);
     cmd.arg(channel_prefix(&layout.prefix));
-    match &call.verb {
+    for call in calls {
+        if calls.len() > 1 {
+            cmd.arg(arguments(&call.verb));
+        }
+        ask(cmd, &call.verb);
+    }
+}
+
+/// How many arguments [`ask`] writes for a verb that may be asked of several groups.
+fn arguments(verb: &Verb) -> usize {
+    match verb {
+        Verb::Acquire(asks) => 1 + 3 * asks.len(),
+        Verb::Release(targets) => 1 + targets.len(),
+        Verb::Renew(renew) => 2 + 3 * renew.leases.len() + renew.waiters.len(),
+        _ => 0,
+    }
+}
+
+fn ask(cmd: &mut Cmd, verb: &Verb) {
+    match verb {
         Verb::Acquire(asks) => acquire(cmd, asks),
         Verb::Release(targets) => release(cmd, targets),
         Verb::Renew(renewal) => renew(cmd, renewal),

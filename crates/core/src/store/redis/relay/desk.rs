@@ -4,6 +4,7 @@
 //! its grants waits for that answer; one that comes after answers that are newer the session checks (R10).
 
 use std::collections::HashMap;
+use std::slice;
 
 use redis::{ErrorKind, Pipeline, ServerErrorKind, Value};
 use tokio::sync::mpsc::UnboundedSender;
@@ -67,7 +68,7 @@ impl Desk {
             let at = self.next();
             let (to, cmd, row) = match request {
                 Request::Call { number, caller, call } => {
-                    (To::Keys, self.names.call(&caller, &call), Row::Call { number, call })
+                    (To::Keys, self.names.call(&caller, slice::from_ref(&call)), Row::Call { number, call })
                 }
                 Request::Keys { number, pattern, cursor } => {
                     let (server, cursor) = place_of(&cursor);
@@ -205,7 +206,7 @@ mod tests {
         let push = format!("0000000000000007 1 {ID} 5 2000 1000 1 cl:{{k}}");
         desk.hear(push.as_bytes(), &sender);
         assert_eq!(kinds(&mut events), [""; 0]);
-        let queued = "*3\r\n$29\r\nok 1000 0000000000000007 -1 0\r\n*0\r\n*1\r\n$10\r\nqueued 4 0\r\n";
+        let queued = "+ok 1000 0000000000000007 -1 0 0 queued 4 0\r\n";
         let answer = read(format!("*2\r\n:{asked}\r\n{queued}").as_bytes()).expect("whole");
         desk.answer(answer, &sender);
         assert_eq!(kinds(&mut events), ["reply", "push"]);

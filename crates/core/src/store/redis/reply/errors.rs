@@ -47,7 +47,7 @@ pub(super) fn refusal(word: &str, text: String) -> CallError {
         "version" => {
             CallError::Unusable(format!("the group is laid out in version {text}, this program knows 1"))
         }
-        "refused" => of_text(text),
+        "refused" | "failed" => of_text(text),
         _ => garbage("a word that this version doesn't understand"),
     }
 }

@@ -1,0 +1,124 @@
+//! Calls for several groups that go as one command, against real servers: that they do, and what becomes of them where
+//! a server doesn't take the keys of several groups at once.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::cluster::RedisCluster;
+use common::peer::{Peer, key, limit};
+use common::server::RedisServer;
+use concurrency_limit::config::Options;
+use concurrency_limit::lease::Key;
+use concurrency_limit::protocol::{Acquired, Answers, Ask, CallError, Reply, Target, Verb};
+use concurrency_limit::store::redis::RedisStore;
+
+const GROUPS: u64 = 40;
+
+fn store(url: String) -> RedisStore {
+    RedisStore::new(Options::new(url)).expect("a good address")
+}
+
+fn groups() -> Vec<Key> {
+    (0..GROUPS).map(|number| key(&format!("k{number}"))).collect()
+}
+
+/// One call for each group, all in one turn.
+async fn ask_each(
+    peer: &mut Peer,
+    groups: &[Key],
+    verb: impl Fn(&Peer) -> Verb,
+) -> Vec<Result<Reply, CallError>> {
+    let asked: Vec<_> = groups.iter().map(|group| peer.request(group, verb(peer))).collect();
+    let (numbers, requests): (Vec<u64>, Vec<_>) = asked.into_iter().unzip();
+    peer.link.send(requests);
+    let mut replies = Vec::new();
+    for number in numbers {
+        replies.push(peer.reply(number).await);
+    }
+    replies
+}
+
+fn acquire(peer: &Peer) -> Verb {
+    Verb::Acquire(vec![Ask { id: peer.id(1), terms: Arc::new(limit(1)), wait: true }])
+}
+
+fn release(peer: &Peer) -> Verb {
+    Verb::Release(vec![Target::Lease(peer.id(1))])
+}
+
+fn is_granted(reply: &Result<Reply, CallError>) -> bool {
+    matches!(reply, Ok(Reply { answers: Answers::Acquire(all), .. }) if matches!(all[..], [Acquired::Granted(_)]))
+}
+
+fn is_released(reply: &Result<Reply, CallError>) -> bool {
+    matches!(reply, Ok(Reply { answers: Answers::Release(all), .. }) if all[..] == [true])
+}
+
+/// How many scripts the server has carried out.
+fn scripts(server: &RedisServer) -> u64 {
+    let stats: String = server.run(&["INFO", "commandstats"]);
+    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    calls.map_or(0, |rest| rest.split(',').next().expect("a number").parse().expect("a number"))
+}
+
+#[tokio::test]
+async fn one_turns_calls_for_several_groups_are_few_commands() {
+    let server = RedisServer::start(&[]);
+    let mut peer = Peer::connect(&store(server.url(""))).await;
+    assert!(ask_each(&mut peer, &groups(), acquire).await.iter().all(is_granted));
+    assert!(ask_each(&mut peer, &groups(), release).await.iter().all(is_released));
+    assert!(scripts(&server) <= 2 * GROUPS.div_ceil(16), "{}", scripts(&server));
+}
+
+#[tokio::test]
+async fn a_waiter_of_another_link_is_told_by_each_of_the_groups() {
+    let server = RedisServer::start(&[]);
+    let store = store(server.url(""));
+    let (mut first, mut second) = (Peer::connect(&store).await, Peer::connect(&store).await);
+    ask_each(&mut first, &groups(), acquire).await;
+    assert!(!ask_each(&mut second, &groups(), acquire).await.iter().any(is_granted));
+    assert!(ask_each(&mut first, &groups(), release).await.iter().all(is_released));
+    for group in groups() {
+        let push = second.push().await;
+        assert_eq!((push.key, push.grants.len()), (group, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_is_no_group_fails_alone() {
+    let server = RedisServer::start(&[]);
+    let _: String = server.run(&["SET", "cl:{k3}", "mine"]);
+    let mut peer = Peer::connect(&store(server.url(""))).await;
+    assert!(is_granted(&peer.call(&key("k5"), acquire(&peer)).await));
+    let _: String = server.run(&["SET", "cl:{k5}:ends", "mine"]);
+    for (number, reply) in ask_each(&mut peer, &groups(), release).await.iter().enumerate() {
+        match number {
+            3 | 5 => assert!(matches!(reply, Err(CallError::Unusable(_))), "{number}: {reply:?}"),
+            _ => assert!(reply.is_ok(), "{number}: {reply:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_use_all_of_the_keys_is_served_with_the_others() {
+    let server = RedisServer::start(&[]);
+    let rights = ["on", ">pw", "~cl:{k1*", "&*", "+@all"];
+    let _: String = server.run(&[&["ACL", "SETUSER", "app"], &rights[..]].concat());
+    let mut peer = Peer::connect(&store(server.url("app:pw@"))).await;
+    for (group, reply) in groups().iter().zip(ask_each(&mut peer, &groups(), acquire).await) {
+        match group.as_str().starts_with("k1") {
+            true => assert!(is_granted(&reply), "{group:?}: {reply:?}"),
+            false => assert!(matches!(reply, Err(CallError::Denied(_))), "{group:?}: {reply:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_takes_the_keys_of_one_group_only_gets_them_one_by_one() {
+    let cluster = RedisCluster::start(1, 0);
+    let mut peer = Peer::connect(&store(cluster.members[0].url(""))).await;
+    assert!(ask_each(&mut peer, &groups(), acquire).await.iter().all(is_granted));
+    assert!(ask_each(&mut peer, &groups(), release).await.iter().all(is_released));
+    assert_eq!(scripts(&cluster.members[0]), 2 * GROUPS);
+}
