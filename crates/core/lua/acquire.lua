@@ -1,17 +1,21 @@
 -- acquire: grant now, join the line, or refuse (R1–R6, R11, R16, R25).
 --
--- ARGV   number of items, then for each: id · 1 if it waits, else 0 · terms
+-- ARGV   number of items · their ids · for each run of items on the same terms: how many, less than 0 if they don't wait ·
+--        terms
 -- ANSWER granted STATEMENT · queued ticket ahead · full held waiting next-end · queue-full waiting · limits
 --        · mismatch weight highest
 --
 -- The first write is one that a full memory refuses, so a refused acquire leaves nothing.
 local items, weights, lowest, names = {}, 0, math.huge, {}
-for i = 1, number do
-  local at = FROM + 3 * i - 2
-  local terms = terms_of(ARGV[at + 2])
-  items[i] = { id = ARGV[at], waits = ARGV[at + 1] == '1', terms = terms }
-  weights, lowest = weights + terms.weight, math.min(lowest, terms.limit)
+local run = FROM + number + 1
+while #items < number do
+  local many, terms = tonumber(ARGV[run]), terms_of(ARGV[run + 1])
+  for _ = 1, math.abs(many) do
+    items[#items + 1] = { id = ARGV[FROM + #items + 1], waits = many > 0, terms = terms }
+  end
+  weights, lowest = weights + math.abs(many) * terms.weight, math.min(lowest, terms.limit)
   if terms.name then names[#names + 1] = 'n' .. terms.name end
+  run = run + 2
 end
 
 local joined, answers = {}, {}

@@ -13,12 +13,14 @@ if plain then
   local fields, ends, answers, seen = { 'state', '', '', '', '', '' }, { '', '' }, { '' }, number > 1 and {}
   local next_token, highest = math.max(token + 1, now_us), top
   local latest, latest_text = tonumber(latest_end), latest_end
-  local terms, limit, at_end, ttl, tail, its_token
+  local run, left = FROM + number + 1, 0
+  local limit, at_end, ttl, tail, its_token
   for i = 1, number do
-    local id, field, slot = ARGV[FROM + 3 * i - 2], wanted[NAMED + i], gaps and gaps[i]
-    if ARGV[FROM + 3 * i] ~= terms then
-      terms = ARGV[FROM + 3 * i]
-      limit, ttl, tail = string.match(terms, '^(%d+) 1 %-?%d+ (%d+) %d+ %-?%d+ (%-1 .*)$')
+    local id, field, slot = ARGV[FROM + i], wanted[NAMED + i], gaps and gaps[i]
+    if left == 0 then
+      left = math.abs(ARGV[run])
+      limit, ttl, tail = string.match(ARGV[run + 1], '^(%d+) 1 %-?%d+ (%d+) %d+ %-?%d+ (%-1 .*)$')
+      run = run + 2
       if not limit or held + number > tonumber(limit) then plain = false break end
       at_end = string.format('%d', now + ttl)
       if now + ttl > latest then latest, latest_text = now + ttl, at_end end
@@ -35,6 +37,7 @@ if plain then
       if seen[id] then plain = false break end
       seen[id] = true
     end
+    left = left - 1
     its_token = string.format('%d', next_token)
     next_token = next_token + 1
     fields[4 * i - 1], fields[4 * i], fields[4 * i + 1] = 's' .. slot, id, field

@@ -2,16 +2,15 @@
 -- who waits, while no lease has ended. They join the line; a lone one that doesn't wait is refused. What `acquire`,
 -- `reap`, `hand_off` and their pieces do in such a call comes to this; whatever isn't as plain as that is left to them,
 -- with nothing written.
-local limit, priority, terms, waits = nil, nil, ARGV[FROM + 3], ARGV[FROM + 2] == '1'
-if epoch and not line_lost and mend == '' and number > 0 and number <= BUDGET
+local limit, priority, many, terms = nil, nil, tonumber(ARGV[FROM + number + 1]), ARGV[FROM + number + 2]
+local waits = many == number
+if (waits or (number == 1 and many == -1)) and epoch and not line_lost and mend == '' and number <= BUDGET
   and (waiting == 0 or classes[#classes] <= held) and (not waits or string.find(made, 'q', 1, true)) then
   limit, priority = string.match(terms, '^(%d+) 1 (%-?%d+) %d+ %d+ %-1 %-1 ')
   local seen = {}
   for i = 1, number do
-    local id = ARGV[FROM + 3 * i - 2]
-    if got[NAMED + i] or seen[id] or ARGV[FROM + 3 * i] ~= terms or (number > 1 and ARGV[FROM + 3 * i - 1] ~= '1') then
-      limit = nil
-    end
+    local id = ARGV[FROM + i]
+    if got[NAMED + i] or seen[id] then limit = nil end
     seen[id] = true
   end
   limit = tonumber(limit)
@@ -39,7 +38,7 @@ if limit and held >= limit and redis.call('ZCOUNT', ENDS, '(0', '(inf') == tonum
     local its_ticket, before = math.max(ticket + 1, now_us), string.format('%02d', 10 - priority)
     local members, fields, answers, text = {}, { 'state', '', 'c' .. SESSION, '' }, {}, nil
     for i = 1, number do
-      local id = ARGV[FROM + 3 * i - 2]
+      local id = ARGV[FROM + i]
       text = string.format('%016d', its_ticket)
       members[2 * i - 1], members[2 * i] = limit, before .. text .. id
       fields[2 * i + 3], fields[2 * i + 4] = wanted[NAMED + i], 'W ' .. text .. ' ' .. gen .. ' ' .. terms

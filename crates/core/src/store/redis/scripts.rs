@@ -192,7 +192,7 @@ fn lay_out(cmd: &mut Cmd, layout: &Layout, caller: &Caller, calls: &[Call], fres
 /// How many arguments [`ask`] writes for a verb that may be asked of several groups.
 fn arguments(verb: &Verb) -> usize {
     match verb {
-        Verb::Acquire(asks) => 1 + 3 * asks.len(),
+        Verb::Acquire(asks) => 1 + asks.len() + 2 * runs_of(asks).count(),
         Verb::Release(targets) => 1 + targets.len(),
         Verb::Renew(renew) => 2 + 3 * renew.leases.len() + renew.waiters.len(),
         _ => 0,
@@ -221,17 +221,16 @@ fn ask(cmd: &mut Cmd, verb: &Verb) {
 
 fn acquire(cmd: &mut Cmd, asks: &[Ask]) {
     cmd.arg(asks.len());
-    // Requests of one call mostly share their terms.
-    let mut last: Option<(&Arc<Terms>, Vec<u8>)> = None;
-    for ask in asks {
-        let text = match last {
-            Some((terms, text)) if Arc::ptr_eq(terms, &ask.terms) => text,
-            _ => terms_text(&ask.terms),
-        };
-        cmd.write_arg_fmt(ask.id);
-        cmd.arg(u8::from(ask.wait)).arg(&text);
-        last = Some((&ask.terms, text));
+    asks.iter().for_each(|ask| cmd.write_arg_fmt(ask.id));
+    for run in runs_of(asks) {
+        let many = run.len() as i64;
+        cmd.arg(if run[0].wait { many } else { -many }).arg(terms_text(&run[0].terms));
     }
+}
+
+/// Requests one after the other on the same terms, as those of one call mostly are.
+fn runs_of(asks: &[Ask]) -> impl Iterator<Item = &[Ask]> {
+    asks.chunk_by(|one, next| one.terms == next.terms && one.wait == next.wait)
 }
 
 fn release(cmd: &mut Cmd, targets: &[Target]) {
