@@ -2,17 +2,11 @@
 //!
 //! Lays out no byte itself: `scripts` and `keys` do.
 
-use std::sync::LazyLock;
-
-use redis::{Cmd, Pipeline, Script};
+use redis::{Cmd, Pipeline};
 
 use super::scripts::{self, Layout};
 use crate::lease::Epoch;
 use crate::protocol::{Call, Caller};
-
-/// The names that a server has for the scripts.
-static HASHES: LazyLock<Vec<String>> =
-    LazyLock::new(|| scripts::texts().map(|text| Script::new(text).get_hash().to_owned()).collect());
 
 /// What a link needs to say a call.
 pub(super) struct Names {
@@ -36,7 +30,8 @@ impl Names {
 
     /// Adds the question which of the scripts the server has.
     pub(super) fn ask_for_scripts(pipeline: &mut Pipeline) {
-        pipeline.cmd("SCRIPT").arg("EXISTS").arg(&HASHES[..]);
+        let hashes: Vec<&str> = scripts::telling_hashes().collect();
+        pipeline.cmd("SCRIPT").arg("EXISTS").arg(hashes);
     }
 
     /// Adds the loading of every script.

@@ -106,6 +106,12 @@ pub fn texts() -> impl Iterator<Item = &'static str> {
     TEXTS.iter().map(|(text, _)| text.as_str())
 }
 
+/// The hashes that tell whether a server has all of them: a verb's script for several groups is made of its other one's
+/// pieces, and loaded after it. (A server that wants a password hangs up on a command of more than ten words.)
+pub fn telling_hashes() -> impl Iterator<Item = &'static str> {
+    TEXTS[TOGETHER..].iter().map(|(_, hash)| hash.as_str())
+}
+
 /// Whether one command can carry out both for the same caller, if the server has the keys of all groups in one place.
 pub fn go_together(one: &Verb, other: &Verb) -> bool {
     place_of(one) < TOGETHER && place_of(one) == place_of(other)
