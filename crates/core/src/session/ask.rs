@@ -16,7 +16,7 @@ use crate::protocol::{Ask, Call, Extend, Keep, MAX_TOUCHED, Renew, Settle, Targe
 pub(super) const BATCH: usize = MAX_TOUCHED / 2;
 
 /// Calls of one group that may be under way before later requests gather.
-const WINDOW: u32 = 4;
+const WINDOW: u32 = 8;
 
 /// The claim window: how long a grant that isn't in the caller's reply is good for until it's confirmed (R20).
 const CLAIM: Duration = Duration::from_secs(5);
