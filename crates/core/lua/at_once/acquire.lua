@@ -27,7 +27,7 @@ if plain then
     end
     if not slot then
       highest = highest + 1
-      slot = highest .. ''
+      slot = string.format('%d', highest)
     elseif not tonumber(slot) or tonumber(slot) > tonumber(limit) then
       -- A range, no gap at all, or a sign that gaps were lost.
       plain = false break
@@ -48,11 +48,11 @@ if plain then
   -- A first write that is refused has written nothing either.
   if plain and latest + RESERVE <= tonumber(expire) and type(redis.pcall('ZADD', ENDS, unpack(ends))) == 'number' then
     if from_gaps > 0 then redis.call('ZREM', GAPS, unpack(gaps)) end
-    held = held + number .. ''
+    held = string.format('%d', held + number)
     leases, top = evenly and held or leases + number, evenly and held or highest
     fields[2] = '1 ' .. epoch .. ' ' .. held .. ' ' .. leases .. ' ' .. top .. ' ' .. limit .. ' ' .. its_token .. ' '
       .. latest_text .. ' ' .. expire .. ' ' .. made .. '- - ' .. gen .. ' ' .. ticket
     redis.call('HSET', GROUP, unpack(fields))
-    return 'ok ' .. now .. ' ' .. epoch .. ' -1 0 0 ' .. table.concat(answers, ' ')
+    return string.format('ok %d ', now) .. epoch .. ' -1 0 0 ' .. table.concat(answers, ' ')
   end
 end

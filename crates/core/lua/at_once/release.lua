@@ -38,11 +38,11 @@ if plain then
     if gaps then redis.call('ZADD', GAPS, unpack(gaps)) end
     if released > 0 then
       evenly = evenly and highest == held - released
-      held = held - released .. ''
+      held = string.format('%d', held - released)
       leases, top = evenly and held or leases - released, evenly and held or highest
       redis.call('HSET', GROUP, 'state', '1 ' .. epoch .. ' ' .. held .. ' ' .. leases .. ' ' .. top .. ' ' .. limit_seen
         .. ' ' .. token .. ' ' .. latest_end .. ' ' .. expire .. ' ' .. made .. '- - ' .. gen .. ' ' .. ticket)
     end
-    return 'ok ' .. now .. ' ' .. epoch .. ' -1 0 0 ' .. table.concat(answers, ' ')
+    return string.format('ok %d ', now) .. epoch .. ' -1 0 0 ' .. table.concat(answers, ' ')
   end
 end
