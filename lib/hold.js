@@ -70,8 +70,9 @@ class Hold {
     this.answer(null)
   }
 
+  /** The refusal; after the release, whether the lease was given back. */
   settle(answer) {
-    this.answer(answer)
+    this.answer(this.given === null ? answer : answer === true && this.error === null)
   }
 
   /** Whether the lease is lost, by this machine's clock, now. A lease that was released keeps the verdict of then. */
@@ -114,16 +115,16 @@ class Hold {
   /** Gives the lease back; true if it was still held. Never rejects: what can't be given back ends by itself. */
   release() {
     if (this.given !== null) return this.given
-    const wasLost = this.isLost()
+    this.isLost() // the last verdict
     clearTimeout(this.timer)
     border.holds.delete(this.n)
-    this.given = this.owner.closed ? Promise.resolve(false) : this.giveBack(wasLost)
+    this.given = this.owner.closed ? Promise.resolve(false) : this.giveBack()
     return this.given
   }
 
-  giveBack(wasLost) {
+  giveBack() {
     return new Promise((resolve) => {
-      this.answer = (released) => resolve(released === true && !wasLost)
+      this.answer = resolve
       border.release(this.client, this.n, this)
     })
   }

@@ -153,9 +153,11 @@ class Limiter extends EventEmitter {
     return new Hold(this.#client, terms.key, this.#owner)
   }
 
-  async #claim(hold, terms) {
-    const { signal } = terms
-    if (signal === undefined) return hold.ask(terms)
+  #claim(hold, terms) {
+    return terms.signal === undefined ? hold.ask(terms) : this.#claimUntil(hold, terms, terms.signal)
+  }
+
+  async #claimUntil(hold, terms, signal) {
     const leave = () => hold.cancel()
     signal.addEventListener('abort', leave, { once: true })
     try {
