@@ -23,7 +23,7 @@ use crate::store::{Link, LinkEvent, Request};
 
 /// A pipeline that touches so many slots or waiters goes out: its replies come together, and while one pipeline's are
 /// worked on here, Redis works on the next.
-const MAX_ITEMS: usize = 50;
+const MAX_ITEMS: usize = 64;
 
 /// Most pipelines on their way. Fewer than the connection's own queue takes, so that sending one never waits.
 const MAX_PIPELINES: usize = 32;
