@@ -4,116 +4,48 @@
 //! queued, the replies that arrived before it are; so the queue is the wire's order. It doesn't time out, retry or
 //! reconnect: what has no reply when the connection ends stays unclear, and [`LinkEvent::Down`] says so once.
 
-use std::collections::VecDeque;
+mod pipelines;
+
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, RedisResult, ServerErrorKind, Value};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::{JoinHandle, unconstrained};
+use tokio::task::JoinHandle;
 
-use super::bundle::Bundle;
+use self::pipelines::{MAX_PIPELINES, Pipelines};
 use super::names::Names;
-use super::{list, reply};
-use crate::protocol::{Call, Caller, Push};
+use crate::protocol::Push;
 use crate::store::{Link, LinkEvent, Request};
-
-/// A pipeline that touches so many slots or waiters goes out: its replies come together, and while one pipeline's are
-/// worked on here, Redis works on the next.
-const MAX_ITEMS: usize = 64;
-
-/// Most pipelines on their way. Fewer than the connection's own queue takes, so that sending one never waits.
-const MAX_PIPELINES: usize = 32;
 
 /// The connection's own queue, in pipelines; the handshake and a probe use it too.
 pub(super) const CONNECTION_QUEUE: usize = MAX_PIPELINES + 8;
 
 /// What a link and the tasks that serve it share.
-pub(super) struct Flow(Mutex<State>);
-
-struct State {
-    stage: Stage,
-    events: UnboundedSender<LinkEvent>,
-    names: Names,
-    waiting: VecDeque<Waiting>,
-    in_flight: VecDeque<InFlight>,
-    /// Scripts were found missing: load them before the next call.
-    scripts_missing: bool,
-    /// Whether calls for several groups may go as one command.
-    together: bool,
-    /// The task that is woken by replies.
-    pump: Option<Waker>,
-}
-
-/// A request to be sent, and whether the server is told first that it's asked in another's place (`ASKING`).
-struct Waiting {
-    request: Request,
-    asking: bool,
-}
-
-enum Stage {
-    Opening,
-    Open(MultiplexedConnection),
-    Closed,
-}
-
-/// One pipeline that was sent.
-struct InFlight {
-    rows: Vec<Row>,
-    /// Replies that come before those of the rows.
-    skip: usize,
-    /// The values, if they came before anybody asked for them.
-    early: Option<RedisResult<Vec<Value>>>,
-    values: Pin<Box<dyn Future<Output = RedisResult<Vec<Value>>> + Send>>,
-}
-
-/// What is kept of a request until its reply.
-enum Row {
-    Asking,
-    Calls { caller: Caller, numbers: Vec<u64>, calls: Vec<Call> },
-    Keys { number: u64, pattern: String },
-}
+pub(super) struct Flow(Mutex<Pipelines>);
 
 impl Flow {
     /// A flow whose connection is still being opened.
     pub(super) fn new(names: Names, events: UnboundedSender<LinkEvent>) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State {
-            stage: Stage::Opening,
-            events,
-            names,
-            waiting: VecDeque::new(),
-            in_flight: VecDeque::new(),
-            scripts_missing: false,
-            together: false,
-            pump: None,
-        })))
+        Arc::new(Self(Mutex::new(Pipelines::new(names, events))))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Pipelines> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes over an opened connection; false if it was lost meanwhile. `together` says whether the server is known to
     /// have the keys of all groups in one place.
     pub(super) fn open(&self, connection: MultiplexedConnection, together: bool) -> bool {
-        let mut state = self.lock();
-        state.together = together;
-        let opening = matches!(state.stage, Stage::Opening);
-        if opening {
-            state.stage = Stage::Open(connection);
-        }
-        opening
+        self.lock().open(connection, together)
     }
 
     /// The session was told something, now. Whoever calls this has read all that came before on the same connection.
     pub(super) fn push(&self, push: Push) {
-        let mut state = self.lock();
+        let mut pipelines = self.lock();
         // Replies that arrived before this push must come before it in the queue, too.
-        state.advance_on_pump();
-        state.emit(LinkEvent::Push(push));
+        pipelines.advance_on_pump();
+        pipelines.emit(LinkEvent::Push(push));
     }
 
     /// Pushes end, calls go on.
@@ -123,208 +55,15 @@ impl Flow {
 
     /// The connection has ended. Replies that arrived before that still count.
     pub(super) fn down(&self, reason: &str) {
-        let mut state = self.lock();
-        state.advance_on_pump();
-        state.down(reason);
+        let mut pipelines = self.lock();
+        pipelines.advance_on_pump();
+        pipelines.down(reason);
     }
 
     /// Ends everything without a word.
     pub(super) fn close(&self) {
         self.lock().close();
     }
-
-    fn submit(&self, requests: Vec<Request>, asking: bool) {
-        let mut state = self.lock();
-        if matches!(state.stage, Stage::Open(_)) {
-            state.waiting.extend(requests.into_iter().map(|request| Waiting { request, asking }));
-            // Without a pump yet, its first turn sends them.
-            state.advance_on_pump();
-        }
-    }
-
-    fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.lock();
-        if !state.pump.as_ref().is_some_and(|pump| pump.will_wake(context.waker())) {
-            state.pump = Some(context.waker().clone());
-        }
-        state.advance(context);
-        if matches!(state.stage, Stage::Closed) { Poll::Ready(()) } else { Poll::Pending }
-    }
-}
-
-impl State {
-    fn emit(&self, event: LinkEvent) {
-        if !matches!(self.stage, Stage::Closed) {
-            // Whoever dropped the receiver drops the link next.
-            let _ = self.events.send(event);
-        }
-    }
-
-    fn down(&mut self, reason: &str) {
-        if matches!(self.stage, Stage::Open(_)) {
-            self.emit(LinkEvent::Down(reason.to_owned()));
-        }
-        self.close();
-    }
-
-    fn close(&mut self) {
-        // The last clones of the connection go here, and its socket with them.
-        self.stage = Stage::Closed;
-        self.waiting.clear();
-        self.in_flight.clear();
-        if let Some(pump) = self.pump.take() {
-            pump.wake();
-        }
-    }
-
-    fn send_waiting(&mut self, context: &mut Context<'_>) {
-        while !self.waiting.is_empty() && self.in_flight.len() < MAX_PIPELINES {
-            let Stage::Open(connection) = &self.stage else { return };
-            let connection = connection.clone();
-            let pipeline = self.next_pipeline(connection, context);
-            self.in_flight.push_back(pipeline);
-        }
-    }
-
-    fn next_pipeline(
-        &mut self,
-        mut connection: MultiplexedConnection,
-        context: &mut Context<'_>,
-    ) -> InFlight {
-        let mut pipeline = Pipeline::new();
-        if std::mem::take(&mut self.scripts_missing) {
-            Names::load_scripts(&mut pipeline);
-        }
-        let skip = pipeline.len();
-        let mut rows = Vec::new();
-        for bundle in self.next_bundles() {
-            let (command, row) = match bundle {
-                Bundle::Calls { caller, numbers, calls } => {
-                    (self.names.call(&caller, &calls), Row::Calls { caller, numbers, calls })
-                }
-                Bundle::Keys { number, pattern, cursor } => {
-                    (list::command(self.names.prefix(), &pattern, &cursor), Row::Keys { number, pattern })
-                }
-                Bundle::Asking => (redis::cmd("ASKING"), Row::Asking),
-            };
-            pipeline.add_command(command);
-            rows.push(row);
-        }
-        let expected = pipeline.len();
-        // Outside the runtime's budget: a reply that is there must be seen, or a push would overtake it.
-        let mut values =
-            Box::pin(unconstrained(
-                async move { connection.send_packed_commands(&pipeline, 0, expected).await },
-            ));
-        // The first turn puts the pipeline into the connection's queue, which keeps pipelines in order.
-        let early = match values.as_mut().poll(context) {
-            Poll::Ready(values) => Some(values),
-            Poll::Pending => None,
-        };
-        InFlight { rows, skip, early, values }
-    }
-
-    /// What goes into the next pipeline, in commands.
-    fn next_bundles(&mut self) -> Vec<Bundle> {
-        let (mut bundles, mut items) = (Vec::new(), 0);
-        while items < MAX_ITEMS
-            && let Some(Waiting { request, asking }) = self.waiting.pop_front()
-        {
-            items += match &request {
-                Request::Call { call, .. } => call.verb.items().max(1),
-                Request::Keys { .. } => 1,
-            };
-            if asking {
-                bundles.push(Bundle::Asking);
-            }
-            match self.together {
-                true => Bundle::put(&mut bundles, request),
-                false => bundles.push(request.into()),
-            }
-        }
-        bundles
-    }
-
-    fn advance_on_pump(&mut self) {
-        if let Some(pump) = self.pump.clone() {
-            self.advance(&mut Context::from_waker(&pump));
-        }
-    }
-
-    /// Sends what has room, and queues every reply that is there, oldest first.
-    fn advance(&mut self, context: &mut Context<'_>) {
-        loop {
-            self.send_waiting(context);
-            let Some(front) = self.in_flight.front_mut() else { return };
-            let values = match front.early.take() {
-                Some(values) => values,
-                None => match front.values.as_mut().poll(context) {
-                    Poll::Ready(values) => values,
-                    Poll::Pending => return,
-                },
-            };
-            let Some(done) = self.in_flight.pop_front() else { return };
-            match values {
-                Ok(values) if values.len() == done.skip + done.rows.len() => {
-                    for (row, value) in done.rows.into_iter().zip(values.into_iter().skip(done.skip)) {
-                        self.answer(row, value);
-                    }
-                }
-                // Which reply belongs to which call isn't known any more.
-                Ok(_) => return self.down("the server's replies don't match the calls"),
-                Err(error) => return self.down(&error.to_string()),
-            }
-        }
-    }
-
-    fn answer(&mut self, row: Row, value: Value) {
-        let value = match value {
-            Value::ServerError(error) => {
-                self.scripts_missing |= error.kind() == Some(ServerErrorKind::NoScript);
-                if let (Row::Calls { calls, .. }, Some(kind)) = (&row, error.kind())
-                    && calls.len() > 1
-                    && is_about_keys(kind)
-                {
-                    return self.send_apart(row);
-                }
-                Err(reply::call_error(&error.into()))
-            }
-            value => Ok(value),
-        };
-        match row {
-            // If it was refused, so is the call after it.
-            Row::Asking => {}
-            Row::Calls { numbers, calls, .. } => {
-                let results = match value {
-                    Ok(value) if calls.len() == 1 => vec![reply::parse(&calls[0].verb, value)],
-                    Ok(value) => reply::parse_each(&calls, value),
-                    Err(error) => vec![Err(error); calls.len()],
-                };
-                for (number, result) in numbers.into_iter().zip(results) {
-                    self.emit(LinkEvent::Reply { number, result });
-                }
-            }
-            Row::Keys { number, pattern } => {
-                let result = value.and_then(|value| list::page(self.names.prefix(), &pattern, value));
-                self.emit(LinkEvent::Keys { number, result });
-            }
-        }
-    }
-
-    /// The server doesn't take these keys in one command, and has carried out nothing: from now on each call goes alone.
-    fn send_apart(&mut self, row: Row) {
-        let Row::Calls { caller, numbers, calls } = row else { return };
-        self.together = false;
-        for (number, call) in numbers.into_iter().zip(calls).rev() {
-            self.waiting
-                .push_front(Waiting { request: Request::Call { number, caller, call }, asking: false });
-        }
-    }
-}
-
-/// Whether the server refused the keys of a command, and might have taken some of them alone.
-fn is_about_keys(kind: ServerErrorKind) -> bool {
-    matches!(kind, ServerErrorKind::CrossSlot | ServerErrorKind::NoPerm)
 }
 
 /// The [`Link`] to a Redis server.
@@ -339,7 +78,7 @@ impl RedisLink {
     pub(super) fn start(flow: Arc<Flow>, tasks: Vec<Task>) -> Self {
         let pump = Task::spawn({
             let flow = Arc::clone(&flow);
-            async move { poll_fn(|context| flow.poll(context)).await }
+            async move { poll_fn(|context| flow.lock().poll(context)).await }
         });
         Self { flow, _pump: pump, _tasks: tasks }
     }
@@ -348,13 +87,13 @@ impl RedisLink {
 impl RedisLink {
     /// Sends a request that belongs to another server, which said to ask this one.
     pub(super) fn send_asking(&mut self, request: Request) {
-        self.flow.submit(vec![request], true);
+        self.flow.lock().submit(vec![request], true);
     }
 }
 
 impl Link for RedisLink {
     fn send(&mut self, requests: Vec<Request>) {
-        self.flow.submit(requests, false);
+        self.flow.lock().submit(requests, false);
     }
 }
 

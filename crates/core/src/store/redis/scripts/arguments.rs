@@ -1,0 +1,156 @@
+//! A call, laid out as the arguments of its script: the layout of `docs/protocol.md`.
+//!
+//! What may hold any byte (names, labels) is length-prefixed.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use redis::{Cmd, RedisWrite as _};
+
+use super::Layout;
+use crate::lease::{Epoch, Slot};
+use crate::protocol::{Ask, Call, Caller, Keep, Renew, Settle, Target, Terms, Verb};
+use crate::store::redis::keys::{GroupKeys, channel_prefix};
+
+/// Lays out `calls`, for one group or, if they are several, for several together.
+pub(super) fn lay_out(cmd: &mut Cmd, layout: &Layout, caller: &Caller, calls: &[Call], fresh: Epoch) {
+    let flags = u8::from(caller.listens) + 2 * u8::from(caller.settling) + 4 * u8::from(layout.cluster);
+    cmd.arg(4 * calls.len());
+    for call in calls {
+        cmd.arg(&GroupKeys::new(&layout.prefix, &call.key).all()[..]);
+    }
+    cmd.write_arg_fmt(caller.session);
+    cmd.arg(caller.connection).arg(flags).arg(caller.keep_alive_ms);
+    cmd.write_arg_fmt(fresh);
+    cmd.arg(channel_prefix(&layout.prefix));
+    for call in calls {
+        if calls.len() > 1 {
+            cmd.arg(arguments(&call.verb));
+        }
+        ask(cmd, &call.verb);
+    }
+}
+
+/// How many arguments [`ask`] writes for a verb that may be asked of several groups.
+fn arguments(verb: &Verb) -> usize {
+    match verb {
+        Verb::Acquire(asks) => 1 + asks.len() + 2 * runs_of(asks).count(),
+        Verb::Release(targets) => 1 + targets.len(),
+        Verb::Renew(renew) => 2 + 3 * renew.leases.len() + renew.waiters.len(),
+        _ => 0,
+    }
+}
+
+fn ask(cmd: &mut Cmd, verb: &Verb) {
+    match verb {
+        Verb::Acquire(asks) => acquire(cmd, asks),
+        Verb::Release(targets) => release(cmd, targets),
+        Verb::Renew(renewal) => renew(cmd, renewal),
+        Verb::Leave(ids) => {
+            cmd.arg(ids.len());
+            ids.iter().for_each(|id| cmd.write_arg_fmt(id));
+        }
+        Verb::Reconcile(items) => {
+            cmd.arg(items.len());
+            items.iter().for_each(|item| settle(cmd, item));
+        }
+        Verb::Inspect(page) => {
+            cmd.arg(page.after_slot).arg(page.waiters_shown);
+        }
+        Verb::Clean => {}
+    }
+}
+
+fn acquire(cmd: &mut Cmd, asks: &[Ask]) {
+    cmd.arg(asks.len());
+    asks.iter().for_each(|ask| cmd.write_arg_fmt(ask.id));
+    for run in runs_of(asks) {
+        let many = run.len() as i64;
+        cmd.arg(if run[0].wait { many } else { -many }).arg(terms_text(&run[0].terms));
+    }
+}
+
+/// Requests one after the other on the same terms, as those of one call mostly are.
+fn runs_of(asks: &[Ask]) -> impl Iterator<Item = &[Ask]> {
+    asks.chunk_by(|one, next| one.terms == next.terms && one.wait == next.wait)
+}
+
+fn release(cmd: &mut Cmd, targets: &[Target]) {
+    cmd.arg(targets.len());
+    for target in targets {
+        match target {
+            Target::Lease(id) => cmd.write_arg_fmt(format_args!("i{id}")),
+            Target::Holder(name) => cmd.write_arg_fmt(format_args!("n{name}")),
+        }
+    }
+}
+
+fn renew(cmd: &mut Cmd, renewal: &Renew) {
+    cmd.arg(renewal.leases.len());
+    for lease in &renewal.leases {
+        cmd.write_arg_fmt(lease.id);
+        cmd.arg(lease.lease_ms);
+        match &lease.holder {
+            Some(name) => cmd.write_arg_fmt(format_args!("n{name}")),
+            None => cmd.write_arg(b""),
+        }
+    }
+    cmd.arg(renewal.waiters.len());
+    renewal.waiters.iter().for_each(|id| cmd.write_arg_fmt(id));
+}
+
+fn settle(cmd: &mut Cmd, item: &Settle) {
+    match item {
+        Settle::Keep(keep) => {
+            let Keep { id, terms, epoch, token, slots, end_at_ms } = keep;
+            cmd.arg("keep").arg(id.to_string()).arg(terms_text(terms)).arg(epoch.to_string());
+            cmd.arg(token.0).arg(runs(slots)).arg(*end_at_ms);
+        }
+        Settle::Want { id, terms, ticket } => {
+            let ticket = ticket.map(|ticket| ticket.0.to_string()).unwrap_or_default();
+            cmd.arg("want").arg(id.to_string()).arg(terms_text(terms)).arg(ticket);
+        }
+        Settle::Drop(id) => {
+            cmd.arg("drop").arg(id.to_string());
+        }
+    }
+}
+
+fn terms_text(terms: &Terms) -> Vec<u8> {
+    let Terms { limit, weight, priority, lease_ms, claim_ms, .. } = terms;
+    let max = terms.max_waiting.map_or_else(|| "-1".to_owned(), |max| max.to_string());
+    let length =
+        |text: &Option<Arc<str>>| text.as_ref().map_or_else(|| "-1".to_owned(), |t| t.len().to_string());
+    let (holder, label) = (length(&terms.holder), length(&terms.label));
+    let mut text =
+        format!("{limit} {weight} {priority} {lease_ms} {claim_ms} {max} {holder} {label} ").into_bytes();
+    for any in [&terms.holder, &terms.label].into_iter().flatten() {
+        text.extend_from_slice(any.as_bytes());
+    }
+    text
+}
+
+/// Ascending slots as runs: `1-3,7`.
+fn runs(slots: &[Slot]) -> String {
+    let mut text = String::new();
+    for run in slots.chunk_by(|one, next| one.checked_add(1) == Some(*next)) {
+        let comma = if text.is_empty() { "" } else { "," };
+        let _ = match run {
+            [one] => write!(text, "{comma}{one}"),
+            [first, .., last] => write!(text, "{comma}{first}-{last}"),
+            [] => Ok(()),
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_written_as_runs() {
+        assert_eq!(runs(&[1, 2, 3, 7, 9, 10, u32::MAX]), "1-3,7,9-10,4294967295");
+        assert_eq!(runs(&[]), "");
+    }
+}
