@@ -1,18 +1,15 @@
 // close gives everything back, rejects what waits, ends the connection, and is final.
 import { ClosedError, LeaseLostError, Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { redis, rejection, startRedis, until } from './helpers.mjs'
+import { useRedis } from './fixtures.mjs'
+import { redis, rejection, until } from './helpers.mjs'
 
-let server
+const server = useRedis()
 let witness
-beforeAll(async () => {
-  server = await startRedis()
+beforeAll(() => {
   witness = new Limiter(server.url)
 })
-afterAll(() => server?.stop())
-afterAll(async () => {
-  await witness?.close()
-})
+afterAll(() => witness?.close())
 
 const open = (name) => new Limiter(server.url, { clientName: name })
 const connections = async (name) => (await redis(server.port, 'CLIENT', 'LIST')).split(`name=${name} `).length - 1

@@ -8,18 +8,15 @@ import {
   UnavailableError,
 } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { rejection, startRedis, until } from './helpers.mjs'
+import { useRedis } from './fixtures.mjs'
+import { rejection, until } from './helpers.mjs'
 
-let server
+const server = useRedis()
 let limiter
-beforeAll(async () => {
-  server = await startRedis()
+beforeAll(() => {
   limiter = new Limiter(server.url)
 })
-afterAll(() => server?.stop())
-afterAll(async () => {
-  await limiter?.close()
-})
+afterAll(() => limiter?.close())
 
 test('a full limit tells key, limit, limitTimeout, waited, held, waiting and retryAfter', async () => {
   const lease = await limiter.acquire({ key: 'full', limit: 1, limitExpire: 30 })

@@ -1,18 +1,15 @@
 // How a process lives and ends with a limiter in it: what keeps it alive, what it gives back, what it says.
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { useRedis } from './fixtures.mjs'
 import { redis, runNode, startRedis, until } from './helpers.mjs'
 
-let server
+const server = useRedis()
 let witness
-beforeAll(async () => {
-  server = await startRedis()
+beforeAll(() => {
   witness = new Limiter(server.url)
 })
-afterAll(() => server?.stop())
-afterAll(async () => {
-  await witness?.close()
-})
+afterAll(() => witness?.close())
 
 /** A program of its own, with `limiter` and `config` at hand. */
 function run(key, body, { args = [], env = {} } = {}) {

@@ -6,21 +6,18 @@ import { fileURLToPath } from 'node:url'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startProxy } from './faults/proxy.mjs'
-import { redis, startRedis, until } from './helpers.mjs'
+import { useRedis } from './fixtures.mjs'
+import { redis, until } from './helpers.mjs'
 
 const WORKER = fileURLToPath(new URL('serverless.worker.mjs', import.meta.url))
 const AT_ONCE_MS = 500
 
-let server
+const server = useRedis()
 let witness
-beforeAll(async () => {
-  server = await startRedis()
+beforeAll(() => {
   witness = new Limiter(server.url)
 })
-afterAll(() => server?.stop())
-afterAll(async () => {
-  await witness?.close()
-})
+afterAll(() => witness?.close())
 
 /** An instance: `invoke(name, event)` → `{ answer, ms }`, `freeze()`, `thaw()`, `pid`. */
 async function withInstance(url, body) {

@@ -2,13 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ConfigError, Limiter, QueueFullError } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { rejection, startRedis, until } from './helpers.mjs'
+import { useRedis } from './fixtures.mjs'
+import { rejection, until } from './helpers.mjs'
 
-let server
-beforeAll(async () => {
-  server = await startRedis()
-})
-afterAll(() => server?.stop())
+const server = useRedis()
 
 describe.each(['Redis', 'memory:'])('on %s', (place) => {
   let limiter

@@ -2,20 +2,17 @@
 import { connect } from 'node:net'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { redis, startProcess, startRedis, until } from '../helpers.mjs'
+import { useRedis } from '../fixtures.mjs'
+import { redis, startProcess, until } from '../helpers.mjs'
 
 const LEASE_MS = 2000
 
-let server
+const server = useRedis()
 let witness
-beforeAll(async () => {
-  server = await startRedis()
+beforeAll(() => {
   witness = new Limiter(server.url)
 })
-afterAll(() => server?.stop())
-afterAll(async () => {
-  await witness?.close()
-})
+afterAll(() => witness?.close())
 
 const now = () => Number(process.hrtime.bigint()) / 1e6
 const waiting = (key, count) => until(async () => (await witness.status(key)).waiting === count, `${count} wait`)

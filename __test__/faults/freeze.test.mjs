@@ -4,19 +4,16 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { startProcess, startRedis, until } from '../helpers.mjs'
+import { useRedis } from '../fixtures.mjs'
+import { startProcess, until } from '../helpers.mjs'
 import { judge, startCrowd } from './crowd.mjs'
 
-let server
+const server = useRedis()
 let witness
-beforeAll(async () => {
-  server = await startRedis()
+beforeAll(() => {
   witness = new Limiter(server.url)
 })
-afterAll(() => server?.stop())
-afterAll(async () => {
-  await witness?.close()
-})
+afterAll(() => witness?.close())
 
 const now = () => Number(process.hrtime.bigint()) / 1e6
 const waiting = (key, count) => until(async () => (await witness.status(key)).waiting === count, `${count} wait`)

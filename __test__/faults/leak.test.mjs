@@ -1,18 +1,15 @@
 // What is opened and ended over and over leaves nothing behind: no thread, no socket, no memory, no lease, no waiter.
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { runNode, startRedis, until } from '../helpers.mjs'
+import { useRedis } from '../fixtures.mjs'
+import { runNode, until } from '../helpers.mjs'
 
-let server
+const server = useRedis()
 let witness
-beforeAll(async () => {
-  server = await startRedis()
+beforeAll(() => {
   witness = new Limiter(server.url)
 })
-afterAll(() => server?.stop())
-afterAll(async () => {
-  await witness?.close()
-})
+afterAll(() => witness?.close())
 
 const nothingIsLeft = (key) =>
   until(async () => {

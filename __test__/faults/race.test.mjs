@@ -1,13 +1,10 @@
 // Aborts and time-outs that race with grants: every request is settled, whichever way, and what nobody took comes back.
 import { Limiter } from 'concurrency-limit'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { startRedis, until } from '../helpers.mjs'
+import { expect, test } from 'vitest'
+import { useRedis } from '../fixtures.mjs'
+import { until } from '../helpers.mjs'
 
-let server
-beforeAll(async () => {
-  server = await startRedis()
-})
-afterAll(() => server?.stop())
+const server = useRedis()
 
 const LIMIT = 5
 const BATCH = 500

@@ -1,18 +1,15 @@
 // State that vanishes under those who hold and wait: they re-enter or are told, and the group heals.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Limiter } from 'concurrency-limit'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { redis, startRedis, until } from '../helpers.mjs'
+import { describe, expect, test } from 'vitest'
+import { useRedis } from '../fixtures.mjs'
+import { redis, until } from '../helpers.mjs'
 import { debugArgs } from '../programs.mjs'
 
 const LIMIT = 3
 const LEASE = 1.5
 
-let server
-beforeAll(async () => {
-  server = await startRedis({ args: debugArgs() })
-})
-afterAll(() => server?.stop())
+const server = useRedis({ args: debugArgs() })
 
 /** Three hold, and two of another process wait, in the order in which they are listed. */
 async function fullGroup(key) {

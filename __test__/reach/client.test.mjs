@@ -6,19 +6,16 @@ import { Worker } from 'node:worker_threads'
 import { ConfigError, Limiter, UnavailableError } from 'concurrency-limit'
 import { Redis } from 'ioredis'
 import { createClient, createClientPool, createCluster } from 'redis'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { judge, startCrowd } from '../faults/crowd.mjs'
+import { useRedis } from '../fixtures.mjs'
 import { redis, rejection, runNode, scriptCalls, startRedis, until } from '../helpers.mjs'
 import { freePort } from '../programs.mjs'
 import { bring, KINDS } from './clients.mjs'
 
 const LIMIT = 5
 
-let server
-beforeAll(async () => {
-  server = await startRedis()
-})
-afterAll(() => server?.stop())
+const server = useRedis()
 
 const connections = async (port, what) => {
   const list = await redis(port, 'CLIENT', 'LIST')

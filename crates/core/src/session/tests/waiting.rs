@@ -35,10 +35,10 @@ fn requests_of_one_turn_go_out_in_one_call() {
 fn while_several_calls_are_under_way_later_requests_gather() {
     let mut desk = Desk::online();
     (1..=20).for_each(|tag| desk.submit(request(tag)));
-    assert_eq!(desk.sent.len(), 4);
+    assert_eq!(desk.sent.len(), 8);
     let first = desk.sent.remove(0);
     desk.carry_out(first);
-    assert!(matches!(&desk.sent[3].call.verb, Verb::Acquire(asks) if asks.len() == 16));
+    assert!(matches!(&desk.sent[7].call.verb, Verb::Acquire(asks) if asks.len() == 12));
 }
 
 #[test]
