@@ -106,7 +106,7 @@ export function judge(events, limit) {
       }
       if (inside.has(slot)) wrong.push({ slot, by: event, beside: inside.get(slot) })
       if (slot < 1 || slot > limit) wrong.push({ slot, outOf: limit })
-      if (event.fencingToken <= (lastToken.get(slot) ?? 0)) wrong.push({ slot, token: event.fencingToken })
+      if (event.fencingToken <= (lastToken.get(slot) ?? 0)) wrong.push({ slot, by: event, after: lastToken.get(slot) })
       lastToken.set(slot, event.fencingToken)
       inside.set(slot, event)
     }
