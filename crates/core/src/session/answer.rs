@@ -24,7 +24,7 @@ struct Stated {
 }
 
 impl Session {
-    /// A call is answered. Answers come in the order in which the calls were sent.
+    /// A call is answered. A group's answers come in the order of its calls, and all of them nearly so.
     pub fn handle_reply(&mut self, now: Moment, number: u64, result: Result<Reply, CallError>) {
         self.hear();
         let Some(at) = self.flights.iter().position(|flight| flight.number == number) else { return };
