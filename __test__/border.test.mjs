@@ -1,6 +1,8 @@
-// Several worker threads on one session: every completion reaches its thread, and the limit holds between them.
+// The border under load: several worker threads on one session get all their answers, and within the limit; one thread
+// that gets very many still turns its event loop.
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
+import { Limiter } from 'concurrency-limit'
 import { expect, test } from 'vitest'
 import { startRedis } from './helpers.mjs'
 
@@ -30,4 +32,24 @@ test('threads that share one connection to Redis all get their answers', async (
   } finally {
     await server.stop()
   }
+})
+
+test('the event loop turns although answers come as fast as they are dealt with', async () => {
+  const limiter = new Limiter('memory:')
+  const order = []
+  /** Is granted, asks for the next, and takes so long that the answer to that is there when it's done. */
+  const step = async (n) => {
+    const lease = await limiter.acquire({ key: 'stay', limit: 20 })
+    order.push(n)
+    const next = n < 10 ? step(n + 1) : undefined
+    await Promise.resolve() // the request for the next goes down
+    for (const end = performance.now() + 20; performance.now() < end; );
+    await next
+    await lease.release()
+  }
+  const done = step(1)
+  setTimeout(() => order.push('timer'), 1)
+  await done
+  expect(order.indexOf('timer')).toBeLessThan(4)
+  await limiter.close()
 })

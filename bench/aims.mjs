@@ -59,6 +59,7 @@ export const AIMS = [
   aim('P10', `cold start, × ${SEMAPHORE}`, ['P10'], over('P10', 'over bare Node ms', SEMAPHORE), atMost(0.4)),
   aim('P10', `memory added, × ${SEMAPHORE}`, ['P10'], over('P10', 'memory MiB', SEMAPHORE), atMost(0.333)),
   aim('P11', 'pairs/s, × p-limit', ['P11'], over('P11', 'pairs/s', 'p-limit'), atLeast(2)),
+  aim('P11', 'loop delay p99, ms', ['P11'], ours('P11', 'loop delay p99 ms'), atMost(25)),
   aim(
     'P12',
     'join, leave, hand-off: 100,000 waiting × 10',

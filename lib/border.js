@@ -10,7 +10,7 @@
 // One port per module instance, so a worker thread has its own. The event loop is kept alive exactly while an answer is
 // outstanding.
 
-const { setInterval } = require('node:timers')
+const { setImmediate, setInterval } = require('node:timers')
 const { loadBinary } = require('./native.js')
 const { Relay } = require('./relay.js')
 const { Table } = require('./table.js')
@@ -20,6 +20,7 @@ const LONGEST_ROW = 15
 const MOST_TEXTS = 10_000
 const TEXTS_OF_A_ROW = 3
 const EXIT_WAIT_MS = 200
+const LONGEST_STAY_MS = 5
 
 const OP = {
   acquire: 1,
@@ -63,6 +64,8 @@ let keepAlive = null
 const outbox = new Float64Array(ROWS)
 let outboxLength = 0
 let drainedAt = 0 // the local clock, once a drain needs it
+let stayBegan = 0 // when the first wake came since the event loop has turned
+let isPutOff = false
 const inbox = new Float64Array(ROWS)
 const texts = new Map()
 const listeners = new Map() // client → { event(kind, text) }
@@ -193,8 +196,23 @@ function ask(op, client, ...values) {
 
 // --- up -------------------------------------------------------------------------------------------------------------
 
+// Wakes that come while one is dealt with are dealt with in the same stay of the event loop, without end if the core is
+// quick; after a while the rest is put off until the loop has turned.
 function wake() {
-  outside(drain)
+  const at = performance.now()
+  if (stayBegan === 0) {
+    stayBegan = at
+    setImmediate(turn).unref()
+  }
+  if (at - stayBegan < LONGEST_STAY_MS) outside(drain)
+  else isPutOff = true
+}
+
+function turn() {
+  stayBegan = 0
+  if (!isPutOff) return
+  isPutOff = false
+  wake()
 }
 
 // For what the core calls: an exception there would be one that no caller can catch at its place.
