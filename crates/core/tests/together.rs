@@ -1,15 +1,17 @@
-//! Calls for several groups that go as one command, against real servers: that they do, and what becomes of them where
-//! a server doesn't take the keys of several groups at once.
+//! Calls for several groups that go as one command, against real servers: that they do, what becomes of them where a
+//! server doesn't take the keys of several groups at once, and that they survive what lone calls survive.
 
 mod common;
 
 use std::sync::Arc;
 
 use common::cluster::RedisCluster;
+use common::load::Load;
 use common::peer::{Peer, key, limit};
 use common::server::RedisServer;
 use concurrency_limit::config::Options;
 use concurrency_limit::lease::Key;
+use concurrency_limit::limiter::Limiter;
 use concurrency_limit::protocol::{Acquired, Answers, Ask, CallError, Reply, Target, Verb};
 use concurrency_limit::store::redis::RedisStore;
 
@@ -121,4 +123,28 @@ async fn a_server_that_takes_the_keys_of_one_group_only_gets_them_one_by_one() {
     assert!(ask_each(&mut peer, &groups(), acquire).await.iter().all(is_granted));
     assert!(ask_each(&mut peer, &groups(), release).await.iter().all(is_released));
     assert_eq!(scripts(&cluster.members[0]), 2 * GROUPS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_and_scripts_go_under_load_on_many_groups_and_nothing_is_lost_or_granted_twice() {
+    let server = RedisServer::start(&[]);
+    let limiters = ["a", "b"].map(|name| {
+        let options = Options { client_name: Some(name.to_owned()), ..Options::new(server.url("")) };
+        Limiter::with_options(&options).expect("good options")
+    });
+    let groups: Vec<(Key, usize)> = groups().into_iter().map(|key| (key, 0)).collect();
+    let load = Load::start(&limiters, &groups);
+    for round in 0..10 {
+        load.until_done(1_000).await;
+        // Without RESP3 they would be of the normal kind.
+        let _: i64 = server.run(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        if round % 3 == 0 {
+            let _: String = server.run(&["SCRIPT", "FLUSH"]);
+        }
+    }
+    load.until_done_everywhere(1).await;
+    let ended = load.end().await;
+    assert_eq!((ended.errors, ended.lost), (vec![], 0));
+    assert!(ended.most.iter().all(|most| *most <= Load::LIMIT), "{:?}", ended.most);
+    Load::nothing_is_left(&limiters[0], &groups).await;
 }
