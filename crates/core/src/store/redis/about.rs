@@ -1,7 +1,8 @@
 //! What a server says about itself when a link opens: how long it runs, which process it is, and whether it can be relied
 //! on.
 //!
-//! Asked once per connection by `INFO`; where that isn't permitted nothing is known, and nothing fails for it (R30).
+//! Asked once per connection, by `INFO` and a script; where that isn't permitted nothing is known, and nothing fails for it
+//! (R30).
 
 use std::time::Duration;
 
@@ -10,6 +11,11 @@ use redis::{Pipeline, RedisResult, Value};
 /// The oldest version that the scripts work on, and the oldest that they're tested on.
 const LEAST: (u32, u32) = (6, 0);
 const TESTED: (u32, u32) = (6, 2);
+
+/// An integer that takes 64 bits, and a script that writes it as the others write theirs. A build for 32 bits can't, nor can
+/// one for Windows.
+const LONG: &str = "4503599627370496";
+const WRITE_LONG: &str = "return string.format('lua_integer:%d', 4503599627370496)";
 
 /// What is known of a server.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,13 +30,14 @@ pub(super) struct About {
 
 impl About {
     /// How many replies the questions get.
-    pub(super) const QUESTIONS: usize = 2;
+    pub(super) const QUESTIONS: usize = 3;
 
     /// Adds the questions.
     pub(super) fn ask(pipeline: &mut Pipeline) {
         // Before 7.0 it takes one section at a time.
         pipeline.cmd("INFO").arg("server");
         pipeline.cmd("INFO").arg("memory");
+        pipeline.cmd("EVAL").arg(WRITE_LONG).arg(0);
     }
 
     /// Reads the replies; the error says that the server can't be used.
@@ -57,8 +64,8 @@ impl About {
                 _ => {}
             }
         }
-        if field("arch_bits").is_some_and(|bits| bits == "32") {
-            return Err("a server built for 32 bits can't write the numbers that are needed".to_owned());
+        if field("lua_integer").is_some_and(|written| written != LONG) {
+            return Err("its scripts can't write integers of 64 bits".to_owned());
         }
         let bound = field("maxmemory").is_some_and(|bytes| bytes != "0");
         if let Some(policy) = field("maxmemory_policy").filter(|policy| bound && policy != "noeviction") {
@@ -94,9 +101,9 @@ mod tests {
     }
 
     #[test]
-    fn a_server_of_32_bits_is_refused() {
-        assert!(about(&["redis_version:7.0.15", "arch_bits:32"]).unwrap_err().contains("32 bits"));
-        assert_eq!(about(&["arch_bits:64"]), Ok(About::default()));
+    fn a_server_whose_scripts_write_no_long_integers_is_refused() {
+        assert!(about(&["redis_version:7.0.15", "lua_integer:0"]).unwrap_err().contains("64 bits"));
+        assert_eq!(about(&["lua_integer:4503599627370496"]), Ok(About::default()));
     }
 
     #[test]
