@@ -18,7 +18,7 @@ function isFree(port) {
 }
 
 /** A free port whose port of the cluster bus, 10,000 higher, is free too. */
-async function freeMemberPort() {
+export async function freeMemberPort() {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 10_000)
     if ((await isFree(port)) && (await isFree(port + 10_000))) return port

@@ -26,7 +26,7 @@ export async function roleOf(port) {
   return role?.[0]
 }
 
-/** A sentinel that watches the server on `port` as `name` and takes it for dead after a second: `{ port, stop() }`. */
+/** A sentinel that watches the server on `port` as `name` and takes it for dead after a second: `{ port, pid, stop() }`. */
 export async function startSentinel(name, watched, quorum, lines = []) {
   const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), 'concurrency-limit-sentinel-'))
@@ -48,7 +48,7 @@ export async function startSentinel(name, watched, quorum, lines = []) {
     await ended
     rmSync(folder, { recursive: true, force: true })
   }
-  return { port, stop }
+  return { port, pid: child.pid, stop }
 }
 
 /** Resolves when every sentinel has found all the others and `replicas` replicas. */
