@@ -58,6 +58,20 @@ const ALLOWANCES = {
       return pair.to <= renewalAfter(reachableAfter(to, pair, record), pair, record)
     }),
 
+  // "Redis's wall clock jumps forward: leases shorter than the jump end early, and slots handed over by push […]; holders whose
+  // slot was given away get lost at their next renewal"
+  'a clock step': (pair, record) =>
+    record.troubles.some(({ what, seconds, from, to }) => {
+      if (
+        what !== 'the clock of the server steps' ||
+        seconds < 0 ||
+        pair.from < from ||
+        pair.first.from > to + LOADED_MS
+      )
+        return false
+      return pair.to <= renewalAfter(reachableAfter(to, pair, record), pair, record)
+    }),
+
   // "Redis is restarted empty, or with an old snapshot: […] A holder that is stopped or cut off all that time can't, and may
   // be joined until its own lease is over"
   'a restart': (pair, record) =>
@@ -68,9 +82,11 @@ const ALLOWANCES = {
     }),
 
   // "Acquiring a name that is held takes the lease over: same slot, new token; the former owner has lost it", and hears so at
-  // its next renewal.
+  // its next renewal. Until then the taker may have left, and anybody else be where it was.
   'a name taken over': (pair, record) => {
-    if (pair.first.task !== pair.second.task || pair.first.task.holder === 'none') return false
+    const { first, second } = pair
+    const mayBeTaken = [first, second].some(({ task }) => task.holder === 'shared')
+    if (!mayBeTaken && (first.task !== second.task || first.task.holder === 'none')) return false
     return pair.to <= renewalAfter(reachableAfter(pair.from, pair, record), pair, record)
   },
 }

@@ -85,9 +85,11 @@ export function leaveOut(day, names) {
 
 export function drawDay(seed, { kind: only } = {}) {
   const random = drawer(seed)
-  const drawn = random.weighted({ single: 5, sentinel: 3, cluster: 3 })
+  const drawn = random.weighted({ single: 4, sentinel: 3, cluster: 4 })
   const kind = only ?? drawn
   const replicas = kind === 'single' ? random.pick([0, 0, 0, 1, 2]) : 1
+  // Clocks that differ and step: libfaketime's, on one server alone.
+  const clocks = kind === 'single' && replicas === 0 && random.chance(0.3)
   const connection = drawConnection(random.branch(), kind, replicas)
   const seeds = random.pick([1, 6])
   const load = random.branch()
@@ -96,7 +98,7 @@ export function drawDay(seed, { kind: only } = {}) {
   })
   const tasks = groups.flatMap((group) => Array.from({ length: load.integer(1, 3) }, () => drawTask(load, group)))
   const workers = drawWorkers(random.branch(), kind, connection)
-  const day = { seed, kind, replicas, seeds, connection, groups, tasks, workers }
+  const day = { seed, kind, replicas, seeds, clocks, connection, groups, tasks, workers }
   // Last, so that the faults fit the rest.
   day.faults = drawFaults(random.branch(), day, TIMES)
   return day

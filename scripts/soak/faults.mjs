@@ -206,6 +206,16 @@ const FAULTS = {
         end()
       }),
   },
+  'the clock of the server steps': {
+    weight: 8,
+    fits: ({ clocks }) => clocks,
+    draw: (random) => ({ seconds: random.pick([-3, -1, 1, 5, 60]) }),
+    async run(world, { seconds }) {
+      const end = world.trouble({ what: 'the clock of the server steps', seconds, reach: false })
+      world.clock.step(seconds)
+      end()
+    },
+  },
   'scripts flushed': {
     weight: 1,
     draw: () => ({}),
@@ -221,6 +231,9 @@ const FAULTS = {
     },
   },
 }
+
+/** What all faults are called. */
+export const names = Object.keys(FAULTS)
 
 /** One to five faults of those that this day may have, each with its moment, in the order of their moments. */
 export function drawFaults(random, day, { firstFault, lastFault }) {

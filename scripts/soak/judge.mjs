@@ -68,7 +68,7 @@ const RULES = {
       for (const lease of list.filter(({ standIn }) => !standIn)) {
         const isBelow = highest && lease.token <= highest.token && lease.from > highest.good
         // A grant that was taken over at once may be heard of after the one that took it over.
-        if (isBelow && !(lease.task === highest.task && lease.task.holder !== 'none')) {
+        if (isBelow && lease.task.holder !== 'shared' && highest.task.holder !== 'shared') {
           yield { text: `${briefly(lease)} after ${briefly(highest)}`, at: lease.from, of: [lease.life.name] }
         }
         if (!highest || lease.token > highest.token) highest = lease

@@ -12,6 +12,7 @@ export class Worker {
   #settings
   #folder
   #network
+  #env
   #child
   #asked = new Map()
   #lastCall = 0
@@ -19,18 +20,20 @@ export class Worker {
   lives = []
   stops = []
 
-  constructor(settings, folder, network) {
+  constructor(settings, folder, network, env) {
     this.name = settings.name
     this.#settings = settings
     this.#folder = folder
     this.#network = network
+    this.#env = env
   }
 
   start() {
     const file = join(this.#folder, `${this.name}-${this.lives.length + 1}.jsonl`)
     const life = { file, startedAt: now(), output: '' }
     const settings = { ...this.#settings, seed: this.#settings.seed + this.lives.length, file }
-    const child = fork(WORKER, [JSON.stringify(settings)], { execArgv: ['--expose-gc'], silent: true })
+    const env = { ...process.env, ...this.#env }
+    const child = fork(WORKER, [JSON.stringify(settings)], { execArgv: ['--expose-gc'], silent: true, env })
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text) => {
         life.output = (life.output + text).slice(-4_000)

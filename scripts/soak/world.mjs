@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../../__test__/helpers.mjs'
+import { startClock } from './clock.mjs'
 import { Network } from './network.mjs'
 import { startPlace } from './places.mjs'
 import { Worker } from './process.mjs'
@@ -32,7 +33,10 @@ export class World {
     world.day = day
     world.#clock = world.#watchMachine()
     try {
-      world.place = await startPlace(day.kind, { network: world.network, replicas: day.replicas, seeds: day.seeds })
+      if (day.clocks) world.clock = await startClock()
+      const { network } = world
+      const { kind, replicas, seeds } = day
+      world.place = await startPlace(kind, { network, replicas, seeds, made: world.clock?.server })
       world.watching = Promise.all(world.place.servers.map((server) => world.#watch(server)))
       for (const settings of day.workers) world.#employ(settings)
     } catch (error) {
@@ -58,7 +62,8 @@ export class World {
     const { minReplicas: _, ...connection } = day.connection
     const settings = { name, seed, client, tasks, where: this.place.where(client), connection }
     if (!client) Object.assign(settings, { connection: { ...day.connection, clientName: name } })
-    const worker = new Worker(settings, this.#folder, this.network)
+    const isAhead = this.workers.size === 0
+    const worker = new Worker(settings, this.#folder, this.network, isAhead ? this.clock?.worker : {})
     this.workers.set(name, worker)
     worker.start()
   }
@@ -155,7 +160,7 @@ export class World {
           const master = await this.place.masterOf(key)
           if ((await master.ask('PING')) !== 'PONG') return false
         }
-        return await this.#followed()
+        return !(this.day.connection.minReplicas > 0) || (await this.#followed())
       } catch (error) {
         last = error
         return false
@@ -190,6 +195,7 @@ export class World {
     await this.watching
     await this.place?.end()
     await this.network.close()
+    this.clock?.end()
     rmSync(this.#folder, { recursive: true, force: true })
   }
 }
