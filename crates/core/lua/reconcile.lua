@@ -1,21 +1,22 @@
 -- reconcile: settle the session's own ids after an unclear outcome; store its connection number (R12, R14, R30).
 --
--- ARGV   number of items, then for each one of
---          keep · id · terms · epoch · token · slots · end, ms
+-- ARGV   rank from which on the session's own ids are looked for, or nothing · number of items, then for each one of
+--          keep · id · terms · epoch · token · slots · end, ms · length from now, ms, or nothing
 --          want · id · terms · ticket, or nothing
 --          drop · id
 -- ANSWER held STATEMENT · line ticket · unknown · taken · dropped 1 or 0
+-- ADDS   number of own ids, and they · the rank at which to go on, or −1
 --
 -- Begins with a write that a full memory doesn't refuse: giving back goes on then (R25).
 local GUARD = 60000
-local items, at = {}, FROM + 1
+local items, at = {}, FROM + 2
 for i = 1, number do
   local item = { verb = ARGV[at], id = ARGV[at + 1] }
   if item.verb ~= 'drop' then item.terms = terms_of(ARGV[at + 2]) end
   if item.verb == 'keep' then
     item.epoch, item.token, item.slots = ARGV[at + 3], tonumber(ARGV[at + 4]), slots_of(ARGV[at + 5])
-    item.at_end = tonumber(ARGV[at + 6])
-    at = at + 7
+    item.at_end, item.length = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
+    at = at + 8
   else
     item.ticket = item.verb == 'want' and tonumber(ARGV[at + 3])
     at = at + (item.verb == 'want' and 4 or 2)
@@ -65,9 +66,22 @@ local function take_just(slots)
   return true
 end
 
-local function held(item, it)
-  extend(item.id, it, item.terms.lease)
+local function held(item, it, length)
+  if length then extend(item.id, it, length) end
   return 'held ' .. statement(item.id, it)
+end
+
+-- Whether the state went back to what it was before one of these grants, as a replica that is promoted without the last
+-- writes does: it is of the same epoch and doesn't know the grant yet, or shows its id as it was before.
+local function has_gone_back()
+  for i = 1, #items do
+    local item = items[i]
+    if item.verb == 'keep' and item.epoch == g.epoch and item.at_end > now then
+      local it = record(item.id)
+      if item.token > g.token or (it and it.token ~= item.token) then return true end
+    end
+  end
+  return false
 end
 
 -- Slots and name were free, or taken over, when they were granted: whoever has them by an older grant has ended since,
@@ -84,15 +98,18 @@ local function outdate(item)
   end
 end
 
+local went_back = false
+
 local function fits(item)
   return has_room(item.terms) and take_just(item.slots)
 end
 
 local function keep(item)
   local it, terms = lease(item.id), item.terms
-  if it then return held(item, it) end
-  crowd().leave(item.id)
-  local may_return = (item.epoch ~= g.epoch or SETTLING) and item.at_end > now
+  if it and it.token == item.token then return held(item, it, item.length) end
+  -- A state from before the grant still has it in line, or has granted it a second time.
+  if it then remove_lease(item.id, it) else crowd().leave(item.id) end
+  local may_return = (item.epoch ~= g.epoch or SETTLING or went_back) and item.at_end > now
   if may_return then outdate(item) end
   if terms.name and owner_of(terms.name) then return 'taken' end
   if may_return and not fits(item) then
@@ -101,12 +118,13 @@ local function keep(item)
   end
   if not may_return then return 'unknown' end
   g.token = math.max(g.token, item.token)
-  return 'held ' .. statement(item.id, new_lease(item.id, terms, item.token, item.slots, now + terms.lease))
+  local at_end = item.length and now + item.length or item.at_end
+  return 'held ' .. statement(item.id, new_lease(item.id, terms, item.token, item.slots, at_end))
 end
 
 local function want(item)
   local it, terms = record(item.id), item.terms
-  if it and it.lease then return held(item, it) end
+  if it and it.lease then return held(item, it, terms.lease) end
   if it then return 'line ' .. num(it.ticket) end
   local former = terms.name and owner_of(terms.name)
   if not item.ticket or not crowd().line_takes(terms.limit) or (former and not may_go_to(lease(former), terms)) then
@@ -142,13 +160,39 @@ local function guard()
   keep_alive(own)
 end
 
+-- The session's ids among the leases and waiters of the ranks asked for. While the ends are being mended they don't show
+-- all leases, and the same ranks are to be asked for again.
+local function own()
+  if not own_from then return { 0, -1 } end
+  flush()
+  if g.leases > 0 and (g.mend ~= '' or redis.call('ZCOUNT', ENDS, '(0', '(inf') ~= g.leases) then
+    crowd().mend()
+    flush()
+  end
+  local found, prefix, next_from = { 0 }, SESSION .. '-', own_from + BUDGET
+  local function look_for(members, from)
+    for i = 1, #members do
+      local id = string.sub(members[i], from)
+      if string.sub(id, 1, 17) == prefix then found[#found + 1] = id end
+    end
+  end
+  if g.leases > 0 then look_for(redis.call('ZRANGEBYSCORE', ENDS, '(0', '(inf', 'LIMIT', own_from, BUDGET), 1) end
+  if waiting > 0 then look_for(redis.call('ZRANGEBYSCORE', QUEUE, '-inf', '(inf', 'LIMIT', own_from, BUDGET), 19) end
+  found[1] = #found - 1
+  found[#found + 1] = g.mend ~= '' and num(own_from) or next_from < math.max(g.leases, waiting) and num(next_from) or -1
+  return found
+end
+
+if number == 0 and not g.epoch then return close({}, false, { 0, -1 }) end
 local refused = begin() or make()
 if refused then return refused end
 guard()
+went_back = has_gone_back()
+if went_back then g.epoch = ARGV[5] end
 local answers, settle = {}, { keep = keep, want = want, drop = drop }
 for i = 1, #items do answers[i] = settle[items[i].verb](items[i]) end
 if waiting > 0 then
   crowd().reap()
   crowd().hand_off()
 end
-return close(answers, true)
+return close(answers, true, own())

@@ -48,8 +48,8 @@ pub struct Group {
 }
 
 impl Group {
-    /// Carries out one call at `now_us` (Redis's clock, µs). `fresh` becomes the epoch if the call makes the state;
-    /// a group without state answers with epoch 0. `publish` tells a session of its grants, each already made.
+    /// Carries out one call at `now_us` (Redis's clock, µs). `fresh` becomes the epoch if the call makes the state, or
+    /// finds that it has gone back; a group without state answers with epoch 0. `publish` tells a session of its grants, each already made.
     pub fn call(
         &mut self,
         now_us: u64,
@@ -59,10 +59,10 @@ impl Group {
         publish: &mut dyn FnMut(SessionId, Epoch, &[Grant]) -> Receivers,
     ) -> Result<Reply, CallError> {
         let now = Now::at_us(now_us);
-        let turn = Turn::new(now, caller, publish);
+        let turn = Turn::new(now, fresh, caller, publish);
         match (&mut self.state, verb) {
             (Some(state), _) => state.call(turn, verb),
-            (none, Verb::Acquire(_) | Verb::Reconcile(_)) => {
+            (none, verb) if verb.makes_state() => {
                 none.insert(Box::new(State::new(fresh, now))).call(turn, verb)
             }
             (None, _) => State::new(Epoch(0), now).call(turn, verb),
@@ -91,12 +91,12 @@ impl State {
             Verb::Release(targets) => Answers::Release(self.release(&mut turn, targets)),
             Verb::Renew(renew) => self.renew(&mut turn, renew),
             Verb::Leave(ids) => self.leave_line(&mut turn, ids),
-            Verb::Reconcile(items) => Answers::Reconcile(self.reconcile(&mut turn, items)),
+            Verb::Reconcile { items, own_from } => self.reconcile(&mut turn, items, *own_from),
             Verb::Inspect(page) => Answers::Inspect(self.inspect(turn.now, *page)),
             Verb::Clean => Answers::Clean(self.clean(&mut turn)),
         };
         self.sessions.forget(turn.now.ms);
-        let looks = matches!(verb, Verb::Acquire(_) | Verb::Renew(_) | Verb::Reconcile(_));
+        let looks = matches!(verb, Verb::Acquire(_) | Verb::Renew(_) | Verb::Reconcile { .. });
         let waits = looks && self.sessions.count(turn.caller.session) > 0;
         Ok(Reply {
             now_ms: turn.now.ms,

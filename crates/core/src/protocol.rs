@@ -49,7 +49,12 @@ pub enum Verb {
     /// Take waiters out of the line.
     Leave(Vec<LeaseId>),
     /// Settle the session's own ids after an unclear outcome, and store the caller's connection number (R12).
-    Reconcile(Vec<Settle>),
+    Reconcile {
+        /// The ids that the session knows of.
+        items: Vec<Settle>,
+        /// The rank from which on the answer lists what else the group has of the session; `None` when nobody asks.
+        own_from: Option<u64>,
+    },
     /// A read-only picture of the group, one page.
     Inspect(Page),
     /// Reap what has ended, whoever asks, and hand off.
@@ -57,6 +62,15 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// Whether a group without state gets one by it.
+    pub fn makes_state(&self) -> bool {
+        match self {
+            Self::Acquire(_) => true,
+            Self::Reconcile { items, .. } => !items.is_empty(),
+            _ => false,
+        }
+    }
+
     /// How many requests, leases or waiters it names.
     pub fn items(&self) -> usize {
         match self {
@@ -64,7 +78,7 @@ impl Verb {
             Self::Release(targets) => targets.len(),
             Self::Renew(renew) => renew.leases.len() + renew.waiters.len(),
             Self::Leave(ids) => ids.len(),
-            Self::Reconcile(items) => items.len(),
+            Self::Reconcile { items, .. } => items.len(),
             Self::Inspect(_) | Self::Clean => 0,
         }
     }
@@ -165,6 +179,8 @@ pub struct Keep {
     pub slots: Vec<Slot>,
     /// The end that Redis last stated, in ms on Redis's clock.
     pub end_at_ms: u64,
+    /// How long it goes on from now, in ms; `None` leaves the end as it is, when the session doesn't renew it.
+    pub extend_ms: Option<u64>,
 }
 
 /// A page of `inspect`: where each list goes on.
@@ -223,7 +239,15 @@ pub enum Answers {
         next_end_in_ms: Option<u64>,
     },
     /// To [`Verb::Reconcile`].
-    Reconcile(Vec<Settled>),
+    Reconcile {
+        /// One per item.
+        settled: Vec<Settled>,
+        /// The ids of the caller's session that the group has after the call: leases by end, then waiters by place, both of
+        /// the ranks that were asked for.
+        own: Vec<LeaseId>,
+        /// From which rank on the next call looks; `None` after the last.
+        own_next: Option<u64>,
+    },
     /// To [`Verb::Inspect`].
     Inspect(Picture),
     /// To [`Verb::Clean`]: how many leases were reaped.
@@ -319,7 +343,8 @@ pub enum Left {
 /// What became of one id of a reconcile call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
-    /// Held: as it was, restored, or granted meanwhile. A kept lease is extended to its full length by this.
+    /// Held: as it was, restored, or granted meanwhile. The end is as [`Keep::extend_ms`] asks; what was wanted has its
+    /// full length.
     Held(Grant),
     /// In line with this ticket.
     InLine {

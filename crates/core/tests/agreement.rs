@@ -23,7 +23,7 @@ use proptest::test_runner::{Config as ProptestConfig, TestRunner};
 
 use history::{Known, Step};
 use server::Server;
-use stored::Stored;
+use stored::{Copy, Stored};
 
 fn layout() -> scripts::Layout {
     scripts::Layout { prefix: "cl".to_owned(), cluster: false }
@@ -34,11 +34,12 @@ fn by_scripts(
     server: &mut Server,
     caller: &Caller,
     calls: &[Call],
+    fresh: Epoch,
     now_us: u64,
     fates: &[(SessionId, Option<u64>)],
 ) -> Vec<Result<Reply, CallError>> {
     let mut ask = |calls: &[Call]| {
-        let cmd = scripts::rehearsal(&layout(), caller, calls, Epoch(1), now_us, fates);
+        let cmd = scripts::rehearsal(&layout(), caller, calls, fresh, now_us, fates);
         cmd.query::<redis::Value>(&mut server.connection).unwrap_or_else(|error| panic!("{calls:?}: {error}"))
     };
     if calls.len() > 1 && scripts::go_together(&calls[0].verb, &calls[1].verb) {
@@ -49,20 +50,20 @@ fn by_scripts(
 
 fn learn(known: &mut Known, reply: &Reply) {
     for grant in &reply.handed {
-        known.grants.insert(grant.id, grant.clone());
+        known.grants.insert(grant.id, (reply.epoch, grant.clone()));
     }
     match &reply.answers {
         Answers::Acquire(all) => {
             for answer in all {
                 if let Acquired::Granted(grant) = answer {
-                    known.grants.insert(grant.id, grant.clone());
+                    known.grants.insert(grant.id, (reply.epoch, grant.clone()));
                 }
             }
         }
-        Answers::Reconcile(all) => {
-            for answer in all {
+        Answers::Reconcile { settled, .. } => {
+            for answer in settled {
                 if let Settled::Held(grant) = answer {
-                    known.grants.insert(grant.id, grant.clone());
+                    known.grants.insert(grant.id, (reply.epoch, grant.clone()));
                 }
             }
         }
@@ -77,23 +78,40 @@ fn replay(server: &mut Server, groups: &[&str], steps: &[Step]) {
     let (mut group, mut known) = (Group::default(), Known::default());
     let start = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
     let mut now_us = start.as_micros() as u64;
+    let mut kept = (Group::default(), Vec::new());
     for (number, step) in steps.iter().enumerate() {
         now_us += step.wait_us;
+        known.now_ms = now_us / 1_000;
+        match step.verb {
+            history::SAVE => {
+                kept = (group.clone(), keys.iter().map(|key| Copy::of(server, key)).collect());
+                continue;
+            }
+            history::GO_BACK => {
+                server.ask::<redis::Value>(&["FLUSHALL"]);
+                group = kept.0.clone();
+                kept.1.iter().for_each(|copy| copy.put_back(server));
+                continue;
+            }
+            _ => {}
+        }
+        // A state that is made, or found to have gone back, gets an epoch that there was none before of.
+        let fresh = Epoch(1_000 + number as u64);
         let (caller, verb) = (known.caller(step), known.verb(step));
         let fates: Vec<(SessionId, Option<u64>)> = (step.fates.iter().enumerate())
             .map(|(session, fate)| (SessionId(session as u64), [Some(1), Some(0), None][*fate as usize]))
             .collect();
-        let by_rules = group.call(now_us, Epoch(1), &caller, &verb, &mut |session, _, _| match fates
-            [session.0 as usize]
-            .1
-        {
-            Some(0) => Receivers::Nobody,
-            Some(_) => Receivers::Somebody,
-            None => Receivers::Refused,
+        let by_rules = group.call(now_us, fresh, &caller, &verb, &mut |session, epoch, grants| {
+            let fate = fates[session.0 as usize].1;
+            if fate == Some(0) {
+                return Receivers::Nobody;
+            }
+            known.grants.extend(grants.iter().map(|grant| (grant.id, (epoch, grant.clone()))));
+            fate.map_or(Receivers::Refused, |_| Receivers::Somebody)
         });
         let calls: Vec<Call> = keys.iter().map(|key| Call { key: key.clone(), verb: verb.clone() }).collect();
         let rules = group.snapshot(now_us);
-        let by_scripts = by_scripts(server, &caller, &calls, now_us, &fates);
+        let by_scripts = by_scripts(server, &caller, &calls, fresh, now_us, &fates);
         // Groups that are asked together share what one call may do; `scripts` has a test of that.
         if keys.len() > 1 && by_scripts.iter().flatten().any(|reply| reply.again) {
             return;

@@ -49,6 +49,7 @@ for_every_store!(
     a_name_is_taken_over_with_its_slot,
     a_name_with_another_weight_is_a_mismatch,
     reconciling_settles_each_id,
+    a_session_is_told_what_the_group_has_of_it,
     an_old_connection_comes_too_late,
     a_settling_session_is_not_granted_anything_new,
     a_picture_shows_holders_and_waiters,
@@ -336,6 +337,7 @@ async fn reconciling_settles_each_id(store: &dyn Store) {
             token: grant.token,
             slots: grant.slots.clone(),
             end_at_ms: grant.end_at_ms,
+            extend_ms: Some(two.lease_ms),
         })
     };
     let want = |number| Settle::Want { id: peer.id(number), terms: Arc::clone(&two), ticket: None };
@@ -347,8 +349,10 @@ async fn reconciling_settles_each_id(store: &dyn Store) {
         Settle::Drop(peer.id(4)),
         Settle::Drop(peer.id(2)),
     ];
-    let settled = peer.answer(&group, Verb::Reconcile(items)).await;
-    let Answers::Reconcile(answers) = &settled.answers else { panic!("not reconciled: {settled:?}") };
+    let settled = peer.answer(&group, Verb::Reconcile { items, own_from: None }).await;
+    let Answers::Reconcile { settled: answers, .. } = &settled.answers else {
+        panic!("not reconciled: {settled:?}")
+    };
     match answers.as_slice() {
         [
             Settled::Held(kept),
@@ -364,11 +368,29 @@ async fn reconciling_settles_each_id(store: &dyn Store) {
     assert_eq!(settled.handed.iter().map(|grant| grant.id).collect::<Vec<_>>(), [peer.id(3)]);
 }
 
+async fn a_session_is_told_what_the_group_has_of_it(store: &dyn Store) {
+    let (mut peer, mut other) = (Peer::connect(store).await, Peer::connect(store).await);
+    let look = Verb::Reconcile { items: vec![], own_from: Some(0) };
+    let nothing = Answers::Reconcile { settled: vec![], own: vec![], own_next: None };
+    assert_eq!(peer.answer(&key("group"), look.clone()).await.answers, nothing);
+    assert_eq!(peer.keys("*").await, []);
+    let two = Arc::new(limit(2));
+    peer.granted(&key("group"), 1, &two).await;
+    other.granted(&key("group"), 1, &two).await;
+    queued(&mut other, 2, &two).await;
+    queued(&mut peer, 2, &two).await;
+    peer.caller.connection = 2;
+    let settled = peer.answer(&key("group"), look).await.answers;
+    let own = vec![peer.id(1), peer.id(2)];
+    assert_eq!(settled, Answers::Reconcile { settled: vec![], own, own_next: None });
+}
+
 async fn an_old_connection_comes_too_late(store: &dyn Store) {
     let mut peer = Peer::connect(store).await;
     let group = key("group");
     peer.caller.connection = 2;
-    peer.answer(&group, Verb::Reconcile(vec![])).await;
+    let drop = vec![Settle::Drop(peer.id(9))];
+    peer.answer(&group, Verb::Reconcile { items: drop, own_from: None }).await;
     peer.caller.connection = 1;
     let late = Verb::Acquire(vec![ask(&peer, 1, &Arc::new(limit(1)), true)]);
     assert_eq!(peer.call(&group, late).await, Err(CallError::Stale));

@@ -31,7 +31,9 @@ struct Known {
 struct History {
     group: Group,
     now_us: u64,
-    lives: u64,
+    epochs: u64,
+    /// The state at some time before, which may come back.
+    earlier: Group,
     made: u64,
     dead: HashSet<SessionId>,
     known: BTreeMap<LeaseId, Known>,
@@ -43,7 +45,8 @@ impl History {
         Self {
             group: Group::default(),
             now_us: 1_700_000_000_000_000,
-            lives: 1,
+            epochs: 1,
+            earlier: Group::default(),
             made: 0,
             dead: HashSet::new(),
             known: BTreeMap::new(),
@@ -65,7 +68,7 @@ impl History {
             5..=7 => Verb::Release(items.iter().map(|item| self.target(*item)).collect()),
             8 => Verb::Renew(self.renewal(own(self))),
             9 => Verb::Leave(own(self)),
-            10 => Verb::Reconcile(items.iter().filter_map(|item| self.unclear(session, *item)).collect()),
+            10 => self.reconciliation(session, items),
             11 => Verb::Clean,
             12 => {
                 self.dead.insert(session);
@@ -81,8 +84,16 @@ impl History {
             }
             _ if items[0].0 > 200 => {
                 self.group = Group::default();
-                self.lives += 1;
                 // Tokens may run ahead of the clock by as many grants as one µs saw; a loss takes longer (R15).
+                self.now_us += 1_000;
+                return;
+            }
+            _ if items[0].0 > 150 => {
+                self.earlier = self.group.clone();
+                return;
+            }
+            _ if items[0].0 > 100 => {
+                self.group = self.earlier.clone();
                 self.now_us += 1_000;
                 return;
             }
@@ -143,9 +154,17 @@ impl History {
             (0, _) => Settle::Drop(id),
             (_, None) => Settle::Want { id, terms, ticket },
             (_, Some((epoch, Grant { slots, token, end_at_ms, .. }))) => {
-                Settle::Keep(Keep { id, terms, epoch, token, slots, end_at_ms })
+                let extend_ms = (!b.is_multiple_of(3)).then_some(terms.lease_ms);
+                Settle::Keep(Keep { id, terms, epoch, token, slots, end_at_ms, extend_ms })
             }
         })
+    }
+
+    fn reconciliation(&self, session: SessionId, items: &[(u8, u8, u8)]) -> Verb {
+        Verb::Reconcile {
+            items: items.iter().filter_map(|item| self.unclear(session, *item)).collect(),
+            own_from: items[0].2.is_multiple_of(2).then_some(0),
+        }
     }
 
     fn call(&mut self, session: SessionId, settling: bool, verb: Verb) {
@@ -153,7 +172,8 @@ impl History {
         let caller = Caller { session, connection: 1, listens, settling, keep_alive_ms: KEEP_ALIVE_MS };
         let before = self.group.snapshot(self.now_us);
         let (dead, published) = (&self.dead, &mut self.published);
-        let reply = self.group.call(self.now_us, Epoch(self.lives), &caller, &verb, &mut |to, _, grants| {
+        self.epochs += 1;
+        let reply = self.group.call(self.now_us, Epoch(self.epochs), &caller, &verb, &mut |to, _, grants| {
             assert!(to != session && to.0 % 2 == 1, "only others that listen are told");
             if dead.contains(&to) {
                 return Receivers::Nobody;
@@ -166,8 +186,9 @@ impl History {
         state_is_sound(&after);
         if before.epoch == after.epoch {
             numbers_grew(&before, &after);
-            admissions_kept_the_limits(&before, &after);
-            nobody_was_overtaken(&before, &after);
+            let granted: Vec<_> = granted(&before, &after, &verb).collect();
+            admissions_kept_the_limits(&granted, &after);
+            nobody_was_overtaken(&granted, &before, &after);
         }
         if !settling && !reply.again {
             nobody_who_fits_was_left(&after, self.now_ms());
@@ -204,7 +225,7 @@ impl History {
                     Left::Left => None,
                 }));
             }
-            (Verb::Reconcile(items), Answers::Reconcile(settled)) => {
+            (Verb::Reconcile { items, .. }, Answers::Reconcile { settled, .. }) => {
                 for (item, settled) in items.iter().zip(settled) {
                     match (item, settled) {
                         (_, Settled::Held(grant)) => grants.push(grant.clone()),
@@ -253,9 +274,19 @@ fn state_is_sound(after: &Snapshot) {
     assert!(counts.is_empty(), "waiters without a session: {counts:?}");
 }
 
-/// The leases that a call granted, re-entered ones excepted: those have an older token.
-fn granted<'a>(before: &'a Snapshot, after: &'a Snapshot) -> impl Iterator<Item = &'a LeaseSnapshot> {
-    after.leases.iter().filter(|lease| lease.token > before.token && !before.leases.contains(lease))
+/// The leases that a call granted, re-entered ones excepted.
+fn granted<'a>(
+    before: &'a Snapshot,
+    after: &'a Snapshot,
+    verb: &'a Verb,
+) -> impl Iterator<Item = &'a LeaseSnapshot> {
+    let re_enters = |id| {
+        let Verb::Reconcile { items, .. } = verb else { return false };
+        items.iter().any(|item| matches!(item, Settle::Keep(keep) if keep.id == id))
+    };
+    let leases =
+        after.leases.iter().filter(|lease| lease.token > before.token && !before.leases.contains(lease));
+    leases.filter(move |lease| !re_enters(lease.id))
 }
 
 fn numbers_grew(before: &Snapshot, after: &Snapshot) {
@@ -268,8 +299,8 @@ fn numbers_grew(before: &Snapshot, after: &Snapshot) {
 
 /// What was granted before a lease and is still held counted against its limit when it was granted (R1). A take-over
 /// needs no room and no turn, so names are left out here and below.
-fn admissions_kept_the_limits(before: &Snapshot, after: &Snapshot) {
-    for lease in granted(before, after).filter(|lease| lease.holder.is_none()) {
+fn admissions_kept_the_limits(granted: &[&LeaseSnapshot], after: &Snapshot) {
+    for lease in granted.iter().filter(|lease| lease.holder.is_none()) {
         let earlier = after.leases.iter().filter(|other| other.token <= lease.token);
         let held: usize = earlier.map(|other| other.slots.len()).sum();
         assert!(held <= lease.limit as usize, "{lease:?} with {held} held");
@@ -281,8 +312,8 @@ fn place(waiter: &WaiterSnapshot) -> (i8, Ticket, LeaseId) {
 }
 
 /// Whoever was granted from the line has nobody of its class left there who stood before it (R4).
-fn nobody_was_overtaken(before: &Snapshot, after: &Snapshot) {
-    for lease in granted(before, after).filter(|lease| lease.holder.is_none()) {
+fn nobody_was_overtaken(granted: &[&LeaseSnapshot], before: &Snapshot, after: &Snapshot) {
+    for lease in granted.iter().filter(|lease| lease.holder.is_none()) {
         let Some(was) = before.waiters.iter().find(|waiter| waiter.id == lease.id) else { continue };
         let ahead = |other: &&WaiterSnapshot| other.limit == was.limit && place(other) < place(was);
         let left = after.waiters.iter().filter(|other| before.waiters.contains(other));

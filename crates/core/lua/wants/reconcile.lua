@@ -1,6 +1,6 @@
--- Each item: keep and six more · want and three more · drop and one more; the first of them is an id.
-local number = tonumber(ARGV[FROM])
-local lengths, place = { keep = 7, want = 4, drop = 2 }, FROM + 1
+-- From which rank on the session's own ids are looked for, or nothing · each item: keep and seven more · want and three more · drop and one more; the first of them is an id.
+local own_from, number = tonumber(ARGV[FROM]), tonumber(ARGV[FROM + 1])
+local lengths, place = { keep = 8, want = 4, drop = 2 }, FROM + 2
 for i = 1, number do
   wanted[NAMED + i] = 'l' .. ARGV[place + 1]
   place = place + lengths[ARGV[place]]

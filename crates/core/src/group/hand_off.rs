@@ -17,6 +17,8 @@ pub(super) type Publish<'a> = &'a mut dyn FnMut(SessionId, Epoch, &[Grant]) -> R
 /// One call on its way: what it may still touch, and what its reply will say besides the answers.
 pub(super) struct Turn<'a> {
     pub(super) now: Now,
+    /// The epoch of a new state.
+    pub(super) fresh: Epoch,
     pub(super) caller: &'a Caller,
     pub(super) handed: Vec<Grant>,
     pub(super) again: bool,
@@ -33,8 +35,17 @@ struct Parcel {
 }
 
 impl<'a> Turn<'a> {
-    pub(super) fn new(now: Now, caller: &'a Caller, publish: Publish<'a>) -> Self {
-        Self { now, caller, handed: Vec::new(), again: false, push_refused: false, publish, touched: 0 }
+    pub(super) fn new(now: Now, fresh: Epoch, caller: &'a Caller, publish: Publish<'a>) -> Self {
+        Self {
+            now,
+            fresh,
+            caller,
+            handed: Vec::new(),
+            again: false,
+            push_refused: false,
+            publish,
+            touched: 0,
+        }
     }
 
     /// Whether there is no more to touch; then another call has to go on.

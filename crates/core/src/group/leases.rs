@@ -78,6 +78,15 @@ impl Leases {
         older.map(|(id, _)| *id).collect()
     }
 
+    pub(super) fn len(&self) -> u64 {
+        self.by_id.len() as u64
+    }
+
+    /// All of them, by (end, id as text).
+    pub(super) fn in_order(&self) -> impl Iterator<Item = LeaseId> {
+        self.by_end.iter().map(|(_, id)| id.0)
+    }
+
     /// The lease that ends first, by (end, id as text).
     pub(super) fn first_to_end(&self) -> Option<(u64, LeaseId)> {
         self.by_end.first().map(|(end, id)| (*end, id.0))

@@ -1,29 +1,62 @@
 //! The reconcile call: a session settles its own ids after an unclear outcome (R12, R14, R30).
 //!
-//! Only here does a lease come back into a group that has lost it, and only here is a connection number guarded.
+//! Only here does a lease come back into a group that has lost it, only here does a group find out that its state went
+//! back, and only here is a connection number guarded.
 
 use std::sync::Arc;
 
 use super::hand_off::Turn;
 use super::state::State;
-use crate::lease::{LeaseId, Ticket};
-use crate::protocol::{Keep, Settle, Settled, Terms};
+use crate::lease::{LeaseId, SessionId, Ticket};
+use crate::protocol::{Answers, Keep, MAX_TOUCHED, Settle, Settled, Terms};
 
 impl State {
-    pub(super) fn reconcile(&mut self, turn: &mut Turn<'_>, items: &[Settle]) -> Vec<Settled> {
+    pub(super) fn reconcile(
+        &mut self,
+        turn: &mut Turn<'_>,
+        items: &[Settle],
+        own_from: Option<u64>,
+    ) -> Answers {
         let latest_ms = self.sessions.reconcile(turn.caller, turn.now.ms);
         self.outlive(latest_ms);
-        let answers = items.iter().map(|item| self.settle(turn, item)).collect();
+        let went_back = self.went_back(turn, items);
+        if went_back {
+            self.epoch = turn.fresh;
+        }
+        let settled = items.iter().map(|item| self.settle(turn, item, went_back)).collect();
         if !self.line.is_empty() {
             self.reap(turn);
             self.hand_off(turn);
         }
-        answers
+        let (own, own_next) = own_from.map_or((Vec::new(), None), |from| self.own(turn.caller.session, from));
+        Answers::Reconcile { settled, own, own_next }
     }
 
-    fn settle(&mut self, turn: &mut Turn<'_>, item: &Settle) -> Settled {
+    /// Whether the state went back to what it was before one of these grants, as a replica that is promoted without the
+    /// last writes does: it is of the same epoch and doesn't know the grant yet, or shows its id as it was before.
+    fn went_back(&self, turn: &Turn<'_>, items: &[Settle]) -> bool {
+        items.iter().any(|item| {
+            let Settle::Keep(keep) = item else { return false };
+            let granted_otherwise = self.leases.get(keep.id).is_some_and(|lease| lease.token != keep.token);
+            let before =
+                keep.token > self.last_token || granted_otherwise || self.line.get(keep.id).is_some();
+            before && keep.epoch == self.epoch && keep.end_at_ms > turn.now.ms
+        })
+    }
+
+    /// What the group has of the session, from this rank on, and where to go on.
+    fn own(&self, session: SessionId, from: u64) -> (Vec<LeaseId>, Option<u64>) {
+        let skipped = usize::try_from(from).unwrap_or(usize::MAX);
+        let leases = self.leases.in_order().skip(skipped).take(MAX_TOUCHED);
+        let waiters = self.line.in_order().map(|(id, _)| id).skip(skipped).take(MAX_TOUCHED);
+        let own = leases.chain(waiters).filter(|id| id.session == session).collect();
+        let next = from.saturating_add(MAX_TOUCHED as u64);
+        (own, (next < self.leases.len().max(self.line.len())).then_some(next))
+    }
+
+    fn settle(&mut self, turn: &mut Turn<'_>, item: &Settle, went_back: bool) -> Settled {
         match item {
-            Settle::Keep(keep) => self.keep(turn, keep),
+            Settle::Keep(keep) => self.keep(turn, keep, went_back),
             Settle::Want { id, terms, ticket } => self.want(turn, *id, terms, *ticket),
             Settle::Drop(id) => {
                 let held = self.leases.remove(*id).is_some();
@@ -35,20 +68,26 @@ impl State {
         }
     }
 
-    fn held(&mut self, turn: &Turn<'_>, id: LeaseId, terms: &Terms) -> Option<Settled> {
-        let lease = self.extend(turn.now, id, terms.lease_ms)?;
-        Some(Settled::Held(lease.as_grant(id, turn.now.ms)))
+    fn held(&mut self, turn: &Turn<'_>, id: LeaseId, extend_ms: Option<u64>) -> Option<Settled> {
+        if let Some(length_ms) = extend_ms {
+            self.extend(turn.now, id, length_ms);
+        }
+        self.leases.get(id).map(|lease| Settled::Held(lease.as_grant(id, turn.now.ms)))
     }
 
-    fn keep(&mut self, turn: &mut Turn<'_>, keep: &Keep) -> Settled {
-        if let Some(held) = self.held(turn, keep.id, &keep.terms) {
+    fn keep(&mut self, turn: &mut Turn<'_>, keep: &Keep, went_back: bool) -> Settled {
+        if self.leases.get(keep.id).is_some_and(|lease| lease.token == keep.token)
+            && let Some(held) = self.held(turn, keep.id, keep.extend_ms)
+        {
             return held;
         }
-        // A state from before the grant still has it in line, and would grant it a second time.
+        // A state from before the grant still has it in line, or has granted it a second time.
+        self.leases.remove(keep.id);
         self.leave(turn.now, keep.id);
-        // Under the same epoch a missing lease was released or reaped: only an old snapshot that was just loaded
-        // can have lost it (R30).
-        let may_return = (keep.epoch != self.epoch || turn.caller.settling) && keep.end_at_ms > turn.now.ms;
+        // Under the same epoch a missing lease was released or reaped, unless the state went back (R14) or is an old
+        // snapshot that was just loaded (R30).
+        let may_have_lost_it = keep.epoch != self.epoch || turn.caller.settling || went_back;
+        let may_return = may_have_lost_it && keep.end_at_ms > turn.now.ms;
         if may_return {
             self.outdate(keep);
         }
@@ -61,13 +100,12 @@ impl State {
         if !may_return || !self.has_room(&keep.terms) {
             return Settled::Unknown;
         }
-        let end_at_ms = turn.now.ms.saturating_add(keep.terms.lease_ms);
+        let extended = keep.extend_ms.map(|length_ms| turn.now.ms.saturating_add(length_ms));
+        let end_at_ms = extended.unwrap_or(keep.end_at_ms);
         let restored = self.leases.restore(keep.id, &keep.slots, keep.terms.clone(), keep.token, end_at_ms);
         let Some(grant) = restored.map(|lease| lease.as_grant(keep.id, turn.now.ms)) else {
             return Settled::Unknown;
         };
-        // The same id can't also wait: what it waits for is what it holds.
-        self.leave(turn.now, keep.id);
         self.outlive(end_at_ms);
         self.last_token = self.last_token.max(keep.token);
         Settled::Held(grant)
@@ -82,7 +120,7 @@ impl State {
     }
 
     fn want(&mut self, turn: &Turn<'_>, id: LeaseId, terms: &Arc<Terms>, ticket: Option<Ticket>) -> Settled {
-        if let Some(held) = self.held(turn, id, terms) {
+        if let Some(held) = self.held(turn, id, Some(terms.lease_ms)) {
             return held;
         }
         if let Some(waiter) = self.line.get(id) {

@@ -13,6 +13,7 @@ mod admission;
 mod identity;
 mod time;
 mod waiting;
+mod went_back;
 
 const START_US: u64 = 1_700_000_000_000_000;
 const EPOCH: Epoch = Epoch(7);
@@ -24,6 +25,7 @@ const KEEP_ALIVE_MS: u64 = 10_000;
 struct World {
     group: Group,
     now_us: u64,
+    fresh: Epoch,
     settling: bool,
     silent: HashSet<SessionId>,
     dead: HashSet<SessionId>,
@@ -35,6 +37,7 @@ fn world() -> World {
     World {
         group: Group::default(),
         now_us: START_US,
+        fresh: EPOCH,
         settling: false,
         silent: HashSet::new(),
         dead: HashSet::new(),
@@ -111,7 +114,7 @@ impl World {
 
     fn try_call_as(&mut self, caller: &Caller, verb: Verb) -> Result<Reply, CallError> {
         let (dead, pushed, refused) = (&self.dead, &mut self.pushed, self.refuses_push);
-        self.group.call(self.now_us, EPOCH, caller, &verb, &mut |session, _, grants| {
+        self.group.call(self.now_us, self.fresh, caller, &verb, &mut |session, _, grants| {
             if refused {
                 return Receivers::Refused;
             }
@@ -188,10 +191,14 @@ impl World {
     }
 
     fn settle(&mut self, by: u64, item: Settle) -> Settled {
-        match self.call(by, Verb::Reconcile(vec![item])).answers {
-            Answers::Reconcile(mut settled) => settled.remove(0),
+        match self.reconcile(by, vec![item]).answers {
+            Answers::Reconcile { mut settled, .. } => settled.remove(0),
             other => panic!("{other:?}"),
         }
+    }
+
+    fn reconcile(&mut self, by: u64, items: Vec<Settle>) -> Reply {
+        self.call(by, Verb::Reconcile { items, own_from: None })
     }
 
     fn clean(&mut self) -> (u64, Reply) {

@@ -149,8 +149,8 @@ impl Session {
                     self.take_left(now, number, answer, Fullness { held, waiting, next_end_in_ms }, stated);
                 }
             }
-            (Items::Reconcile(numbers), Answers::Reconcile(answers)) => {
-                for (number, answer) in numbers.into_iter().zip(answers) {
+            (Items::Reconcile(numbers), Answers::Reconcile { settled, .. }) => {
+                for (number, answer) in numbers.into_iter().zip(settled) {
                     self.take_settled(now, number, answer, stated);
                 }
             }

@@ -96,7 +96,7 @@ impl Session {
         while !rest.is_empty() {
             let batch = self.batch(&mut rest);
             let items = batch.iter().map(|number| self.settle_item(*number)).collect();
-            self.send(now, line, Verb::Reconcile(items), Items::Reconcile(batch));
+            self.send(now, line, Verb::Reconcile { items, own_from: None }, Items::Reconcile(batch));
             self.line_mut(line).settling_calls += 1;
         }
         self.line_mut(line).settling_calls == 0
@@ -118,6 +118,7 @@ impl Session {
                 token: held.token,
                 slots: held.slots.clone(),
                 end_at_ms: held.end_at_ms,
+                extend_ms: Some(acquisition.terms.lease_ms),
             }),
             State::InLine { ticket, .. } => Settle::Want { id, terms, ticket: Some(*ticket) },
             State::Unclear if acquisition.wanted => Settle::Want { id, terms, ticket: None },

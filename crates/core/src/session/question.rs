@@ -188,7 +188,10 @@ impl Session {
                 Answer::Cleaned(open.cleaned)
             }
             Answers::Release(released) => Answer::Released(released.first() == Some(&true)),
-            Answers::Acquire(_) | Answers::Renew { .. } | Answers::Leave { .. } | Answers::Reconcile(_) => {
+            Answers::Acquire(_)
+            | Answers::Renew { .. }
+            | Answers::Leave { .. }
+            | Answers::Reconcile { .. } => {
                 return;
             }
         };

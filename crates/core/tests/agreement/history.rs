@@ -38,11 +38,20 @@ pub(crate) struct Item {
 pub(crate) struct Known {
     next_number: u64,
     asked: Vec<(LeaseId, Arc<Terms>)>,
-    pub(crate) grants: BTreeMap<LeaseId, Grant>,
+    /// What they were last told of their leases, and under which epoch.
+    pub(crate) grants: BTreeMap<LeaseId, (Epoch, Grant)>,
     pub(crate) tickets: BTreeMap<LeaseId, Ticket>,
     /// What is held now, by the rules.
     pub(crate) held: Vec<LeaseId>,
+    pub(crate) now_ms: u64,
 }
+
+/// The verb of a step that keeps the present state for later.
+pub(crate) const SAVE: u8 = 7;
+
+/// The verb of a step that goes back to the state that was kept, as a replica does that is promoted without the last
+/// writes, and a server that loads an old snapshot.
+pub(crate) const GO_BACK: u8 = 8;
 
 /// Steps of all kinds in a small group.
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -85,14 +94,14 @@ pub(crate) fn crowded_steps() -> impl Strategy<Value = Vec<Step>> {
             ..terms
         };
         let items = prop::collection::vec(item(0.97, Just(terms)), 1..12);
-        let verb = prop_oneof![5 => Just(0u8), 6 => Just(1), 1 => 2u8..7];
+        let verb = prop_oneof![5 => Just(0u8), 6 => Just(1), 2 => 2u8..9];
         prop::collection::vec(step(verb.boxed(), items.boxed()), 1..60)
     })
 }
 
 /// Every verb.
 fn any_verb() -> BoxedStrategy<u8> {
-    prop_oneof![6 => Just(0u8), 4 => Just(1), 3 => Just(2), 1 => Just(3), 2 => Just(4), 1 => Just(5), 1 => Just(6)]
+    prop_oneof![6 => Just(0u8), 4 => Just(1), 3 => Just(2), 1 => Just(3), 3 => Just(4), 1 => Just(5), 1 => Just(6), 1 => Just(SAVE), 1 => Just(GO_BACK)]
         .boxed()
 }
 
@@ -172,7 +181,13 @@ impl Known {
             1 => Verb::Release(self.targets(items)),
             2 => Verb::Renew(self.renew(items)),
             3 => Verb::Leave(items.iter().map(|item| self.any(item)).collect()),
-            4 => Verb::Reconcile(items.iter().map(|item| self.settle(step, item)).collect()),
+            4 => Verb::Reconcile {
+                items: match items[0].kind {
+                    0..16 => Vec::new(),
+                    _ => items.iter().map(|item| self.settle(step, item)).collect(),
+                },
+                own_from: [Some(0), Some(1), Some(3), None][items[0].choice / 11 % 4],
+            },
             5 => Verb::Inspect(Page::default()),
             _ => Verb::Clean,
         }
@@ -242,22 +257,23 @@ impl Known {
             1 => Settle::Want { id, terms, ticket: None },
             2 => Settle::Want { id, terms, ticket: self.tickets.get(&id).copied() },
             more => {
-                let known = self.grants.get(&id);
+                let (known, lease_ms) = (self.grants.get(&id), terms.lease_ms);
                 let first = (item.choice / 7 % 12) as Slot + 1;
                 let slots = match known {
-                    Some(grant) => grant.slots.clone(),
+                    Some((_, grant)) => grant.slots.clone(),
                     None => (first..first + terms.weight).collect(),
                 };
                 // One that no state shows was granted before all others, or after them.
-                let last = self.grants.values().map(|grant| grant.token.0).max().unwrap_or_default();
+                let last = self.grants.values().map(|(_, grant)| grant.token.0).max().unwrap_or_default();
                 let unknown = FencingToken(if item.choice.is_multiple_of(2) { 5 } else { last + 1 });
                 Settle::Keep(Keep {
                     id,
                     terms,
-                    epoch: Epoch(if more == 3 { 77 } else { 1 }),
-                    token: known.map_or(unknown, |grant| grant.token),
+                    epoch: known.filter(|_| more != 3).map_or(Epoch(77), |(epoch, _)| *epoch),
+                    token: known.map_or(unknown, |(_, grant)| grant.token),
                     slots,
-                    end_at_ms: known.map_or(u64::MAX >> 12, |grant| grant.end_at_ms),
+                    end_at_ms: known.map_or(self.now_ms + 2_000, |(_, grant)| grant.end_at_ms),
+                    extend_ms: item.wait.then_some(lease_ms),
                 })
             }
         }

@@ -4,14 +4,38 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use concurrency_limit::group::{LeaseSnapshot, SessionSnapshot, Snapshot, WaiterSnapshot};
-use concurrency_limit::lease::{FencingToken, LeaseId, Ticket};
+use concurrency_limit::lease::{FencingToken, Key, LeaseId, Ticket};
 use concurrency_limit::store::redis::keys::GroupKeys;
+
+use super::server::Server;
 
 pub(crate) struct Stored {
     fields: BTreeMap<Vec<u8>, Vec<u8>>,
     ends: Vec<(String, f64)>,
     gaps: Vec<(String, f64)>,
     queue: Vec<(String, f64)>,
+}
+
+/// What a group's keys hold, byte by byte, with their time to live.
+pub(crate) struct Copy(Vec<(String, Vec<u8>, i64)>);
+
+impl Copy {
+    pub(crate) fn of(server: &mut Server, key: &Key) -> Self {
+        let mut keys = Vec::new();
+        for key in GroupKeys::new("cl", key).all() {
+            if let Some(dump) = server.ask::<Option<Vec<u8>>>(&["DUMP", key]) {
+                keys.push((key.to_owned(), dump, server.ask(&["PTTL", key])));
+            }
+        }
+        Self(keys)
+    }
+
+    pub(crate) fn put_back(&self, server: &mut Server) {
+        for (key, dump, ttl) in &self.0 {
+            let mut restore = redis::cmd("RESTORE");
+            restore.arg(key).arg((*ttl).max(0)).arg(dump).exec(&mut server.connection).expect("restored");
+        }
+    }
 }
 
 impl Stored {

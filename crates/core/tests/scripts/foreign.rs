@@ -14,7 +14,7 @@ fn verbs() -> [Verb; 7] {
         Verb::Release(vec![Target::Lease(id(1, 1))]),
         Verb::Renew(Renew::default()),
         Verb::Leave(vec![id(1, 1)]),
-        Verb::Reconcile(vec![Settle::Drop(id(1, 1))]),
+        Verb::Reconcile { items: vec![Settle::Drop(id(1, 1))], own_from: None },
         Verb::Inspect(Page::default()),
         Verb::Clean,
     ]

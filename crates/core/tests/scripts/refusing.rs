@@ -28,10 +28,10 @@ fn a_full_memory_refuses_acquire_alone_and_leaves_nothing_of_it() {
         matches!(&reply.answers, Answers::Renew { leases, .. } if matches!(leases[0], Renewed::Extended { .. }))
     );
     assert_eq!(rig.release(id(1, 1)).answers, Answers::Release(vec![true]));
-    let drop = rig.call(2, Verb::Reconcile(vec![Settle::Drop(id(2, 1))]));
+    let drop = rig.call(2, Verb::Reconcile { items: vec![Settle::Drop(id(2, 1))], own_from: None });
     assert_eq!(
         drop.answers,
-        Answers::Reconcile(vec![Settled::Dropped { held: true }]),
+        Answers::Reconcile { settled: vec![Settled::Dropped { held: true }], own: vec![], own_next: None },
         "it had been handed over"
     );
     rig.pass(60_000);
@@ -55,7 +55,7 @@ fn a_replica_executes_nothing() {
         Verb::Acquire(vec![Ask { id: id(1, 2), terms: Arc::new(terms(2)), wait: true }]),
         Verb::Release(vec![Target::Lease(id(1, 1))]),
         Verb::Renew(Renew::default()),
-        Verb::Reconcile(vec![]),
+        Verb::Reconcile { items: vec![], own_from: None },
     ] {
         let refused = rig.try_call(1, verb.clone());
         assert!(matches!(refused, Err(CallError::NotExecuted(_))), "{verb:?}: {refused:?}");

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use concurrency_limit::lease::{Epoch, Key, LeaseId, SessionId, Ticket};
 use concurrency_limit::protocol::{
-    Acquired, Answers, Ask, Call, CallError, Caller, Grant, Page, Reply, Target, Terms, Verb,
+    Acquired, Answers, Ask, Call, CallError, Caller, Grant, Page, Reply, Settle, Settled, Target, Terms, Verb,
 };
 use concurrency_limit::store::redis::{keys::GroupKeys, reply, scripts};
 
@@ -123,6 +123,13 @@ impl Rig {
 
     pub fn release(&mut self, id: LeaseId) -> Reply {
         self.call(id.session.0, Verb::Release(vec![Target::Lease(id)]))
+    }
+
+    pub fn reconcile(&mut self, session: u64, items: Vec<Settle>) -> Vec<Settled> {
+        match self.call(session, Verb::Reconcile { items, own_from: None }).answers {
+            Answers::Reconcile { settled, .. } => settled,
+            other => panic!("{other:?}"),
+        }
     }
 
     pub fn lose(&mut self, key: &str) {

@@ -85,8 +85,8 @@ fn a_lost_queue_is_begun_anew_and_its_waiters_come_back_with_their_tickets() {
     }
     for (id, ticket) in [(id(3, 1), second), (id(2, 1), first)] {
         let want = Settle::Want { id, terms: Arc::new(terms(1)), ticket: Some(ticket) };
-        let reply = rig.call(id.session.0, Verb::Reconcile(vec![want]));
-        assert_eq!(reply.answers, Answers::Reconcile(vec![Settled::InLine { ticket }]));
+        let reply = rig.reconcile(id.session.0, vec![want]);
+        assert_eq!(reply, [Settled::InLine { ticket }]);
     }
     rig.release(id(1, 1));
     let look = Renew { waiters: vec![id(2, 1)], ..Renew::default() };
@@ -114,6 +114,29 @@ fn a_lost_hash_takes_what_belonged_to_it_along() {
 }
 
 #[test]
+fn a_session_finds_all_its_leases_although_the_ends_were_lost() {
+    let mut rig = Rig::start();
+    let ends = rig.keys.ends.clone();
+    rig.hold(3_000, 3_000);
+    rig.acquire(id(2, 1), 3_001);
+    rig.wait(id(2, 2), 1);
+    rig.lose(&ends);
+    let (mut found, mut from, mut pages) = (Vec::new(), Some(0), 0);
+    while let Some(rank) = from {
+        let look = Verb::Reconcile { items: vec![], own_from: Some(rank) };
+        let Answers::Reconcile { own, own_next, .. } = rig.call(2, look).answers else {
+            panic!("another verb's answer")
+        };
+        found.extend(own);
+        (from, pages) = (own_next, pages + 1);
+    }
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found, [id(2, 1), id(2, 2)]);
+    assert!((16..=20).contains(&pages), "{pages} pages of 200 leases, and some while the ends were mended");
+}
+
+#[test]
 fn a_lease_on_a_high_slot_re_enters_without_writing_every_gap_below() {
     let mut rig = Rig::start();
     let mut keep = Keep {
@@ -123,11 +146,12 @@ fn a_lease_on_a_high_slot_re_enters_without_writing_every_gap_below() {
         token: FencingToken(7),
         slots: vec![1_000_000],
         end_at_ms: u64::MAX >> 12,
+        extend_ms: Some(10_000),
     };
-    let reply = rig.call(1, Verb::Reconcile(vec![Settle::Keep(keep.clone())]));
-    assert!(matches!(&reply.answers, Answers::Reconcile(all) if matches!(&all[..], [Settled::Held(_)])));
+    let reply = rig.reconcile(1, vec![Settle::Keep(keep.clone())]);
+    assert!(matches!(&reply[..], [Settled::Held(_)]));
     (keep.id, keep.slots) = (id(1, 2), vec![500]);
-    rig.call(1, Verb::Reconcile(vec![Settle::Keep(keep)]));
+    rig.reconcile(1, vec![Settle::Keep(keep)]);
     let gaps = rig.server.ask::<Vec<String>>(&["ZRANGE", &rig.keys.gaps.clone(), "0", "-1"]);
     assert_eq!(gaps, ["1-499", "501-999999", "."]);
     assert_eq!(rig.acquire(id(2, 1), 3).slots, [1]);

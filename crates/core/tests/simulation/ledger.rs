@@ -98,7 +98,7 @@ impl Page {
         match verb {
             Verb::Acquire(asks) => asks.iter().for_each(|ask| self.join(ask)),
             Verb::Leave(ids) => self.line.retain(|place| !ids.contains(&place.id)),
-            Verb::Reconcile(items) => {
+            Verb::Reconcile { items, .. } => {
                 let drops = |id| items.contains(&Settle::Drop(id));
                 self.line.retain(|place| !drops(place.id));
             }
@@ -164,7 +164,7 @@ fn grants_in(answers: &Answers) -> Vec<&Grant> {
             Left::Granted(grant) => Some(grant),
             Left::Left => None,
         })),
-        Answers::Reconcile(items) => grants.extend(items.iter().filter_map(|item| match item {
+        Answers::Reconcile { settled, .. } => grants.extend(settled.iter().filter_map(|item| match item {
             Settled::Held(grant) => Some(grant),
             _ => None,
         })),
@@ -192,7 +192,7 @@ fn given_back(verb: &Verb, answers: &Answers) -> Vec<LeaseId> {
             })
             .collect()
         }
-        (Verb::Reconcile(items), Answers::Reconcile(settled)) => {
+        (Verb::Reconcile { items, .. }, Answers::Reconcile { settled, .. }) => {
             let dropped = items.iter().zip(settled).filter(|(_, s)| **s == Settled::Dropped { held: true });
             dropped
                 .filter_map(|(item, _)| match item {

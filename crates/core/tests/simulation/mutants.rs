@@ -102,10 +102,13 @@ impl Mutant {
             }
             Mutation::NumbersAreNotRaised => on(&Caller { connection: 1, ..*caller }, verb, publish),
             Mutation::CutsAreNotReconciled => {
-                let Verb::Reconcile(items) = verb else { return on(caller, verb, publish) };
-                let reply = on(caller, &Verb::Reconcile(Vec::new()), publish)?;
+                let Verb::Reconcile { items, .. } = verb else { return on(caller, verb, publish) };
+                let reply = on(caller, &Verb::Reconcile { items: Vec::new(), own_from: None }, publish)?;
                 let believed = items.iter().map(|item| believed(now_us, item)).collect();
-                Ok(Reply { answers: Answers::Reconcile(believed), ..reply })
+                Ok(Reply {
+                    answers: Answers::Reconcile { settled: believed, own: Vec::new(), own_next: None },
+                    ..reply
+                })
             }
         }
     }
@@ -169,20 +172,21 @@ impl Mutant {
                     token: grant.token,
                     slots: grant.slots.clone(),
                     end_at_ms: now_us / 1_000 + lease.lease_ms,
+                    extend_ms: Some(lease.lease_ms),
                 }))
             })
             .collect();
-        (!items.is_empty()).then_some(Verb::Reconcile(items))
+        (!items.is_empty()).then_some(Verb::Reconcile { items, own_from: None })
     }
 }
 
 fn with_a_wrong_epoch(verb: &Verb) -> Verb {
-    let Verb::Reconcile(items) = verb else { return verb.clone() };
+    let Verb::Reconcile { items, own_from } = verb else { return verb.clone() };
     let bend = |item: &Settle| match item {
         Settle::Keep(keep) => Settle::Keep(Keep { epoch: Epoch(1), ..keep.clone() }),
         other => other.clone(),
     };
-    Verb::Reconcile(items.iter().map(bend).collect())
+    Verb::Reconcile { items: items.iter().map(bend).collect(), own_from: *own_from }
 }
 
 /// The answer that a session hopes for.
@@ -203,7 +207,10 @@ fn believed(now_us: u64, item: &Settle) -> Settled {
 
 /// For each request that is asked about again and has been granted: the same once more, room or not.
 fn second_asks(verb: &Verb, reply: &Reply) -> Option<Verb> {
-    let (Verb::Reconcile(items), Answers::Reconcile(answers)) = (verb, &reply.answers) else { return None };
+    let (Verb::Reconcile { items, .. }, Answers::Reconcile { settled: answers, .. }) = (verb, &reply.answers)
+    else {
+        return None;
+    };
     let again = items.iter().zip(answers).filter_map(|(item, answer)| match (item, answer) {
         (Settle::Want { id, terms, .. }, Settled::Held(_)) => {
             let id = LeaseId { number: id.number + (1 << 40), ..*id };
@@ -218,7 +225,10 @@ fn second_asks(verb: &Verb, reply: &Reply) -> Option<Verb> {
 
 fn pretend_extended(verb: &Verb, reply: &mut Reply, revival: &Verb, revived: &Reply) {
     let (Verb::Renew(renew), Answers::Renew { leases, .. }) = (verb, &mut reply.answers) else { return };
-    let (Verb::Reconcile(items), Answers::Reconcile(settled)) = (revival, &revived.answers) else { return };
+    let (Verb::Reconcile { items, .. }, Answers::Reconcile { settled, .. }) = (revival, &revived.answers)
+    else {
+        return;
+    };
     for (item, answer) in items.iter().zip(settled) {
         if let (Settle::Keep(keep), Settled::Held(grant)) = (item, answer)
             && let Some(at) = renew.leases.iter().position(|lease| lease.id == keep.id)

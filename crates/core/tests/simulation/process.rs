@@ -260,7 +260,7 @@ fn check_batch(call: &Call) {
         Verb::Acquire(items) => items.len(),
         Verb::Release(items) => items.len(),
         Verb::Leave(items) => items.len(),
-        Verb::Reconcile(items) => items.len(),
+        Verb::Reconcile { items, .. } => items.len(),
         Verb::Renew(renew) => renew.leases.len() + renew.waiters.len(),
         Verb::Inspect(_) | Verb::Clean => 0,
     };

@@ -75,7 +75,7 @@ impl Server {
         if self.refuses {
             return Some(CallError::NotExecuted("LOADING Redis is loading the dataset in memory".into()));
         }
-        let adds = matches!(verb, Verb::Acquire(_) | Verb::Reconcile(_));
+        let adds = matches!(verb, Verb::Acquire(_) | Verb::Reconcile { .. });
         (self.full && adds).then(|| CallError::OutOfMemory("OOM command not allowed".into()))
     }
 }

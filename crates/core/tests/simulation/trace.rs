@@ -66,7 +66,7 @@ fn call(call: &Call) -> String {
             format!("renew {leases}, look at {:?}", renew.waiters)
         }
         Verb::Leave(ids) => format!("leave {ids:?}"),
-        Verb::Reconcile(items) => {
+        Verb::Reconcile { items, .. } => {
             let item = |item: &Settle| match item {
                 Settle::Keep(keep) => format!("keep {}", keep.id),
                 Settle::Want { id, .. } => format!("want {id}"),

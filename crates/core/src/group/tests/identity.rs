@@ -28,13 +28,14 @@ fn r12_calls_of_an_older_connection_are_refused_after_a_reconcile() {
     let mut world = world();
     let newer = Caller { connection: 2, ..world.caller(1) };
     let older = world.caller(1);
-    world.try_call_as(&newer, Verb::Reconcile(vec![])).unwrap();
+    let drop = vec![Settle::Drop(id(1, 9))];
+    world.try_call_as(&newer, Verb::Reconcile { items: drop, own_from: None }).unwrap();
     for verb in [
         Verb::Acquire(vec![ask(id(1, 1), terms(1))]),
         Verb::Release(vec![]),
         Verb::Renew(Renew::default()),
         Verb::Leave(vec![]),
-        Verb::Reconcile(vec![]),
+        Verb::Reconcile { items: vec![], own_from: None },
     ] {
         assert_eq!(world.try_call_as(&older, verb), Err(CallError::Stale));
     }
@@ -51,7 +52,7 @@ fn r12_a_connection_number_counts_as_long_as_a_waiter_is_in_line() {
     let mut world = world();
     world.fill(1);
     let newer = Caller { connection: 2, keep_alive_ms: 1_000_000, ..world.caller(2) };
-    world.try_call_as(&newer, Verb::Reconcile(vec![])).unwrap();
+    world.try_call_as(&newer, Verb::Reconcile { items: vec![], own_from: None }).unwrap();
     world.try_call_as(&newer, Verb::Acquire(vec![ask(id(2, 1), terms(1))])).unwrap();
     world.pass_ms(60_000);
     let older = world.caller(2);
@@ -69,8 +70,9 @@ fn r12_what_is_wanted_is_found_and_what_is_not_is_given_back() {
     assert_eq!(world.settle(1, want(3, None)), Settled::InLine { ticket });
     assert_eq!(world.settle(1, want(8, None)), Settled::Unknown);
     assert_eq!(world.settle(1, Settle::Drop(id(1, 4))), Settled::Dropped { held: false });
-    let reply = world.call(1, Verb::Reconcile(vec![Settle::Drop(id(1, 2))]));
-    assert_eq!(reply.answers, Answers::Reconcile(vec![Settled::Dropped { held: true }]));
+    let reply = world.reconcile(1, vec![Settle::Drop(id(1, 2))]);
+    let settled = vec![Settled::Dropped { held: true }];
+    assert_eq!(reply.answers, Answers::Reconcile { settled, own: vec![], own_next: None });
     assert_eq!(ids(&reply.handed), [id(1, 3)]);
     assert_eq!(world.in_line(), []);
 }
@@ -185,6 +187,7 @@ fn r16_a_lease_whose_name_went_on_is_told_so_when_it_is_kept() {
         token: grant.token,
         slots: grant.slots,
         end_at_ms: grant.end_at_ms,
+        extend_ms: Some(LEASE_MS),
     };
     assert_eq!(world.settle(2, Settle::Keep(keep)), Settled::TakenOver);
 }

@@ -10,6 +10,7 @@ fn keep(grant: &Grant, terms: Terms) -> Keep {
         token: grant.token,
         slots: grant.slots.clone(),
         end_at_ms: grant.end_at_ms,
+        extend_ms: Some(LEASE_MS),
     }
 }
 
@@ -71,7 +72,7 @@ fn r9_whoever_waits_is_told_when_the_earliest_lease_ends() {
     assert_eq!(world.look(2, vec![]).2.next_end_in_ms, Some(LEASE_MS - 1_000));
     assert_eq!(world.look(1, vec![]).2.next_end_in_ms, None);
     world.pass_ms(LEASE_MS);
-    let reply = world.call(3, Verb::Reconcile(vec![]));
+    let reply = world.reconcile(3, vec![]);
     assert_eq!(ids(&reply.handed), []);
     assert_eq!(world.in_line(), []);
 }

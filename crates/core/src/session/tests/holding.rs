@@ -48,7 +48,7 @@ fn a_release_after_the_local_loss_is_false_and_still_sent() {
     desk.sent.clear();
     desk.connect(Some(s(3_600.0)));
     let verbs: Vec<_> = desk.sent.iter().map(|sent| &sent.call.verb).collect();
-    assert!(matches!(verbs[..], [Verb::Reconcile(_)]), "{verbs:?}");
+    assert!(matches!(verbs[..], [Verb::Reconcile { .. }]), "{verbs:?}");
     desk.exchange();
     assert_eq!(desk.held(), 0);
 }

@@ -42,8 +42,9 @@ impl Groups {
             if has_expired(group, now_us) {
                 *group = Group::default();
             }
-            // The epoch is only drawn for a state that is made.
-            let fresh = if group.expires_at_ms().is_none() { draw_epoch()? } else { Epoch(0) };
+            // The epoch is only drawn for a call that may need one: it makes the state, or finds that it has gone back.
+            let needs_one = group.expires_at_ms().is_none() || matches!(verb, Verb::Reconcile { .. });
+            let fresh = if needs_one { draw_epoch()? } else { Epoch(0) };
             return group.call(now_us, fresh, caller, verb, &mut publish);
         }
         let mut group = Group::default();

@@ -93,7 +93,11 @@ fn answers(verb: &Verb, words: &mut Words<'_>) -> Option<Answers> {
             waiting: words.parse()?,
             next_end_in_ms: words.maybe()?,
         },
-        Verb::Reconcile(items) => Answers::Reconcile(words.each(items.len(), settled)?),
+        Verb::Reconcile { items, .. } => Answers::Reconcile {
+            settled: words.each(items.len(), settled)?,
+            own: words.counted(Words::parse)?,
+            own_next: words.maybe()?,
+        },
         Verb::Inspect(_) => Answers::Inspect(picture(words)?),
         Verb::Clean => Answers::Clean(words.parse()?),
     };
@@ -236,7 +240,7 @@ mod tests {
         fn any_text_gives_a_result(text in text()) {
             for verb in [
                 Verb::Acquire(vec![ask()]), Verb::Release(vec![Target::Lease(id())]), Verb::Renew(Renew::default()),
-                Verb::Leave(vec![id()]), Verb::Reconcile(vec![Settle::Drop(id())]), Verb::Inspect(Page::default()),
+                Verb::Leave(vec![id()]), Verb::Reconcile { items: vec![Settle::Drop(id())], own_from: Some(0) }, Verb::Inspect(Page::default()),
                 Verb::Clean,
             ] {
                 let _ = parse(&verb, Value::BulkString(text.clone()));

@@ -172,7 +172,7 @@ fn place_of(verb: &Verb) -> usize {
         Verb::Release(_) => 1,
         Verb::Renew(_) => 2,
         Verb::Leave(_) => 3,
-        Verb::Reconcile(_) => 4,
+        Verb::Reconcile { .. } => 4,
         Verb::Inspect(_) => 5,
         Verb::Clean => 6,
     }

@@ -42,7 +42,7 @@ impl Row {
         let granted = |id: &LeaseId| push.grants.iter().any(|grant| grant.id == *id);
         match &call.verb {
             Verb::Acquire(asks) => asks.iter().any(|ask| granted(&ask.id)),
-            Verb::Reconcile(items) => {
+            Verb::Reconcile { items, .. } => {
                 items.iter().any(|item| matches!(item, Settle::Want { id, .. } if granted(id)))
             }
             _ => false,

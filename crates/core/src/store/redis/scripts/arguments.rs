@@ -50,7 +50,8 @@ fn ask(cmd: &mut Cmd, verb: &Verb) {
             cmd.arg(ids.len());
             ids.iter().for_each(|id| cmd.write_arg_fmt(id));
         }
-        Verb::Reconcile(items) => {
+        Verb::Reconcile { items, own_from } => {
+            maybe(cmd, *own_from);
             cmd.arg(items.len());
             items.iter().for_each(|item| settle(cmd, item));
         }
@@ -102,18 +103,27 @@ fn renew(cmd: &mut Cmd, renewal: &Renew) {
 fn settle(cmd: &mut Cmd, item: &Settle) {
     match item {
         Settle::Keep(keep) => {
-            let Keep { id, terms, epoch, token, slots, end_at_ms } = keep;
+            let Keep { id, terms, epoch, token, slots, end_at_ms, extend_ms } = keep;
             cmd.arg("keep").arg(id.to_string()).arg(terms_text(terms)).arg(epoch.to_string());
             cmd.arg(token.0).arg(runs(slots)).arg(*end_at_ms);
+            maybe(cmd, *extend_ms);
         }
         Settle::Want { id, terms, ticket } => {
-            let ticket = ticket.map(|ticket| ticket.0.to_string()).unwrap_or_default();
-            cmd.arg("want").arg(id.to_string()).arg(terms_text(terms)).arg(ticket);
+            cmd.arg("want").arg(id.to_string()).arg(terms_text(terms));
+            maybe(cmd, ticket.map(|ticket| ticket.0));
         }
         Settle::Drop(id) => {
             cmd.arg("drop").arg(id.to_string());
         }
     }
+}
+
+/// A number, or nothing.
+fn maybe(cmd: &mut Cmd, number: Option<u64>) {
+    match number {
+        Some(number) => cmd.arg(number),
+        None => cmd.arg(""),
+    };
 }
 
 fn terms_text(terms: &Terms) -> Vec<u8> {
