@@ -17,14 +17,16 @@ function renewalAfter(at, pair, { day }) {
   return at + lease / 3 + day.connection.commandTimeout * 1_000 + LOADED_MS
 }
 
-const concerns = (trouble, { life }) => trouble.workers === undefined || trouble.workers.includes(life.name)
+/** Whether the trouble keeps the lease's own process from reaching whatever server there is. */
+const concerns = ({ what, workers, inside }, { life }) =>
+  what === 'a busy machine' || [...(workers ?? []), ...(inside ?? [])].includes(life.name)
 
 /** When those of the pair could reach Redis again after `at`: not before the troubles that had begun by then are over. */
 function reachableAfter(at, pair, { troubles, stops }) {
   const both = [pair.first, pair.second]
   let last = at
   const spans = [
-    ...troubles.filter((trouble) => trouble.what !== 'demoted' && both.some((lease) => concerns(trouble, lease))),
+    ...troubles.filter((trouble) => both.some((lease) => concerns(trouble, lease))),
     ...stops.filter(({ worker }) => both.some(({ life }) => life.name === worker)),
     ...both.flatMap(({ life }) => life.gaps),
   ].sort((one, other) => one.from - other.from)

@@ -147,6 +147,18 @@ const RULES = {
     }
   },
 
+  'a limiter closes within its time': function* ({ troubles, lives, day }) {
+    for (const { what, from, to, workers } of troubles) {
+      if (what !== 'a limiter closed' || lives.some(({ killedAt, name }) => name === workers[0] && killedAt < to))
+        continue
+      const paused = lives
+        .filter(({ name }) => name === workers[0])
+        .reduce((sum, life) => sum + life.pausedIn(from, to), 0)
+      if (to - from <= day.connection.commandTimeout * 1_000 + 2 * LOADED_MS + paused) continue
+      yield { text: `${workers[0]}: ${Math.round(to - from)} ms`, at: from, of: workers }
+    }
+  },
+
   'a loss is told at once': function* ({ lives }) {
     for (const life of lives) {
       for (const { at, n, ms } of life.lates) {
