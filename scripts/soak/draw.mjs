@@ -28,7 +28,7 @@ function drawTask(random, group) {
   const lease = random.weighted({ short: 2, middle: 4, long: 3 })
   const limitExpire = { short: random.pick([0.3, 0.5]), middle: random.pick([1, 1.5, 2]), long: 3 }[lease]
   const config = { key: group.key, limit: group.limit, limitExpire }
-  config.limitTimeout = random.pick([0, 0.2, 1, 3, 5])
+  config.limitTimeout = random.pick([0, 0.2, 1, 2, 3, 5])
   if (random.chance(0.2)) config.limitInterval = random.pick([0.02, 0.5, 2])
   if (group.limit > 1 && random.chance(0.25)) config.weight = random.integer(2, Math.min(3, group.limit))
   if (random.chance(0.25)) config.priority = random.integer(-2, 2)
@@ -42,8 +42,9 @@ function drawTask(random, group) {
   task.hold = random.pick([
     [0, 5],
     [5, 60],
+    [20, 150],
     [50, 300],
-    [200, 2500],
+    [200, 1500],
   ])
   task.pause = random.pick([
     [2, 15],
@@ -94,7 +95,7 @@ export function drawDay(seed, { kind: only } = {}) {
   const seeds = random.pick([1, 6])
   const load = random.branch()
   const groups = Array.from({ length: load.integer(1, 3) }, (_, i) => {
-    return { key: ['k', 'key}%1', 'k2'][i], limit: load.pick([1, 1, 2, 3, 5]) }
+    return { key: ['k', 'key}%1', 'k2'][i], limit: load.pick([1, 2, 3, 5, 8]) }
   })
   const tasks = groups.flatMap((group) => Array.from({ length: load.integer(1, 3) }, () => drawTask(load, group)))
   const workers = drawWorkers(random.branch(), kind, connection)

@@ -235,11 +235,11 @@ const FAULTS = {
 /** What all faults are called. */
 export const names = Object.keys(FAULTS)
 
-/** One to five faults of those that this day may have, each with its moment, in the order of their moments. */
+/** One to six faults of those that this day may have, each with its moment, in the order of their moments. */
 export function drawFaults(random, day, { firstFault, lastFault }) {
   const fitting = Object.entries(FAULTS).filter(([, { fits = () => true }]) => fits(day))
   const weights = Object.fromEntries(fitting.map(([name, { weight }]) => [name, weight]))
-  const faults = Array.from({ length: random.integer(1, 5) }, () => {
+  const faults = Array.from({ length: random.integer(1, 6) }, () => {
     const name = random.weighted(weights)
     return { at: random.integer(firstFault, lastFault), name, ...FAULTS[name].draw(random, day) }
   })

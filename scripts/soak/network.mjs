@@ -73,6 +73,16 @@ export class Network {
     this.#names.set(pid, name)
   }
 
+  /** The process has ended. */
+  forget(pid) {
+    this.#names.delete(pid)
+  }
+
+  /** Ends all processes that are known at once: for when this one is ended in the middle of a day. */
+  endAll() {
+    for (const pid of this.#names.keys()) process.kill(pid, 'SIGKILL')
+  }
+
   #whoIs(from, to) {
     const inode = inodeOf(from, to)
     if (inode === undefined) return undefined

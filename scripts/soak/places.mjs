@@ -12,6 +12,7 @@ import { PASSWORD, Server, USER, within } from './server.mjs'
 
 const run = promisify(execFile)
 const NAME = 'main'
+const MEET_MS = 15_000
 const FAST = ['--repl-diskless-sync-delay', '0', '--repl-ping-replica-period', '1', '--repl-timeout', '5']
 const credentials = { username: USER, password: PASSWORD }
 const url = (scheme, rest) => `${scheme}://${USER}:${encodeURIComponent(PASSWORD)}@${rest}`
@@ -76,6 +77,7 @@ async function sentinel({ network }) {
     masterOf: () => agreedPrimary(servers, sentinels),
     end: async () => {
       await Promise.all(sentinels.map((one) => one.stop()))
+      for (const { pid } of sentinels) network.forget(pid)
       await Promise.all(servers.map((server) => server.end()))
     },
   }
@@ -126,19 +128,26 @@ async function masterIn(servers, key) {
   throw new Error(`no master of ${key}`)
 }
 
-async function cluster({ network, seeds }) {
+/** The members, once all know all. Where the machine is so busy that they don't meet, others are made. */
+async function startMembers(network, attempts = 3) {
   const servers = await Promise.all([1, 2, 3, 4, 5, 6].map((number) => makeMember(network, number)))
-  const end = () => Promise.all(servers.map((server) => server.end()))
   try {
     const nodes = servers.map(({ port }) => `127.0.0.1:${port}`)
     const create = ['--cluster', 'create', ...nodes, '--cluster-replicas', '1', '--cluster-yes']
-    await run(process.env.REDIS_CLI ?? 'redis-cli', create)
+    await run(process.env.REDIS_CLI ?? 'redis-cli', create, { timeout: MEET_MS })
     const gates = new Set(servers.map(({ gate }) => gate.port))
-    for (const { port } of servers) await until(() => serves(port, gates), 'the cluster serves by its gates', 30_000)
+    const serve = async () => (await Promise.all(servers.map(({ port }) => serves(port, gates)))).every(Boolean)
+    await until(serve, 'the cluster serves by its gates', MEET_MS)
+    return servers
   } catch (error) {
-    await end()
-    throw error
+    await Promise.all(servers.map((server) => server.end()))
+    if (attempts === 1) throw error
+    return startMembers(network, attempts - 1)
   }
+}
+
+async function cluster({ network, seeds }) {
+  const servers = await startMembers(network)
   const list = servers.slice(0, seeds).map(({ gate }) => ({ host: '127.0.0.1', port: gate.port }))
   return {
     servers,
@@ -148,7 +157,7 @@ async function cluster({ network, seeds }) {
       return { cluster: list, ...credentials }
     },
     masterOf: (key) => masterIn(servers, key),
-    end,
+    end: () => Promise.all(servers.map((server) => server.end())),
   }
 }
 

@@ -42,6 +42,7 @@ export class Worker {
     life.ended = new Promise((resolve) => {
       child.once('exit', (code, signal) => {
         life.exit = code ?? signal
+        this.#network.forget(child.pid)
         for (const { reject } of this.#asked.values()) reject(new Error(`${this.name} has ended with ${life.exit}`))
         this.#asked.clear()
         resolve(life.exit)

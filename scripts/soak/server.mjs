@@ -65,8 +65,11 @@ export class Server {
 
   async kill() {
     this.#asker?.disconnect()
-    await this.#running?.stop()
+    if (this.pid === undefined) return
+    const running = this.#running
     this.#running = undefined
+    await running.stop()
+    this.#network.forget(running.pid)
   }
 
   freeze() {

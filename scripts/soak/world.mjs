@@ -24,6 +24,7 @@ export class World {
   promotions = []
   #folder = mkdtempSync(join(tmpdir(), 'concurrency-limit-soak-'))
   #busy = new Set()
+  #endAll = () => this.network.endAll()
   #isWatching = true
   #isPlanned = false
   #clock
@@ -32,6 +33,7 @@ export class World {
     const world = new World()
     world.day = day
     world.#clock = world.#watchMachine()
+    process.on('exit', world.#endAll)
     try {
       if (day.clocks) world.clock = await startClock()
       const { network } = world
@@ -195,6 +197,9 @@ export class World {
     await this.watching
     await this.place?.end()
     await this.network.close()
+    // Nothing is left, unless the place couldn't be made.
+    this.network.endAll()
+    process.off('exit', this.#endAll)
     this.clock?.end()
     rmSync(this.#folder, { recursive: true, force: true })
   }
