@@ -3,9 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { TIMES } from './draw.mjs'
 import { runFault } from './faults.mjs'
 import { judge } from './judge.mjs'
+import { now } from './moment.mjs'
 import { readRecord } from './record.mjs'
 import { finish, leave, rest } from './rest.mjs'
-import { now, World } from './world.mjs'
+import { World } from './world.mjs'
 
 const CALM_MS = TIMES.loadEnds - TIMES.calmAt
 // Faults have bounds of their own below this.

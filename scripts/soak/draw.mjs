@@ -53,6 +53,8 @@ function drawTask(random, group) {
   ])
   task.aborts = random.pick([0, 0, 0.2, 0.6])
   task.sharesSignal = random.chance(0.25)
+  // So many that Node warns of listeners, if each had one of its own.
+  if (task.sharesSignal) task.count += 5
   task.forgets = config.limitHold !== undefined && config.renew !== false && random.chance(0.4)
   return task
 }

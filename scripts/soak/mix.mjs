@@ -36,6 +36,8 @@ function summary({ day, wrong, record }, tookMs) {
     faults.map(({ name }) => name).join(' + '),
   ]
   const allowed = Object.entries(record.allowed).map(([name, count]) => `${count} by ${name}`)
+  const busy = record.troubles.filter(({ what }) => what === 'a busy machine').map(({ from, to }) => to - from)
+  if (busy.length > 0) told.push(`the machine busy for up to ${seconds(Math.max(...busy))}`)
   const counts = `${record.requests.length} asked, ${record.leases.length} leases, allowed: ${allowed.join(', ') || 'nothing'}`
   return `seed ${day.seed}: ${told.join(', ')}; ${counts}; ${seconds(tookMs)}: ${wrong.length === 0 ? 'ok' : `${wrong.length} WRONG`}`
 }

@@ -3,10 +3,10 @@
 import { fork } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { now } from './moment.mjs'
 import { within } from './server.mjs'
 
 const WORKER = fileURLToPath(new URL('./worker.mjs', import.meta.url))
-const now = () => Number(process.hrtime.bigint()) / 1e6
 
 export class Worker {
   #settings

@@ -1,6 +1,7 @@
 // The end of a day: load has stopped, nothing is wrong any more, and everything must come to rest. Gives what didn't, as
 // texts.
 import { setTimeout as sleep } from 'node:timers/promises'
+import { now } from './moment.mjs'
 import { hashOf } from './places.mjs'
 
 // What nobody wants is free within a look, which is about a second.
@@ -72,13 +73,20 @@ export async function finish(world) {
   return (await Promise.all(all)).flat()
 }
 
+/** For how long the machine was too busy to carry the network since that moment. */
+function busySince({ troubles }, moment) {
+  const busy = troubles.filter(({ what, to }) => what === 'a busy machine' && to > moment)
+  return busy.reduce((sum, { from, to }) => sum + to - from, 0)
+}
+
 /** Resolves to what is wrong when everything is at rest, or should be. */
 export async function rest(world) {
   // "Redis's wall clock jumps back: leases of vanished holders end later by as much".
   const back = world.day.faults.reduce((sum, { seconds = 0 }) => sum + Math.max(0, -seconds), 0)
-  const end = performance.now() + REST_MS + back * 1_000
+  const from = now()
+  const end = () => from + REST_MS + back * 1_000 + 2 * busySince(world, from)
   let found = await lookAtAll(world)
-  while (found.length > 0 && performance.now() < end) {
+  while (found.length > 0 && now() < end()) {
     await sleep(100)
     found = await lookAtAll(world)
   }

@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Limiter } from 'concurrency-limit'
 import { Cluster, Redis } from 'ioredis'
 import { createClient } from 'redis'
+import { now } from './moment.mjs'
 import { drawer } from './random.mjs'
 
 const TICK_MS = 10
@@ -19,7 +20,6 @@ const LATE_MS = 100
 const { file, name, seed, where, client: kind, connection, tasks } = JSON.parse(process.argv[2])
 const random = drawer(seed)
 const out = openSync(file, 'a')
-const now = () => Number(process.hrtime.bigint()) / 1e6
 const note = (what, ...rest) => writeSync(out, `${JSON.stringify([what, now(), ...rest])}\n`)
 const noteAt = (what, at, ...rest) => writeSync(out, `${JSON.stringify([what, at, ...rest])}\n`)
 

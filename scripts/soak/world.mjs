@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../../__test__/helpers.mjs'
 import { startClock } from './clock.mjs'
+import { now } from './moment.mjs'
 import { Network } from './network.mjs'
 import { startPlace } from './places.mjs'
 import { Worker } from './process.mjs'
@@ -14,8 +15,6 @@ import { USER, within } from './server.mjs'
 const WATCH_MS = 50
 const BUSY_MS = 150
 const HEALED_WITHIN_MS = 20_000
-
-export const now = () => Number(process.hrtime.bigint()) / 1e6
 
 export class World {
   network = new Network()
