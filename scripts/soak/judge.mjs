@@ -107,7 +107,7 @@ const RULES = {
       const { life, at, n } = request
       const end = request.settledAt ?? life.killedAt ?? record.finishedAt
       const own = (request.limitTimeout + commandTimeout) * 1_000
-      const allowed = own + LOADED_MS + life.pausedIn(at, end)
+      const allowed = own + LOADED_MS + life.pausedIn(at, end) + busyIn(record, at, end)
       if (end - at <= allowed) continue
       const took = `${request.outcome ?? 'not settled'} after ${Math.round(end - at)} ms, own time ${own} ms`
       yield { text: `${life.name}#${n} ${took}, ${request.message ?? ''}`, at: at + own, of: [life.name] }
@@ -118,7 +118,7 @@ const RULES = {
     for (const { life, n, abortedAt, settledAt, outcome } of record.requests) {
       if (abortedAt === undefined) continue
       const end = settledAt ?? life.killedAt ?? record.finishedAt
-      if (end - abortedAt <= LOADED_MS / 2 + life.pausedIn(abortedAt, end)) continue
+      if (end - abortedAt <= LOADED_MS / 2 + life.pausedIn(abortedAt, end) + busyIn(record, abortedAt, end)) continue
       yield {
         text: `${life.name}#${n} ${outcome} ${Math.round(end - abortedAt)} ms after`,
         at: abortedAt,
@@ -147,14 +147,16 @@ const RULES = {
     }
   },
 
-  'a limiter closes within its time': function* ({ troubles, lives, day }) {
+  'a limiter closes within its time': function* (record) {
+    const { troubles, lives, day } = record
     for (const { what, from, to, workers } of troubles) {
       if (what !== 'a limiter closed' || lives.some(({ killedAt, name }) => name === workers[0] && killedAt < to))
         continue
       const paused = lives
         .filter(({ name }) => name === workers[0])
         .reduce((sum, life) => sum + life.pausedIn(from, to), 0)
-      if (to - from <= day.connection.commandTimeout * 1_000 + 2 * LOADED_MS + paused) continue
+      if (to - from <= day.connection.commandTimeout * 1_000 + 2 * LOADED_MS + paused + busyIn(record, from, to))
+        continue
       yield { text: `${workers[0]}: ${Math.round(to - from)} ms`, at: from, of: workers }
     }
   },
@@ -224,6 +226,12 @@ function troublesNear({ troubles, stops }, worker, at, afterMs) {
   const own = stops.filter((stop) => stop.worker === worker)
   const about = troubles.filter(({ workers }) => workers === undefined || workers.includes(worker))
   return [...own, ...about].filter(({ from, to }) => from <= at && at <= to + afterMs)
+}
+
+/** For how much of this span the machine was too busy to carry the network. */
+function busyIn({ troubles }, from, to) {
+  const busy = troubles.filter(({ what }) => what === 'a busy machine')
+  return busy.reduce((sum, one) => sum + Math.max(0, Math.min(to, one.to) - Math.max(from, one.from)), 0)
 }
 
 /** Whether something was wrong for this worker, or had been until shortly before. */
