@@ -40,7 +40,7 @@ function life(name) {
   const pausedIn = function (from, to) {
     return this.gaps.reduce((sum, gap) => sum + Math.max(0, Math.min(to, gap.to) - Math.max(from, gap.from)), 0)
   }
-  return { name, gaps: [], lates: [], warnings: [], pausedIn }
+  return { name, gaps: [], lates: [], warnings: [], requests: new Map(), pausedIn }
 }
 
 /** Inside from the one moment to the other; the token is the moment of the grant unless said. */
@@ -142,4 +142,26 @@ test('what is not renewed ends, and nothing is lost or refused on a good day', (
 test('fencing tokens of a slot grow', () => {
   const leases = [lease(one, 1_000, 1_100, { token: 9 }), lease(other, 1_200, 1_300, { token: 8 })]
   expect(broken({ leases })).toEqual(['fencing tokens of a slot grow'])
+})
+
+test('nothing new is granted while a server settles, and what is told is good for a while', () => {
+  const killed = { what: 'a server killed', from: 9_000, to: 10_100, startedAt: 10_000 }
+  const asking = life('w1')
+  asking.requests.set(11_500, { at: 10_500 })
+  asking.requests.set(12_100, { at: 10_500 })
+  expect(broken({ troubles: [killed], leases: [lease(asking, 12_100, 12_200)] })).toEqual([])
+  const early = lease(asking, 11_500, 11_600)
+  expect(broken({ troubles: [killed], leases: [early] })).toEqual(['nothing new is granted while a server settles'])
+  const stops = [{ what: 'stopped', worker: 'w1', from: 6_000, to: 9_900 }]
+  const lost = lease(one, 10_000, 10_300, { wasLost: true })
+  expect(broken({ stops, leases: [lost] })).toEqual(['a lease that is told is good for a while'])
+})
+
+test("a slot that is free is given by 'local' while Redis is gone", () => {
+  const connection = { onUnavailable: 'local', unavailableTimeout: 10 }
+  const troubles = [{ what: 'a server killed', from: 9_000, to: 13_000 }]
+  const requests = [request(one, 9_500, 12_000, { outcome: 'ERR_LIMIT_EXCEEDED', limitTimeout: 3 })]
+  const standIn = { standIn: true, task: usual }
+  expect(broken({ connection, troubles, requests })).toEqual(["'local' gives a slot that is free"])
+  expect(broken({ connection, troubles, requests, leases: [lease(one, 9_400, 10_400, standIn)] })).toEqual([])
 })

@@ -3,6 +3,7 @@
 //
 // `reach: false` in a note says that Redis could be reached all the time.
 import { setTimeout as sleep } from 'node:timers/promises'
+import { now } from './moment.mjs'
 import { USER } from './server.mjs'
 
 const anyWorker = (random, { workers }) => ({ worker: random.pick(workers).name })
@@ -26,8 +27,9 @@ async function restarted(world, server, { ms, comeback }) {
   const end = world.trouble({ what: 'a server killed', server: server.name, comeback })
   await server.kill()
   await sleep(ms)
+  const startedAt = now()
   await server.start()
-  end()
+  end({ startedAt })
 }
 
 const COMEBACKS = ['nothing', 'an old snapshot']

@@ -17,16 +17,24 @@ function finishBound({ day }) {
   return Math.max(...longest) + day.connection.commandTimeout * 2_000 + 3_000
 }
 
+/** Whether the record of a lease or waiter says that it counts; what has ended is removed when somebody needs the room. */
+function counts([kind, end], nowMs) {
+  return kind === 'W' || Number(end) > nowMs
+}
+
 /** What is still in Redis of a group, beside what may stay for five minutes. */
 async function leftIn(world, key) {
   const master = await world.place.masterOf(key)
   const name = hashOf(key)
-  const fields = await master.ask('HKEYS', name)
-  const left = fields.filter((field) => /^[lsn]/.test(field) && field !== 'state')
-  for (const set of ['queue', 'ends']) {
-    const members = await master.ask('ZRANGE', `${name}:${set}`, '0', '-1')
-    left.push(...members.filter((member) => member !== '.' && !member.startsWith('~')).map((m) => `${set} ${m}`))
+  const [seconds, micros] = await master.ask('TIME')
+  const fields = await master.ask('HGETALL', name)
+  const left = []
+  for (let i = 0; i < fields.length; i += 2) {
+    const [field, value] = fields.slice(i, i + 2)
+    if (field.startsWith('l') && counts(value.split(' '), seconds * 1e3 + micros / 1e3)) left.push(`${field} ${value}`)
   }
+  const line = await master.ask('ZRANGE', `${name}:queue`, '0', '-1')
+  left.push(...line.filter((member) => member !== '.').map((member) => `in line ${member}`))
   for (const each of [name, `${name}:ends`, `${name}:gaps`, `${name}:queue`]) {
     if ((await master.ask('PTTL', each)) === -1) left.push(`${each} never expires`)
   }

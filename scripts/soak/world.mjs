@@ -69,13 +69,11 @@ export class World {
     worker.start()
   }
 
-  /** Notes a trouble from now on, until what this gives is called. */
+  /** Notes a trouble from now on, until what this gives is called, with what is to be noted beside. */
   trouble(details) {
     const trouble = { ...details, from: now(), to: Number.POSITIVE_INFINITY }
     this.troubles.push(trouble)
-    return () => {
-      trouble.to = now()
-    }
+    return (more) => Object.assign(trouble, more, { to: now() })
   }
 
   /** Does it unless something of the same kind is being done. */
