@@ -33,7 +33,8 @@ export interface LimitConfig {
    * How long a holder keeps its slot without contact to Redis, and how long the slot of a crashed holder stays taken.
    * While the holder lives and is connected, the lease is renewed at a third of this. A slot that was handed over by
    * push counts 5 s (or the lease, if shorter) until its first confirmation. Danger: a lease below some seconds is lost
-   * by a short cut in the network; a long one keeps the slot of a crashed holder for long.
+   * by a short cut in the network, and one below a round trip can't be had; a long one keeps the slot of a crashed holder
+   * for long.
    */
   limitExpire?: number
 
@@ -49,7 +50,7 @@ export interface LimitConfig {
   /**
    * Whether the lease is renewed while it's held. Default true.
    *
-   * With false it ends `limitExpire` after the grant, whatever its holder does.
+   * With false it ends at most `limitExpire` after the grant was told, whatever its holder does.
    */
   renew?: boolean
 
@@ -219,13 +220,18 @@ export interface ConnectionOptions {
   /**
    * What becomes of requests while Redis can't be reached. Default `'reject'`: {@link UnavailableError}.
    *
-   * `'allow'` lets them in without a limit, `'local'` limits them in this process alone; both from the first failed attempt
-   * to connect on, for `unavailableTimeout`, and with a `warning` event. Their leases have `standIn: true`. "Full" stays
-   * full. Danger: across processes the limit isn't held meanwhile, and those let in may still run when Redis is back.
+   * `'allow'` lets them in without a limit, `'local'` limits them in this process alone, where the leases that it has from
+   * Redis count, too; both from when an attempt to connect fails or takes longer than `commandTimeout`, for
+   * `unavailableTimeout`, and with a `warning` event. Their leases have `standIn: true`. "Full" stays full, and what a
+   * Redis that answers refuses (memory, rights, loading, `settle`) stays refused. When Redis is back, those who still wait
+   * are asked of it. Danger: across processes the limit isn't held meanwhile, and those let in may still run then.
    */
   onUnavailable?: 'reject' | 'allow' | 'local'
 
-  /** How long `'allow'` and `'local'` hold after the first request that needed them, in seconds: 0.1 to 604800. Default 60. */
+  /**
+   * How long `'allow'` and `'local'` hold in one outage, in seconds: 0.1 to 604800. Default 60. It counts from the first
+   * request that needs them after Redis was last connected.
+   */
   unavailableTimeout?: number
 
   /**
