@@ -367,11 +367,11 @@ pub enum Settled {
 pub struct Picture {
     /// The limit last asked with; 0 if none was.
     pub limit: u32,
-    /// Slots held, ended but unreaped ones included.
+    /// Slots held by leases that haven't ended; where more than 200 have ended and aren't reaped yet, the rest of them count.
     pub held: u64,
     /// Requests in line.
     pub waiting: u64,
-    /// Leases of this page, by their lowest slot on it.
+    /// Leases of this page that haven't ended, by their lowest slot.
     pub holders: Vec<HolderView>,
     /// Waiters of this page, by limit, then priority, then ticket.
     pub waiters: Vec<WaiterView>,
@@ -388,7 +388,7 @@ pub struct HolderView {
     pub slots: Vec<Slot>,
     /// Its token.
     pub token: FencingToken,
-    /// Until its end, in ms; 0 when it has ended.
+    /// Until its end, in ms.
     pub ends_in_ms: u64,
     /// Its name.
     pub holder: Option<Arc<str>>,

@@ -124,6 +124,7 @@ fn replay(server: &mut Server, groups: &[&str], steps: &[Step]) {
             stored.check(&snapshot);
         }
         if let Ok(reply) = &by_rules {
+            known.epoch = reply.epoch.0;
             learn(&mut known, reply);
         }
         known.held = rules.leases.iter().map(|lease| lease.id).collect();
@@ -146,6 +147,11 @@ fn the_scripts_and_the_rules_agree_on_what_most_calls_are() {
 #[test]
 fn the_scripts_and_the_rules_agree_on_a_crowd() {
     agree_on(&history::crowded_steps(), &["a}key%"]);
+}
+
+#[test]
+fn the_scripts_and_the_rules_agree_when_the_state_goes_back() {
+    agree_on(&history::backward_steps(), &["a}key%"]);
 }
 
 #[test]

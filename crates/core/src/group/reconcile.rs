@@ -94,7 +94,10 @@ impl State {
         if self.leases.named(keep.terms.holder.as_ref()).is_some() {
             return Settled::TakenOver;
         }
-        if may_return && !(self.has_room(&keep.terms) && self.leases.are_free(&keep.slots)) {
+        if may_return
+            && !(self.has_room(&keep.terms) && self.leases.are_free(&keep.slots))
+            && !std::mem::replace(&mut turn.made_room, true)
+        {
             self.reap(turn);
         }
         if !may_return || !self.has_room(&keep.terms) {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use concurrency_limit::lease::{Epoch, Key, LeaseId, SessionId};
-use concurrency_limit::protocol::{Answers, Ask, Call, Caller, Page, Target, Verb};
+use concurrency_limit::protocol::{
+    Acquired, Answers, Ask, Call, Caller, Extend, Page, Renew, Reply, Settle, Target, Terms, Verb,
+};
 use concurrency_limit::store::redis::{reply, scripts};
 
 use super::cost;
@@ -26,6 +28,60 @@ fn all_keys_of_a_group_live_until_the_latest_end_and_a_reserve() {
     for key in rig.keys.all().map(str::to_owned) {
         assert!(rig.server.ask::<i64>(&["PTTL", &key]) > 900_000, "{key}");
     }
+}
+
+#[test]
+fn a_set_that_vanished_alone_gets_the_time_to_live_of_the_others_when_it_is_made_anew() {
+    let uses: [(&str, fn(&mut Rig)); 7] = [
+        ("acquire", |rig| drop(rig.acquire(id(2, 1), 5))),
+        ("acquire with a name", |rig| {
+            let terms = Arc::new(Terms { holder: Some("a".into()), ..terms(5) });
+            rig.call(2, Verb::Acquire(vec![Ask { id: id(2, 1), terms, wait: false }]));
+        }),
+        ("renew", |rig| {
+            let extend = Extend { id: id(1, 1), lease_ms: 10_000, holder: None };
+            rig.call(1, Verb::Renew(Renew { leases: vec![extend], waiters: vec![] }));
+        }),
+        ("release", |rig| drop(rig.release(id(1, 2)))),
+        ("wait", |rig| assert!(rig.wait(id(3, 1), 3).0 > 0)),
+        ("pass on", |rig| {
+            rig.acquire(id(2, 1), 4);
+            rig.wait(id(3, 1), 4);
+            let ends = rig.keys.ends.clone();
+            rig.server.ask::<u64>(&["DEL", &ends]);
+            rig.release(id(1, 1));
+        }),
+        ("reconcile", |rig| drop(rig.reconcile(2, vec![Settle::Drop(id(1, 2))]))),
+    ];
+    let mut rig = Rig::start();
+    let mut made = BTreeMap::<usize, usize>::new();
+    for place in 1..4 {
+        for (name, used) in uses {
+            rig.server.ask::<redis::Value>(&["FLUSHALL"]);
+            // All three sets are made, and nobody waits any more.
+            rig.hold(4, 4);
+            rig.release(id(1, 3));
+            rig.wait(id(3, 9), 1);
+            rig.call(3, Verb::Leave(vec![id(3, 9)]));
+            let keys: Vec<String> = rig.keys.all().map(str::to_owned).into();
+            rig.lose(&keys[place]);
+            used(&mut rig);
+            let left: Vec<i64> = keys.iter().map(|key| rig.server.ask(&["PTTL", key])).collect();
+            // -2: still away.
+            let there: Vec<i64> = left.iter().copied().filter(|ms| *ms != -2).collect();
+            assert!(
+                there.iter().all(|ms| (300_000..500_000).contains(ms)),
+                "{name}, {}: {left:?}",
+                keys[place]
+            );
+            assert!(
+                there.iter().max().expect("one") - there.iter().min().expect("one") < 1_000,
+                "{name}: {left:?}"
+            );
+            *made.entry(place).or_default() += usize::from(left[place] != -2);
+        }
+    }
+    assert!(made.values().all(|times| *times > 0), "{made:?}");
 }
 
 #[test]
@@ -85,6 +141,95 @@ fn inspect_shows_everybody_once_page_by_page() {
     assert_eq!(waiters, (1..=450).collect::<Vec<_>>());
 }
 
+#[test]
+fn what_has_ended_is_not_shown_as_held() {
+    let mut rig = Rig::start();
+    rig.hold(150, 300);
+    rig.pass(5_000);
+    let terms = Arc::new(Terms { weight: 2, ..terms(300) });
+    let asks = (1..=60).map(|n| Ask { id: id(2, n), terms: terms.clone(), wait: false }).collect();
+    rig.call(2, Verb::Acquire(asks));
+    let shown = |rig: &mut Rig| {
+        let picture = rig.inspect();
+        (picture.held, picture.holders.len(), picture.next.is_some())
+    };
+    assert_eq!(shown(&mut rig), (270, 175, true), "150 of 1 slot and 25 of 2 on the first page");
+    rig.pass(5_000);
+    assert_eq!((rig.held(), shown(&mut rig)), (270, (120, 60, false)));
+    rig.pass(5_000);
+    assert_eq!((rig.held(), shown(&mut rig)), (270, (20, 0, false)), "200 ended leases are looked at");
+}
+
+/// A full group in which 1,000 requests of `sessions` sessions wait; and what `rounds` acquire calls cost then that want
+/// to wait too, `batch` each, of which every one is refused for its `max_waiting`.
+fn refusals(
+    rig: &mut Rig,
+    (sessions, who): (u64, u64),
+    batch: u64,
+    rounds: u64,
+) -> BTreeMap<String, (u64, u64)> {
+    rig.server.ask::<redis::Value>(&["FLUSHALL"]);
+    rig.now_us = Rig::clock();
+    rig.hold(1, 1);
+    for from in (0..1_000).step_by(200) {
+        for session in 0..sessions {
+            let mine = (from..from + 200).filter(|n| n % sessions == session);
+            let asks = mine.map(|n| Ask { id: id(2 + session, n), terms: Arc::new(terms(1)), wait: true });
+            rig.call(2 + session, Verb::Acquire(asks.collect()));
+        }
+    }
+    for text in scripts::texts() {
+        rig.server.ask::<String>(&["SCRIPT", "LOAD", text]);
+    }
+    let terms = Arc::new(Terms { max_waiting: Some(1_000), ..terms(1) });
+    let ask = |number| Ask { id: id(who, 5_000 + number), terms: terms.clone(), wait: true };
+    for round in 0..rounds + 1 {
+        if round == 1 {
+            cost::reset(&mut rig.server);
+        }
+        let asks = (0..batch).map(|n| ask(round * batch + n)).collect();
+        let Answers::Acquire(answers) = send(rig, who, Verb::Acquire(asks)).answers else {
+            panic!("another verb's answer")
+        };
+        assert!(
+            answers.iter().all(|answer| *answer == Acquired::QueueFull { waiting: 1_000 }),
+            "{answers:?}"
+        );
+    }
+    let stats = cost::stats(&mut rig.server);
+    let a_script = stats["evalsha"].1 as f64 / rounds as f64;
+    let (each, commands) = (a_script / batch as f64, cost::commands(&stats));
+    println!(
+        "{batch} a call, {sessions} sessions wait, {who} asks: {a_script:.0} µs a script, {each:.1} µs a refusal; {commands:?}"
+    );
+    stats
+}
+
+#[test]
+fn a_line_that_is_full_is_looked_through_once_a_call() {
+    let mut rig = Rig::start();
+    // Sessions that wait, and who asks: a session that has no waiters, or the only one that has.
+    for (sessions, looks) in [((1, 5_000), 1), ((200, 5_000), 1), ((1, 2), 0)] {
+        for (batch, rounds) in [(1, 500), (100, 50)] {
+            let stats = refusals(&mut rig, sessions, batch, rounds);
+            let commands = cost::commands(&stats);
+            assert_eq!(commands.get("zrange").copied().unwrap_or(0), looks * rounds, "{commands:?}");
+            assert!(commands.values().sum::<u64>() <= 8 * rounds, "{commands:?}");
+        }
+    }
+}
+
+/// Makes a call as a client does, by the hash of its script and on the server's own clock.
+fn send(rig: &mut Rig, session: u64, verb: Verb) -> Reply {
+    let layout = scripts::Layout { prefix: "cl".to_owned(), cluster: false };
+    let session = SessionId(session);
+    let caller = Caller { session, connection: 1, listens: true, settling: false, keep_alive_ms: 3_000 };
+    let call = Call { key: rig.key.clone(), verb };
+    let cmd = scripts::command(&layout, &caller, std::slice::from_ref(&call), Epoch(1));
+    let value = cmd.query(&mut rig.server.connection).expect("a reply");
+    reply::parse(&call.verb, value).expect("a reply")
+}
+
 /// Acquires and releases `batch` slots in one call each, `rounds` times, with `others` holding meanwhile.
 fn pairs(rig: &mut Rig, others: u64, batch: u64, rounds: u64) -> BTreeMap<String, (u64, u64)> {
     rig.server.ask::<redis::Value>(&["FLUSHALL"]);
@@ -93,9 +238,6 @@ fn pairs(rig: &mut Rig, others: u64, batch: u64, rounds: u64) -> BTreeMap<String
         rig.server.ask::<String>(&["SCRIPT", "LOAD", text]);
     }
     let terms = Arc::new(terms(1_000));
-    let layout = scripts::Layout { prefix: "cl".to_owned(), cluster: false };
-    let caller =
-        Caller { session: SessionId(2), connection: 1, listens: true, settling: false, keep_alive_ms: 3_000 };
     for round in 0..rounds + 1 {
         if round == 1 {
             cost::reset(&mut rig.server);
@@ -104,10 +246,7 @@ fn pairs(rig: &mut Rig, others: u64, batch: u64, rounds: u64) -> BTreeMap<String
         let asks = ids.iter().map(|id| Ask { id: *id, terms: terms.clone(), wait: true }).collect();
         let targets = ids.iter().map(|id| Target::Lease(*id)).collect();
         for verb in [Verb::Acquire(asks), Verb::Release(targets)] {
-            let call = Call { key: rig.key.clone(), verb };
-            let cmd = scripts::command(&layout, &caller, std::slice::from_ref(&call), Epoch(1));
-            let value = cmd.query(&mut rig.server.connection).expect("a reply");
-            reply::parse(&call.verb, value).expect("a reply");
+            send(rig, 2, verb);
         }
     }
     let stats = cost::stats(&mut rig.server);
