@@ -64,7 +64,12 @@ local function look_through_line()
     end
   end
   read(fields)
-  for owner in pairs(gone) do gone[owner] = not live(owner) end
+  -- Most records are as they were read; of those only the deadline is of interest.
+  for i = 1, #fields do
+    local owner = string.sub(fields[i], 2)
+    local until_ms, its_gen = string.match(hash[fields[i]] or '', '^(%d+) %d+ %d %d+ %d+ (%d+)$')
+    gone[owner] = not (tonumber(its_gen) == g.gen and tonumber(until_ms) > now) and not live(owner)
+  end
   for i = 1, #first do
     if gone[string.sub(first[i], 19, 34)] then leaving[#leaving + 1] = 'l' .. id_of(first[i]) end
   end

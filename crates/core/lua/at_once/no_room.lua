@@ -27,21 +27,27 @@ if limit and held >= limit and redis.call('ZCOUNT', ENDS, '(0', '(inf') == tonum
   local latest = waits and math.max(deadline, tonumber(latest_end)) or latest_end
   state = '1 ' .. epoch .. ' ' .. held .. ' ' .. leases .. ' ' .. top .. ' ' .. limit .. ' ' .. token .. ' ' .. latest .. ' '
     .. expire .. ' ' .. made .. '- - ' .. gen .. ' '
-  -- Whether as many wait as they allow; and then, whether all at the front live. Often all are the caller's own.
-  local enough, alive = waits and max >= 0 and waiting >= max, true
-  if enough and waiting > 0 and (count ~= waiting or tonumber(lives_until) <= now) then
-    local first, owners, seen = redis.call('ZRANGE', QUEUE, 0, BUDGET - 1), {}, {}
-    for i = 1, #first do
-      local owner = string.sub(first[i], 19, 34)
+  -- Whether as many wait as they allow; and then, whether all at the front live. Mostly few sessions have all the waiters,
+  -- often the caller's has: once as many are accounted for as wait, nobody else is looked for.
+  local enough, alive, accounted, looked_at = waits and max >= 0 and waiting >= max, true, count, 0
+  local seen = enough and { [SESSION] = count > 0 }
+  if count > 0 and tonumber(lives_until) <= now then alive = false end
+  while enough and alive and accounted < waiting and looked_at < BUDGET do
+    local to, owners = looked_at == 0 and 20 or BUDGET, {}
+    local members = redis.call('ZRANGE', QUEUE, looked_at, to - 1)
+    looked_at = #members < to - looked_at and BUDGET or to
+    for i = 1, #members do
+      local owner = string.sub(members[i], 19, 34)
       if owner ~= '' and not seen[owner] then
         seen[owner] = true
         owners[#owners + 1] = 'c' .. owner
       end
     end
-    local its = redis.call('HMGET', GROUP, unpack(owners))
+    local its = #owners > 0 and redis.call('HMGET', GROUP, unpack(owners)) or owners
     for i = 1, #its do
-      local until_ms, its_gen = string.match(its[i] or '', '^(%d+) %d+ %d %d+ %d+ (%d+)$')
+      local until_ms, its_count, its_gen = string.match(its[i] or '', '^(%d+) %d+ %d (%d+) %d+ (%d+)$')
       if its_gen ~= gen or tonumber(until_ms) <= now then alive = false break end
+      accounted = accounted + its_count
     end
   end
   if next_end <= 0 or not alive or latest + RESERVE > tonumber(expire) then
