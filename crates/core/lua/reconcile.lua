@@ -64,7 +64,7 @@ local function take_just(slots)
 end
 
 local function held(item, it, length)
-  if length then extend(item.id, it, length) end
+  extend(item.id, it, length)
   return 'held ' .. statement(item.id, it)
 end
 
@@ -125,7 +125,10 @@ end
 
 local function keep(item)
   local it, terms = lease(item.id), item.terms
-  if it and it.token == item.token then return held(item, it, item.length) end
+  if it and it.token == item.token then
+    -- Without a length it ends when that was stated last, also in a state that has gone back to before its renewal.
+    return held(item, it, item.length or math.max(it.at_end, item.at_end) - now)
+  end
   -- A state from before the grant still has it in line, or has granted it a second time.
   if it then remove_lease(item.id, it) else crowd().leave(item.id) end
   if not item.fields then -- It was there until another item of this call removed it.

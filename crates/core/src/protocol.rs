@@ -179,7 +179,7 @@ pub struct Keep {
     pub slots: Vec<Slot>,
     /// The end that Redis last stated, in ms on Redis's clock.
     pub end_at_ms: u64,
-    /// How long it goes on from now, in ms; `None` leaves the end as it is, when the session doesn't renew it.
+    /// How long it goes on from now, in ms; `None`, when the session doesn't renew it, leaves the end as it was stated.
     pub extend_ms: Option<u64>,
 }
 
