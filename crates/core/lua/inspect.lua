@@ -61,7 +61,7 @@ local function waiters()
   return views
 end
 
--- The slots of leases that haven't ended. Of those that have and still wait for being reaped, so many are known at once.
+-- The slots of leases that haven't ended. Of those that have and aren't reaped yet, the first 200 are looked at.
 local function held()
   local ended = g.leases > 0 and redis.call('ZRANGEBYSCORE', ENDS, '(0', now, 'LIMIT', 0, BUDGET) or {}
   local fields, slots = {}, g.held

@@ -187,8 +187,8 @@ local function guard()
   keep_alive(own)
 end
 
--- The session's ids among the leases and waiters of the ranks asked for. While the ends are being mended they don't show
--- all leases, and the same ranks are to be asked for again.
+-- The session's ids among the leases and waiters of the ranks asked for. While the ends are being mended they don't
+-- show all leases, and the same ranks are to be asked for again.
 local function own()
   if not own_from then return { 0, -1 } end
   flush()

@@ -1,8 +1,7 @@
--- no room: requests of weight 1 without a name, all on the same terms, in a group that is full for them and for everybody
--- who waits, while no lease has ended. All join the line, or all are refused since enough wait, whose sessions live; a
--- lone one that doesn't wait is refused. What `acquire`,
--- `reap`, `hand_off` and their pieces do in such a call comes to this; whatever isn't as plain as that is left to them,
--- with nothing written.
+-- no room: requests of weight 1 without a name, all on the same terms, in a group that is full for them and for
+-- everybody who waits, while no lease has ended. All join the line, or all are refused since enough wait, whose sessions
+-- live; a lone one that doesn't wait is refused. What `acquire`, `reap`, `hand_off` and their pieces do in such a call
+-- comes to this; whatever isn't as plain as that is left to them, with nothing written.
 local limit, priority, max, many, terms = nil, nil, nil, tonumber(ARGV[FROM + number + 1]), ARGV[FROM + number + 2]
 local waits = many == number
 if (waits or (number == 1 and many == -1)) and epoch and not line_lost and mend == '' and number <= BUDGET
@@ -27,8 +26,8 @@ if limit and held >= limit and redis.call('ZCOUNT', ENDS, '(0', '(inf') == tonum
   local latest = waits and math.max(deadline, tonumber(latest_end)) or latest_end
   state = '1 ' .. epoch .. ' ' .. held .. ' ' .. leases .. ' ' .. top .. ' ' .. limit .. ' ' .. token .. ' ' .. latest .. ' '
     .. expire .. ' ' .. made .. '- - ' .. gen .. ' '
-  -- Whether as many wait as they allow; and then, whether all at the front live. Mostly few sessions have all the waiters,
-  -- often the caller's has: once as many are accounted for as wait, nobody else is looked for.
+  -- Whether as many wait as they allow; and then, whether all at the front live. Mostly few sessions have all the
+  -- waiters, often the caller's has: once as many are accounted for as wait, nobody else is looked for.
   local enough, alive, accounted, looked_at = waits and max >= 0 and waiting >= max, true, count, 0
   local seen = enough and { [SESSION] = count > 0 }
   if count > 0 and tonumber(lives_until) <= now then alive = false end

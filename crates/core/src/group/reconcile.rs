@@ -68,8 +68,8 @@ impl State {
         }
     }
 
-    /// A lease that is there as its session knows it. Without a length it ends when that was stated last, also in a state
-    /// that has gone back to before its renewal.
+    /// A lease that is there as its session knows it. Without a length it ends when that was stated last, also in a
+    /// state that has gone back to before its renewal.
     fn kept(&mut self, turn: &Turn<'_>, keep: &Keep) -> Option<Settled> {
         let lease = self.leases.get(keep.id).filter(|lease| lease.token == keep.token)?;
         let extended = keep.extend_ms.map(|length_ms| turn.now.ms.saturating_add(length_ms));

@@ -298,7 +298,7 @@ impl Known {
         Settle::Keep(Keep {
             id,
             terms,
-            epoch: if item.kind / 8 % 4 == 0 { Epoch(77) } else { epoch },
+            epoch: if (item.kind / 8).is_multiple_of(4) { Epoch(77) } else { epoch },
             token: known.map_or(unknown, |(_, grant)| grant.token),
             slots,
             end_at_ms: known.map_or(self.now_ms + 2_000, |(_, grant)| grant.end_at_ms),
