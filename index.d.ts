@@ -71,7 +71,12 @@ export interface LimitConfig {
   /** Shown by {@link Limiter.status}. 0 to 128 bytes in UTF-8. */
   label?: string
 
-  /** Leaves the line when aborted; the promise is then rejected with `signal.reason`. Doesn't touch a granted lease. */
+  /**
+   * Leaves the line when aborted; the promise is then rejected with `signal.reason`. Doesn't touch a granted lease.
+   *
+   * One signal may serve any number of requests, for as long as the process lives: it has one listener of ours while
+   * any of them waits, and none otherwise.
+   */
   signal?: AbortSignal
 }
 

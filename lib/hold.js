@@ -6,6 +6,7 @@
 
 const border = require('./border.js')
 const { LeaseLostError } = require('./errors.js')
+const signals = require('./signals.js')
 
 const LONGEST_TIMER_MS = 0x7fffffff
 
@@ -19,7 +20,7 @@ class Hold {
     this.token = 0
     this.deadline = 0
     this.waitedMs = 0
-    this.terms = null
+    this.terms = null // while the request waits
     this.passedMs = 0 // what requests before this one have taken: see askAgain
     this.number = 0
     this.isStandIn = false // granted without Redis
@@ -37,6 +38,7 @@ class Hold {
     this.terms = terms
     return new Promise((resolve) => {
       this.answer = resolve
+      if (terms.signal !== undefined) signals.attend(terms.signal, this)
       this.n = border.acquire(this.client, terms, this)
     })
   }
@@ -67,12 +69,20 @@ class Hold {
     this.isStandIn = isStandIn
     this.slots = slots
     border.holds.set(n, this)
-    this.answer(null)
+    this.answered(null)
   }
 
   /** The refusal; after the release, whether the lease was given back. */
   settle(answer) {
-    this.answer(this.given === null ? answer : answer === true && this.error === null)
+    if (this.given === null) this.answered(answer)
+    else this.answer(answer === true && this.error === null)
+  }
+
+  answered(answer) {
+    const { signal } = this.terms
+    this.terms = null
+    if (signal !== undefined) signals.quit(signal, this)
+    this.answer(answer)
   }
 
   /** Whether the lease is lost, by this machine's clock, now. A lease that was released keeps the verdict of then. */

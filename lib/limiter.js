@@ -42,7 +42,7 @@ class Limiter extends EventEmitter {
   async acquire(limitConfig) {
     const terms = config.readLimit(limitConfig)
     const hold = this.#newHold(terms)
-    const refusal = await this.#claim(hold, terms)
+    const refusal = await hold.ask(terms)
     if (refusal !== null) throw refusal.code === CANCELLED ? terms.signal.reason : failure(refusal, terms)
     return this.#leaseOf(hold)
   }
@@ -51,7 +51,7 @@ class Limiter extends EventEmitter {
     const terms = config.readLimit(limitConfig)
     terms.limitTimeout = terms.timeoutMs = 0
     const hold = this.#newHold(terms)
-    const refusal = await this.#claim(hold, terms)
+    const refusal = await hold.ask(terms)
     if (refusal === null) return this.#leaseOf(hold)
     if (refusal.code === LIMIT_EXCEEDED) return null
     throw refusal.code === CANCELLED ? terms.signal.reason : failure(refusal, terms)
@@ -151,20 +151,6 @@ class Limiter extends EventEmitter {
     this.#checkOpen()
     if (terms.signal?.aborted) throw terms.signal.reason
     return new Hold(this.#client, terms.key, this.#owner)
-  }
-
-  #claim(hold, terms) {
-    return terms.signal === undefined ? hold.ask(terms) : this.#claimUntil(hold, terms, terms.signal)
-  }
-
-  async #claimUntil(hold, terms, signal) {
-    const leave = () => hold.cancel()
-    signal.addEventListener('abort', leave, { once: true })
-    try {
-      return await hold.ask(terms)
-    } finally {
-      signal.removeEventListener('abort', leave)
-    }
   }
 
   #leaseOf(hold) {
