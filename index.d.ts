@@ -424,7 +424,8 @@ export class Limiter extends EventEmitter<LimiterEvents> {
 
   /**
    * Gives everything back (with `release: false` the leases run to their ends instead), rejects what waits with
-   * {@link ClosedError}, ends the connection. All later calls reject. Further calls give the same promise.
+   * {@link ClosedError}, ends the connection. All later calls reject. Further calls give the same promise. A lease that
+   * was granted but not told yet is given back in any case.
    */
   close(options?: { release?: boolean }): Promise<void>
   [Symbol.asyncDispose](): Promise<void>

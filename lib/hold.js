@@ -30,6 +30,7 @@ class Hold {
     this.error = null // LeaseLostError, once lost; for good
     this.controller = null
     this.timer = null
+    this.isTold = false // a Lease was made of it
     this.lease = null // while the lease is young: see lease.js
   }
 
@@ -43,9 +44,14 @@ class Hold {
     })
   }
 
+  /** Whether it still waits for the answer to its request. */
+  get isAsking() {
+    return this.terms !== null
+  }
+
   /** Gives back a grant that came too late; the requester goes on waiting, within what is left of its time. */
   askAgain(n, takenMs) {
-    border.release(this.client, n, border.NOBODY)
+    border.giveBack(this.client, n)
     this.passedMs += takenMs
     const { timeoutMs } = this.terms
     const restMs = timeoutMs < 0 ? timeoutMs : Math.max(0, Math.round(timeoutMs - this.passedMs))

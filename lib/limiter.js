@@ -44,7 +44,7 @@ class Limiter extends EventEmitter {
     const hold = this.#newHold(terms)
     const refusal = await hold.ask(terms)
     if (refusal !== null) throw refusal.code === CANCELLED ? terms.signal.reason : failure(refusal, terms)
-    return this.#leaseOf(hold)
+    return this.#leaseOf(hold, terms.signal)
   }
 
   async tryAcquire(limitConfig) {
@@ -52,7 +52,7 @@ class Limiter extends EventEmitter {
     terms.limitTimeout = terms.timeoutMs = 0
     const hold = this.#newHold(terms)
     const refusal = await hold.ask(terms)
-    if (refusal === null) return this.#leaseOf(hold)
+    if (refusal === null) return this.#leaseOf(hold, terms.signal)
     if (refusal.code === LIMIT_EXCEEDED) return null
     throw refusal.code === CANCELLED ? terms.signal.reason : failure(refusal, terms)
   }
@@ -136,6 +136,8 @@ class Limiter extends EventEmitter {
   async #close(release) {
     this.#owner.closed = true
     clearInterval(this.#heart)
+    // Without release, leases run to their ends: those that somebody was told of.
+    if (!release) border.leaveAll(this.#client)
     for (const hold of border.holds.values()) {
       if (hold.owner !== this.#owner) continue
       border.holds.delete(hold.n)
@@ -153,12 +155,17 @@ class Limiter extends EventEmitter {
     return new Hold(this.#client, terms.key, this.#owner)
   }
 
-  #leaseOf(hold) {
-    // Granted while close was on its way: the core has given it back, or let it go, with all the others.
+  // Between the grant and this, other work of the turn may have closed the limiter, which gave the lease back, or aborted.
+  #leaseOf(hold, signal) {
     if (this.#owner.closed) {
       border.holds.delete(hold.n)
       throw new ClosedError()
     }
+    if (signal?.aborted) {
+      hold.release()
+      throw signal.reason
+    }
+    hold.isTold = true
     return new Lease(hold, this.#leaseId(hold))
   }
 
@@ -196,7 +203,7 @@ class Limiter extends EventEmitter {
 
 function openClient(settings, event) {
   try {
-    return border.open(settings, { event })
+    return border.open(settings, event)
   } catch (error) {
     const [word, ...lines] = error.message.split('\n')
     throw word === 'ERR_CONFIG' ? configErrorFrom(lines.join('\n')) : error
