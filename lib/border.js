@@ -321,4 +321,6 @@ module.exports = {
   now: () => port.now(),
   deadlineOf: (client, n) => port.deadline(client, n),
   sessionOf: (client) => port.sessionText(client),
+  forgot: (client) => port.forgot(client),
+  forgottenOf: (client) => port.forgotten(client),
 }

@@ -2,7 +2,7 @@
 
 // One acquisition as this process knows it, from the request to the release: the grant, the verdict lost or not (R10),
 // the abort signal. The core renews and decides; here its deadline is only compared with the clock, when somebody asks.
-// Apart from Lease, so that a lease which its user has forgotten can be collected while this still stands.
+// Apart from Lease, so that it's noticed when a user forgets a lease: the Lease is collected, and this still stands.
 
 const border = require('./border.js')
 const { LeaseLostError } = require('./errors.js')
@@ -31,6 +31,7 @@ class Hold {
     this.controller = null
     this.timer = null
     this.isTold = false // a Lease was made of it
+    this.isForgotten = false // nobody can release it any more
     this.lease = null // while the lease is young: see lease.js
   }
 
@@ -109,6 +110,16 @@ class Hold {
     clearTimeout(this.timer)
     this.controller?.abort(this.error)
     this.owner.lost(this)
+    if (this.isForgotten) this.release()
+  }
+
+  /**
+   * Its user can't reach it any more. It stays held, since work under it may still run; only what is lost anyway is
+   * cleared away, now or when it is lost.
+   */
+  forget() {
+    if (this.isLost()) this.release()
+    else this.isForgotten = true
   }
 
   /** A signal that is aborted when the lease is lost; checked before it is handed out. */
