@@ -33,7 +33,8 @@ export interface LimitConfig {
    * How long a holder keeps its slot without contact to Redis, and how long the slot of a crashed holder stays taken.
    * While the holder lives and is connected, the lease is renewed at a third of this. A slot that was handed over by
    * push counts 5 s (or the lease, if shorter) until its first confirmation. Danger: a lease below some seconds is lost
-   * by a short cut in the network; a long one keeps the slot of a crashed holder for long.
+   * by a short cut in the network, and one below a round trip can't be had; a long one keeps the slot of a crashed holder
+   * for long.
    */
   limitExpire?: number
 
@@ -49,7 +50,7 @@ export interface LimitConfig {
   /**
    * Whether the lease is renewed while it's held. Default true.
    *
-   * With false it ends `limitExpire` after the grant, whatever its holder does.
+   * With false it ends at most `limitExpire` after the grant was told, whatever its holder does.
    */
   renew?: boolean
 
@@ -71,7 +72,12 @@ export interface LimitConfig {
   /** Shown by {@link Limiter.status}. 0 to 128 bytes in UTF-8. */
   label?: string
 
-  /** Leaves the line when aborted; the promise is then rejected with `signal.reason`. Doesn't touch a granted lease. */
+  /**
+   * Leaves the line when aborted; the promise is then rejected with `signal.reason`. Doesn't touch a granted lease.
+   *
+   * One signal may serve any number of requests, for as long as the process lives: it has one listener of ours while
+   * any of them waits, and none otherwise.
+   */
   signal?: AbortSignal
 }
 
@@ -219,13 +225,18 @@ export interface ConnectionOptions {
   /**
    * What becomes of requests while Redis can't be reached. Default `'reject'`: {@link UnavailableError}.
    *
-   * `'allow'` lets them in without a limit, `'local'` limits them in this process alone; both from the first failed attempt
-   * to connect on, for `unavailableTimeout`, and with a `warning` event. Their leases have `standIn: true`. "Full" stays
-   * full. Danger: across processes the limit isn't held meanwhile, and those let in may still run when Redis is back.
+   * `'allow'` lets them in without a limit, `'local'` limits them in this process alone, where the leases that it has from
+   * Redis count, too; both from when an attempt to connect fails or takes longer than `commandTimeout`, for
+   * `unavailableTimeout`, and with a `warning` event. Their leases have `standIn: true`. "Full" stays full, and what a
+   * Redis that answers refuses (memory, rights, loading, `settle`) stays refused. When Redis is back, those who still wait
+   * are asked of it. Danger: across processes the limit isn't held meanwhile, and those let in may still run then.
    */
   onUnavailable?: 'reject' | 'allow' | 'local'
 
-  /** How long `'allow'` and `'local'` hold after the first request that needed them, in seconds: 0.1 to 604800. Default 60. */
+  /**
+   * How long `'allow'` and `'local'` hold in one outage, in seconds: 0.1 to 604800. Default 60. It counts from the first
+   * request that needs them after Redis was last connected.
+   */
   unavailableTimeout?: number
 
   /**
@@ -238,7 +249,14 @@ export interface ConnectionOptions {
   stallTimeout?: number
 }
 
-/** A held slot. Give it back with {@link Lease.release}, `await using`, or use {@link withLimit}. */
+/**
+ * A held slot. Give it back with {@link Lease.release}, `await using`, or use {@link withLimit}.
+ *
+ * Danger: a lease that is forgotten stays held. When its object is garbage-collected without release, work under it may
+ * still run, whether its `signal` is kept or not. So its slot isn't given to anybody, and is renewed as before: until
+ * `limitHold` is over, {@link Limiter.close} is called, or the process (or worker thread) ends. A process warning with
+ * the code `CONCURRENCY_LIMIT_FORGOTTEN_LEASE` names each key once; {@link Stats.forgotten} counts.
+ */
 export interface Lease {
   /** The group. */
   readonly key: string
@@ -324,6 +342,8 @@ export interface Stats {
   aborted: number
   /** Leases lost. */
   lost: number
+  /** Leases that were garbage-collected without release, and stay held: see {@link Lease}. */
+  forgotten: number
   /** Leases granted by a push. */
   handedOff: number
   /** Calls sent to Redis; one call carries many requests. */
@@ -368,7 +388,13 @@ export interface LimiterEvents {
   warning: [ConnectionEvent]
 }
 
-/** Limits how much runs at once, over all processes that share a Redis. */
+/**
+ * Limits how much runs at once, over all processes that share a Redis.
+ *
+ * One per process and set of options is enough for all keys: make it once, not for each request. One that is dropped
+ * without {@link Limiter.close} ends when it is garbage-collected, but never while it holds, waits or was asked. More than
+ * 100 that are open with the same options bring a process warning with the code `CONCURRENCY_LIMIT_MANY_LIMITERS`.
+ */
 export class Limiter extends EventEmitter<LimiterEvents> {
   /**
    * Connects at first use. Without a server named: `REDIS_URL`, else limits hold in this process only (with a warning).
@@ -419,7 +445,8 @@ export class Limiter extends EventEmitter<LimiterEvents> {
 
   /**
    * Gives everything back (with `release: false` the leases run to their ends instead), rejects what waits with
-   * {@link ClosedError}, ends the connection. All later calls reject. Further calls give the same promise.
+   * {@link ClosedError}, ends the connection. All later calls reject. Further calls give the same promise. A lease that
+   * was granted but not told yet is given back in any case.
    */
   close(options?: { release?: boolean }): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
@@ -428,7 +455,7 @@ export class Limiter extends EventEmitter<LimiterEvents> {
 /** {@link Limiter.withLimit} of one Limiter that the process shares: `new Limiter()`, made at first use. */
 export function withLimit<T>(config: LimitConfig, fn: (lease: Lease) => T): Promise<Awaited<T>>
 
-/** Replaces the Limiter of {@link withLimit}. The former one isn't closed. */
+/** Replaces the Limiter of {@link withLimit}. The former one isn't closed; its work goes on. */
 export function setDefaultLimiter(limiter: Limiter): void
 
 /** The base of all errors here; `instanceof` works for {@link ConfigError} too. */

@@ -42,6 +42,29 @@ describe('close', () => {
     await next.release()
   })
 
+  test.each(['granted', 'delivered'])(
+    'with release: false gives back what was %s and nobody was told of',
+    async (how) => {
+      // A busy machine may take longer than a second for what close waits for.
+      const limiter = new Limiter(server.url, { clientName: 'untold', commandTimeout: 20 })
+      const key = `untold, ${how}`
+      const config = { key, limit: 4, limitExpire: 30 }
+      const told = await limiter.acquire(config)
+      await limiter.acquire({ key: `${key}: brief`, limit: 1, limitExpire: 0.2, renew: false })
+      // The event of a loss comes in the turn in which what lies ready is delivered, before those who asked go on.
+      const onLoss = new Promise((resolve) => limiter.once('lost', () => resolve(limiter.close({ release: false }))))
+      const outcomes = Array.from({ length: 5 }, () => limiter.acquire(config).catch(({ code }) => code))
+      await Promise.resolve()
+      // They are granted, and one is lost, while this thread stands still.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600)
+      await (how === 'granted' ? limiter.close({ release: false }) : onLoss)
+      expect(await Promise.all(outcomes)).toEqual(Array(5).fill('ERR_CLOSED'))
+      await until(async () => (await witness.status(key)).held === 1, 'only what was told of is held')
+      expect(await witness.status(key)).toMatchObject({ waiting: 0, holders: [{ leaseId: told.leaseId }] })
+      expect(await witness.release({ key, leaseId: told.leaseId })).toBe(true)
+    },
+  )
+
   test('ends the connection', async () => {
     const limiter = open('ends')
     await limiter.withLimit({ key: 'ends', limit: 1 }, () => {})

@@ -10,8 +10,9 @@
 // One port per module instance, so a worker thread has its own. The event loop is kept alive exactly while an answer is
 // outstanding.
 
-const { setImmediate, setInterval } = require('node:timers')
+const { setInterval } = require('node:timers')
 const { loadBinary } = require('./native.js')
+const { outside, paced } = require('./pace.js')
 const { Relay } = require('./relay.js')
 const { Table } = require('./table.js')
 
@@ -20,7 +21,6 @@ const LONGEST_ROW = 15
 const MOST_TEXTS = 10_000
 const TEXTS_OF_A_ROW = 3
 const EXIT_WAIT_MS = 200
-const LONGEST_STAY_MS = 5
 
 const OP = {
   acquire: 1,
@@ -44,9 +44,6 @@ const DONE = 7
 const BROKEN = 8
 const UNAVAILABLE = 3
 
-/** Who needs no answer any more. */
-const NOBODY = { granted() {}, settle() {} }
-
 /** The core's no; `failure` makes the error of it. */
 class Refusal {
   constructor(code, numbers, text) {
@@ -57,6 +54,21 @@ class Refusal {
 }
 
 const CANCELLED = new Refusal(7, [], '')
+const CLOSED = new Refusal(4, [], '')
+
+/** In the place of a request that was left: a grant that comes all the same goes back. */
+class Left {
+  constructor(client, n) {
+    this.client = client
+    this.n = n
+  }
+
+  granted() {
+    giveBack(this.client, this.n)
+  }
+
+  settle() {}
+}
 
 let port = null
 let relay = null // between the core and the clients that users bring
@@ -64,22 +76,20 @@ let keepAlive = null
 const outbox = new Float64Array(ROWS)
 let outboxLength = 0
 let drainedAt = 0 // the local clock, once a drain needs it
-let stayBegan = 0 // when the first wake came since the event loop has turned
-let isPutOff = false
 const inbox = new Float64Array(ROWS)
 const texts = new Map()
-const listeners = new Map() // client → { event(kind, text) }
+const listeners = new Map() // client → { hear(kind, text), brought }
 const askers = new Table() // number of a request → { settle(answer), granted(…) }, until its one completion
 const holds = new Table() // number of a request → { lost(why) }, while its lease is held
 let lastNumber = 0
 
-/** Opens a client; `listener.event(kind, text)` hears of its connection. */
-function open(options, listener) {
+/** Opens a client; `hear(kind, text)` is told what happens to its connection. */
+function open(options, hear) {
   port ??= start()
   const brought = options.client === undefined ? undefined : relay.use(options.client)
   try {
     const client = port.open({ ...options, client: brought })
-    listeners.set(client, { ...listener, brought })
+    listeners.set(client, { hear, brought })
     return client
   } catch (error) {
     if (brought !== undefined) relay.letGo(brought)
@@ -92,13 +102,14 @@ function start() {
   keepAlive = setInterval(() => {}, 0x7fffffff)
   keepAlive.unref()
   process.on('exit', exit)
-  const opened = new Port(wake, (...order) => outside(() => relay.obey(...order)))
+  const opened = new Port(paced(drain), (...order) => outside(() => relay.obey(...order)))
   relay = new Relay(opened)
   return opened
 }
 
+// Also with nothing held or asked: what was left or given back last may still be on its way.
 function exit() {
-  if (holds.size + askers.size === 0) return
+  if (listeners.size === 0) return
   flush()
   port.exit(EXIT_WAIT_MS)
 }
@@ -166,13 +177,24 @@ function acquire(client, terms, asker) {
 }
 
 /** Leaves the line: the asker is told at once. Too late if the answer is here already: then nothing happens. */
-function cancel(client, n) {
+function cancel(client, n, refusal = CANCELLED) {
   const asker = askers.get(n)
   if (asker === undefined) return
-  // The core still sends the one completion of this request; a grant among them it takes back itself.
-  askers.set(n, NOBODY)
+  // The core still sends the one completion of this request.
+  askers.set(n, new Left(client, n))
   begin(OP.cancel, client, n)
-  asker.settle(CANCELLED)
+  asker.settle(refusal)
+}
+
+/** Leaves the line with all that a client still asks for, and gives back what was granted but not told yet. */
+function leaveAll(client) {
+  for (const hold of holds.values()) if (hold.client === client && !hold.isTold) giveBack(client, hold.n)
+  for (const asker of askers.values()) if (asker.client === client && asker.isAsking) cancel(client, asker.n, CLOSED)
+}
+
+/** Gives back what nobody wants. The core may have done that already, so no answer is waited for. */
+function giveBack(client, n) {
+  begin(OP.release, client, n)
 }
 
 /** Gives a lease back; `asker.settle(released)` is called once. */
@@ -196,42 +218,21 @@ function ask(op, client, ...values) {
 
 // --- up -------------------------------------------------------------------------------------------------------------
 
-// Wakes that come while one is dealt with are dealt with in the same stay of the event loop, without end if the core is
-// quick; after a while the rest is put off until the loop has turned.
-function wake() {
-  const at = performance.now()
-  if (stayBegan === 0) {
-    stayBegan = at
-    setImmediate(turn).unref()
-  }
-  if (at - stayBegan < LONGEST_STAY_MS) outside(drain)
-  else isPutOff = true
-}
-
-function turn() {
-  stayBegan = 0
-  if (!isPutOff) return
-  isPutOff = false
-  wake()
-}
-
-// For what the core calls: an exception there would be one that no caller can catch at its place.
-function outside(work) {
-  try {
-    work()
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error
-    })
-  }
-}
-
 function drain() {
   for (;;) {
     const length = port.drain(inbox)
     if (length === 0) return
     drainedAt = 0
-    for (let at = 0; at < length; at += inbox[at]) handleRow(at)
+    let next = 0
+    const handleRows = () => {
+      while (next < length) {
+        const at = next
+        next += inbox[at]
+        handleRow(at)
+      }
+    }
+    // A row that can't be dealt with doesn't take those behind it along.
+    while (next < length) outside(handleRows)
   }
 }
 
@@ -239,34 +240,43 @@ function handleRow(at) {
   const n = inbox[at + 3]
   switch (inbox[at + 1]) {
     case GRANTED:
-      return handleGrant(n, at + 4)
-    case FAILED:
-      return take(n).settle(refusalAt(at + 4))
+      return handleGrant(inbox[at + 2], n, at + 4)
+    case FAILED: {
+      const refusal = refusalAt(at + 4)
+      return take(n)?.settle(refusal)
+    }
     case RELEASED:
-      return take(n).settle(inbox[at + 4] === 1)
+      return take(n)?.settle(inbox[at + 4] === 1)
     case LOST: {
       const why = port.takeText(inbox[at + 4])
       return holds.get(n)?.lost(why)
     }
-    case TEXT:
-      return take(n).settle(JSON.parse(port.takeText(inbox[at + 4])))
+    case TEXT: {
+      const answer = JSON.parse(port.takeText(inbox[at + 4]))
+      return take(n)?.settle(answer)
+    }
     case EVENT: {
       const text = port.takeText(inbox[at + 5])
-      return listeners.get(inbox[at + 2])?.event(inbox[at + 4], text)
+      return listeners.get(inbox[at + 2])?.hear(inbox[at + 4], text)
     }
     case DONE:
-      return take(n).settle(inbox[at + 4])
+      return take(n)?.settle(inbox[at + 4])
     case BROKEN:
       return fail(inbox[at + 2], port.takeText(inbox[at + 4]))
   }
 }
 
-function handleGrant(n, at) {
+function handleGrant(client, n, at) {
+  const asker = take(n)
+  if (asker === undefined) {
+    if (holds.get(n) === undefined) giveBack(client, n)
+    return
+  }
   const slots = new Array(inbox[at + 5])
   for (let i = 0; i < slots.length; i++) slots[i] = inbox[at + 6 + i]
   drainedAt ||= port.now()
   const isStandIn = inbox[at + 4] === 1
-  take(n).granted(n, inbox[at], inbox[at + 1], inbox[at + 2], inbox[at + 3], isStandIn, slots, drainedAt)
+  asker.granted(n, inbox[at], inbox[at + 1], inbox[at + 2], inbox[at + 3], isStandIn, slots, drainedAt)
 }
 
 function refusalAt(at) {
@@ -277,15 +287,14 @@ function refusalAt(at) {
 
 function take(n) {
   const asker = askers.delete(n)
-  if (asker === undefined) return NOBODY
-  if (askers.size === 0) keepAlive.unref()
+  if (asker !== undefined && askers.size === 0) keepAlive.unref()
   return asker
 }
 
 /** The client's part of the core has died by a fault of its own: whoever waits for it or relies on it must hear. */
 function fail(client, message) {
   const refusal = new Refusal(UNAVAILABLE, [], `the limiter's core\n${message}`)
-  for (const asker of askers.values()) if (asker.client === client) take(asker.n).settle(refusal)
+  for (const asker of askers.values()) if (asker.client === client) take(asker.n)?.settle(refusal)
   for (const hold of holds.values()) if (hold.client === client) hold.lost(message)
 }
 
@@ -299,16 +308,19 @@ function forget(client) {
 module.exports = {
   Refusal,
   CANCELLED,
-  NOBODY,
   holds,
   open,
   acquire,
   cancel,
+  leaveAll,
   release,
+  giveBack,
   beat,
   ask,
   forget,
   now: () => port.now(),
   deadlineOf: (client, n) => port.deadline(client, n),
   sessionOf: (client) => port.sessionText(client),
+  forgot: (client) => port.forgot(client),
+  forgottenOf: (client) => port.forgotten(client),
 }

@@ -2,10 +2,11 @@
 
 // One acquisition as this process knows it, from the request to the release: the grant, the verdict lost or not (R10),
 // the abort signal. The core renews and decides; here its deadline is only compared with the clock, when somebody asks.
-// Apart from Lease, so that a lease which its user has forgotten can be collected while this still stands.
+// Apart from Lease, so that it's noticed when a user forgets a lease: the Lease is collected, and this still stands.
 
 const border = require('./border.js')
 const { LeaseLostError } = require('./errors.js')
+const signals = require('./signals.js')
 
 const LONGEST_TIMER_MS = 0x7fffffff
 
@@ -19,7 +20,7 @@ class Hold {
     this.token = 0
     this.deadline = 0
     this.waitedMs = 0
-    this.terms = null
+    this.terms = null // while the request waits
     this.passedMs = 0 // what requests before this one have taken: see askAgain
     this.number = 0
     this.isStandIn = false // granted without Redis
@@ -29,6 +30,8 @@ class Hold {
     this.error = null // LeaseLostError, once lost; for good
     this.controller = null
     this.timer = null
+    this.isTold = false // a Lease was made of it
+    this.isForgotten = false // nobody can release it any more
     this.lease = null // while the lease is young: see lease.js
   }
 
@@ -37,13 +40,19 @@ class Hold {
     this.terms = terms
     return new Promise((resolve) => {
       this.answer = resolve
+      if (terms.signal !== undefined) signals.attend(terms.signal, this)
       this.n = border.acquire(this.client, terms, this)
     })
   }
 
+  /** Whether it still waits for the answer to its request. */
+  get isAsking() {
+    return this.terms !== null
+  }
+
   /** Gives back a grant that came too late; the requester goes on waiting, within what is left of its time. */
   askAgain(n, takenMs) {
-    border.release(this.client, n, border.NOBODY)
+    border.giveBack(this.client, n)
     this.passedMs += takenMs
     const { timeoutMs } = this.terms
     const restMs = timeoutMs < 0 ? timeoutMs : Math.max(0, Math.round(timeoutMs - this.passedMs))
@@ -67,12 +76,20 @@ class Hold {
     this.isStandIn = isStandIn
     this.slots = slots
     border.holds.set(n, this)
-    this.answer(null)
+    this.answered(null)
   }
 
   /** The refusal; after the release, whether the lease was given back. */
   settle(answer) {
-    this.answer(this.given === null ? answer : answer === true && this.error === null)
+    if (this.given === null) this.answered(answer)
+    else this.answer(answer === true && this.error === null)
+  }
+
+  answered(answer) {
+    const { signal } = this.terms
+    this.terms = null
+    if (signal !== undefined) signals.quit(signal, this)
+    this.answer(answer)
   }
 
   /** Whether the lease is lost, by this machine's clock, now. A lease that was released keeps the verdict of then. */
@@ -93,6 +110,16 @@ class Hold {
     clearTimeout(this.timer)
     this.controller?.abort(this.error)
     this.owner.lost(this)
+    if (this.isForgotten) this.release()
+  }
+
+  /**
+   * Its user can't reach it any more. It stays held, since work under it may still run; only what is lost anyway is
+   * cleared away, now or when it is lost.
+   */
+  forget() {
+    if (this.isLost()) this.release()
+    else this.isForgotten = true
   }
 
   /** A signal that is aborted when the lease is lost; checked before it is handed out. */

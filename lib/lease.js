@@ -1,26 +1,23 @@
 'use strict'
 
-// A held lease, as its user sees it; all that it does is done by its Hold. Also here: what becomes of a lease that was
-// dropped without release. A lease is held strongly while it is young, so that the many that live for milliseconds don't
-// pay for the watch; those that live longer are then handed to a FinalizationRegistry.
+// A held lease, as its user sees it; all that it does is done by its Hold. Also here: noticing a lease that was dropped
+// without release. It stays held, since work under it may still run; its user is told. A lease is kept alive while it is
+// young, so that the many that live for milliseconds don't pay for the watch; those that live longer are then handed to a
+// FinalizationRegistry.
 
 const border = require('./border.js')
+const { warnOfForgotten } = require('./warnings.js')
 
 const YOUNG_MS = 1000
 
 let sweepIsDue = false
-let hasWarned = false
 
-const forgotten = new FinalizationRegistry((hold) => {
+const collected = new FinalizationRegistry((hold) => {
   if (border.holds.get(hold.n) !== hold) return
-  hold.release()
-  if (hasWarned) return
-  hasWarned = true
-  process.emitWarning(
-    `A lease of ${JSON.stringify(hold.key)} was garbage-collected without release; it has been released now. ` +
-      'Release in a finally block, or use withLimit. Further ones are released without a warning.',
-    { type: 'ConcurrencyLimitWarning', code: 'CONCURRENCY_LIMIT_FORGOTTEN_LEASE' },
-  )
+  hold.forget()
+  if (!hold.isForgotten) return
+  border.forgot(hold.client)
+  warnOfForgotten(hold.key)
 })
 
 function watch(hold, lease) {
@@ -34,7 +31,7 @@ function sweepYoung() {
   sweepIsDue = false
   for (const hold of border.holds.values()) {
     if (hold.lease === null) continue
-    forgotten.register(hold.lease, hold)
+    collected.register(hold.lease, hold)
     hold.lease = null
   }
 }

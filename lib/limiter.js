@@ -11,48 +11,50 @@ const { readConnection } = require('./connection.js')
 const { ClosedError, configErrorFrom, failure } = require('./errors.js')
 const { Hold } = require('./hold.js')
 const { Lease } = require('./lease.js')
+const register = require('./register.js')
+const { warnOfMemory } = require('./warnings.js')
 
 const CANCELLED = border.CANCELLED.code
 const LIMIT_EXCEEDED = 1
-const LONGEST_BEAT_MS = 60_000
 const CONNECTION_EVENTS = { 1: 'disconnect', 2: 'reconnect', 3: 'pushUnavailable', 4: 'warning' }
 const channels = Object.create(null)
 for (const name of ['lost', ...Object.values(CONNECTION_EVENTS)]) {
   channels[name] = diagnostics.channel(`concurrency-limit:${name}`)
 }
 
-let hasWarnedOfMemory = false
-
 class Limiter extends EventEmitter {
+  #entry
   #client
   #owner
-  #session = ''
   #closing = null
-  #heart = null
 
   constructor(url, options) {
     super()
     const { isDefault, ...settings } = readConnection(url, options, process.env)
     this.#owner = { closed: false, lost: (hold) => this.#tellLoss(hold) }
-    this.#client = openClient(settings, (kind, text) => this.#tell(CONNECTION_EVENTS[kind], { message: text }))
+    this.#entry = enter(this, settings, Limiter.#hear)
+    this.#client = this.#entry.client
     if (isDefault) warnOfMemory()
-    if (settings.stallTimeoutMs !== undefined) this.#beatEvery(settings.stallTimeoutMs / 4)
+  }
+
+  static #hear(limiter, kind, text) {
+    limiter.#tell(CONNECTION_EVENTS[kind], { message: text })
   }
 
   async acquire(limitConfig) {
     const terms = config.readLimit(limitConfig)
     const hold = this.#newHold(terms)
-    const refusal = await this.#claim(hold, terms)
+    const refusal = await hold.ask(terms)
     if (refusal !== null) throw refusal.code === CANCELLED ? terms.signal.reason : failure(refusal, terms)
-    return this.#leaseOf(hold)
+    return this.#leaseOf(hold, terms.signal)
   }
 
   async tryAcquire(limitConfig) {
     const terms = config.readLimit(limitConfig)
     terms.limitTimeout = terms.timeoutMs = 0
     const hold = this.#newHold(terms)
-    const refusal = await this.#claim(hold, terms)
-    if (refusal === null) return this.#leaseOf(hold)
+    const refusal = await hold.ask(terms)
+    if (refusal === null) return this.#leaseOf(hold, terms.signal)
     if (refusal.code === LIMIT_EXCEEDED) return null
     throw refusal.code === CANCELLED ? terms.signal.reason : failure(refusal, terms)
   }
@@ -112,7 +114,7 @@ class Limiter extends EventEmitter {
   async stats() {
     const answer = await this.#ask('stats')
     if (answer instanceof border.Refusal) throw failure(answer)
-    return answer
+    return { ...answer, forgotten: border.forgottenOf(this.#client) }
   }
 
   close(options = {}) {
@@ -128,14 +130,11 @@ class Limiter extends EventEmitter {
     await this.close()
   }
 
-  // The core renews on its own thread: that this one still turns, it has to be told.
-  #beatEvery(ms) {
-    this.#heart = setInterval(() => border.beat(this.#client), Math.min(ms, LONGEST_BEAT_MS)).unref()
-  }
-
   async #close(release) {
     this.#owner.closed = true
-    clearInterval(this.#heart)
+    register.leave(this.#entry)
+    // Without release, leases run to their ends: those that somebody was told of.
+    if (!release) border.leaveAll(this.#client)
     for (const hold of border.holds.values()) {
       if (hold.owner !== this.#owner) continue
       border.holds.delete(hold.n)
@@ -153,26 +152,17 @@ class Limiter extends EventEmitter {
     return new Hold(this.#client, terms.key, this.#owner)
   }
 
-  #claim(hold, terms) {
-    return terms.signal === undefined ? hold.ask(terms) : this.#claimUntil(hold, terms, terms.signal)
-  }
-
-  async #claimUntil(hold, terms, signal) {
-    const leave = () => hold.cancel()
-    signal.addEventListener('abort', leave, { once: true })
-    try {
-      return await hold.ask(terms)
-    } finally {
-      signal.removeEventListener('abort', leave)
-    }
-  }
-
-  #leaseOf(hold) {
-    // Granted while close was on its way: the core has given it back, or let it go, with all the others.
+  // Between the grant and this, other work of the turn may have closed the limiter, which gave the lease back, or aborted.
+  #leaseOf(hold, signal) {
     if (this.#owner.closed) {
       border.holds.delete(hold.n)
       throw new ClosedError()
     }
+    if (signal?.aborted) {
+      hold.release()
+      throw signal.reason
+    }
+    hold.isTold = true
     return new Lease(hold, this.#leaseId(hold))
   }
 
@@ -188,8 +178,7 @@ class Limiter extends EventEmitter {
   #leaseId(hold) {
     // No other process knows of it, nor does `release` by id.
     if (hold.isStandIn) return `local-${hold.number}`
-    this.#session ||= border.sessionOf(this.#client)
-    return `${this.#session}-${hold.number}`
+    return `${this.#entry.session}-${hold.number}`
   }
 
   #tellLoss(hold) {
@@ -208,23 +197,13 @@ class Limiter extends EventEmitter {
   }
 }
 
-function openClient(settings, event) {
+function enter(limiter, settings, hear) {
   try {
-    return border.open(settings, { event })
+    return register.enter(limiter, settings, hear)
   } catch (error) {
     const [word, ...lines] = error.message.split('\n')
     throw word === 'ERR_CONFIG' ? configErrorFrom(lines.join('\n')) : error
   }
-}
-
-function warnOfMemory() {
-  if (hasWarnedOfMemory) return
-  hasWarnedOfMemory = true
-  process.emitWarning(
-    'No Redis server is named, neither to Limiter nor by REDIS_URL: limits hold in this process only. ' +
-      "Say new Limiter('memory:') if that is meant.",
-    { type: 'ConcurrencyLimitWarning', code: 'CONCURRENCY_LIMIT_MEMORY' },
-  )
 }
 
 module.exports = { Limiter }

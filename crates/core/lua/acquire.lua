@@ -49,21 +49,38 @@ local function by_name(item)
   end
 end
 
--- Whether as many wait as the request allows, once dead waiters at the front have left.
-local function line_is_full(max)
-  if max < 0 or waiting < max then return false end
+-- Dead waiters at the front leave: once a call, and each of their sessions is looked at once.
+local looked_through = false
+local function look_through_line()
+  if looked_through or waiting == 0 then return nil end
+  looked_through = true
   if queue_changed then flush() end
-  local first = waiting > 0 and redis.call('ZRANGE', QUEUE, 0, BUDGET - 1) or {}
-  local fields = {}
+  local first, fields, gone, leaving = redis.call('ZRANGE', QUEUE, 0, BUDGET - 1), {}, {}, {}
   for i = 1, #first do
-    fields[2 * i - 1] = 'l' .. id_of(first[i])
-    fields[2 * i] = 'c' .. string.sub(first[i], 19, 34)
+    local owner = string.sub(first[i], 19, 34)
+    if owner ~= '' and gone[owner] == nil then
+      gone[owner] = false
+      fields[#fields + 1] = 'c' .. owner
+    end
   end
   read(fields)
-  for i = 1, #first do
-    local id = id_of(first[i])
-    if id ~= '' and not live(string.sub(id, 1, 16)) then crowd().leave(id) end
+  -- Most records are as they were read; of those only the deadline is of interest.
+  for i = 1, #fields do
+    local owner = string.sub(fields[i], 2)
+    local until_ms, its_gen = string.match(hash[fields[i]] or '', '^(%d+) %d+ %d %d+ %d+ (%d+)$')
+    gone[owner] = not (tonumber(its_gen) == g.gen and tonumber(until_ms) > now) and not live(owner)
   end
+  for i = 1, #first do
+    if gone[string.sub(first[i], 19, 34)] then leaving[#leaving + 1] = 'l' .. id_of(first[i]) end
+  end
+  read(leaving)
+  for i = 1, #leaving do crowd().leave(string.sub(leaving[i], 2)) end
+end
+
+-- Whether as many wait as the request allows.
+local function line_is_full(max)
+  if max < 0 or waiting < max then return false end
+  look_through_line()
   return waiting >= max
 end
 

@@ -5,7 +5,7 @@
 -- ADDS   limit · held · waiting · number of waiters, of each: id ticket limit weight priority NAME LABEL · next slot, or
 --        −1 after the last page · next waiter
 --
--- A lease is shown whole, on the page of its lowest slot.
+-- A lease is shown whole, on the page of its lowest slot; one that has ended isn't shown, and its slots aren't counted.
 local SCAN = 2000
 local after, shown = tonumber(ARGV[FROM]), tonumber(ARGV[FROM + 1])
 
@@ -32,7 +32,7 @@ local function holders()
     local ids = lowest_of_leases(from, math.min(from + BUDGET - 1, scanned))
     for i = 1, #ids do
       local it = lease(ids[i][1])
-      if it.slots[1] == ids[i][2] then
+      if it.slots[1] == ids[i][2] and it.at_end > now then
         slots_shown = slots_shown + #it.slots
         if slots_shown > BUDGET and #views > 0 then return views, last, true end
         last = it.slots[1]
@@ -61,11 +61,24 @@ local function waiters()
   return views
 end
 
+-- The slots of leases that haven't ended. Of those that have and aren't reaped yet, the first 200 are looked at.
+local function held()
+  local ended = g.leases > 0 and redis.call('ZRANGEBYSCORE', ENDS, '(0', now, 'LIMIT', 0, BUDGET) or {}
+  local fields, slots = {}, g.held
+  for i = 1, #ended do fields[i] = 'l' .. ended[i] end
+  read(fields)
+  for i = 1, #ended do
+    local it = lease(ended[i])
+    if it then slots = slots - #it.slots end
+  end
+  return slots
+end
+
 local views, last, more = holders()
 local in_line = waiters()
 more = more or shown + #in_line < waiting
 local said = { 'ok', now, g.epoch or '-', '-1 0 0', #views }
 for i = 1, #views do said[#said + 1] = views[i] end
-for _, figure in ipairs({ g.limit, g.held, waiting, #in_line }) do said[#said + 1] = figure end
+for _, figure in ipairs({ g.limit, held(), waiting, #in_line }) do said[#said + 1] = figure end
 for i = 1, #in_line do said[#said + 1] = in_line[i] end
 return table.concat(said, ' ') .. ' ' .. (more and last or -1) .. ' ' .. shown + #in_line

@@ -44,14 +44,11 @@ local function take_from_gaps(slot)
 end
 
 local function take_just(slots)
-  local fields = {}
-  for i = 1, #slots do fields[i] = 's' .. num(slots[i]) end
-  read(fields)
-  for i = 1, #fields do
-    if hash[fields[i]] then return false end
+  for i = 1, #slots do
+    if hash['s' .. num(slots[i])] then return false end
   end
   -- What the call has freed so far must be in the gaps, or the group be empty again, before slots are taken from them.
-  flush()
+  if #freed > 0 or g.held == 0 then flush() end
   table.sort(slots)
   local above = {}
   for i = 1, #slots do
@@ -67,7 +64,7 @@ local function take_just(slots)
 end
 
 local function held(item, it, length)
-  if length then extend(item.id, it, length) end
+  extend(item.id, it, length)
   return 'held ' .. statement(item.id, it)
 end
 
@@ -84,21 +81,43 @@ local function has_gone_back()
   return false
 end
 
+-- The fields that say who has the slots and the name of what is to be kept.
+local function find_places(item)
+  item.fields = {}
+  for i = 1, #item.slots do item.fields[i] = 's' .. num(item.slots[i]) end
+  if item.terms.name then item.fields[#item.fields + 1] = 'n' .. item.terms.name end
+end
+
 -- Slots and name were free, or taken over, when they were granted: whoever has them by an older grant has ended since,
 -- and only an old snapshot still shows it.
 local function outdate(item)
-  local fields = {}
-  for i = 1, #item.slots do fields[i] = 's' .. num(item.slots[i]) end
-  if item.terms.name then fields[#fields + 1] = 'n' .. item.terms.name end
-  read(fields)
-  for i = 1, #fields do
-    local id = hash[fields[i]]
+  for i = 1, #item.fields do
+    local id = hash[item.fields[i]]
     local it = id and lease(id)
     if it and it.token < item.token then remove_lease(id, it) end
   end
 end
 
-local went_back = false
+-- Reads at once who has the slots and names of what is to be kept and isn't there.
+local function read_places()
+  local fields, owners = {}, {}
+  for i = 1, #items do
+    local item = items[i]
+    local it = item.verb == 'keep' and lease(item.id)
+    if item.verb == 'keep' and not (it and it.token == item.token) then
+      find_places(item)
+      for j = 1, #item.fields do fields[#fields + 1] = item.fields[j] end
+    end
+  end
+  read(fields)
+  for i = 1, #fields do
+    local id = hash[fields[i]]
+    if id then owners[#owners + 1] = 'l' .. id end
+  end
+  read(owners)
+end
+
+local went_back, reaped = false, false
 
 local function fits(item)
   return has_room(item.terms) and take_just(item.slots)
@@ -106,14 +125,22 @@ end
 
 local function keep(item)
   local it, terms = lease(item.id), item.terms
-  if it and it.token == item.token then return held(item, it, item.length) end
+  if it and it.token == item.token then
+    -- Without a length it ends when that was stated last, also in a state that has gone back to before its renewal.
+    return held(item, it, item.length or math.max(it.at_end, item.at_end) - now)
+  end
   -- A state from before the grant still has it in line, or has granted it a second time.
   if it then remove_lease(item.id, it) else crowd().leave(item.id) end
+  if not item.fields then -- It was there until another item of this call removed it.
+    find_places(item)
+    read(item.fields)
+  end
   local may_return = (item.epoch ~= g.epoch or SETTLING or went_back) and item.at_end > now
   if may_return then outdate(item) end
   if terms.name and owner_of(terms.name) then return 'taken' end
   if may_return and not fits(item) then
-    crowd().reap()
+    if not reaped then crowd().reap() end
+    reaped = true
     may_return = fits(item)
   end
   if not may_return then return 'unknown' end
@@ -160,8 +187,8 @@ local function guard()
   keep_alive(own)
 end
 
--- The session's ids among the leases and waiters of the ranks asked for. While the ends are being mended they don't show
--- all leases, and the same ranks are to be asked for again.
+-- The session's ids among the leases and waiters of the ranks asked for. While the ends are being mended they don't
+-- show all leases, and the same ranks are to be asked for again.
 local function own()
   if not own_from then return { 0, -1 } end
   flush()
@@ -189,6 +216,7 @@ if refused then return refused end
 guard()
 went_back = has_gone_back()
 if went_back then g.epoch = ARGV[5] end
+read_places()
 local answers, settle = {}, { keep = keep, want = want, drop = drop }
 for i = 1, #items do answers[i] = settle[items[i].verb](items[i]) end
 if waiting > 0 then

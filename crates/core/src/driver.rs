@@ -1,30 +1,31 @@
 //! Moves calls, replies, pushes and time between sessions and their stores, on one thread for the whole process.
 //!
 //! No rule of the limiter lives here. Here are the clients, the registry of sessions and the thread; `run` is a session's
-//! task, `replicas` what checks grants before a client hears of them, `stand_in` what serves while Redis is out of reach. Clients with the same resolved options share a session, and with it one
-//! connection, whatever thread they live on.
+//! task, `leg` its way to one store, `replicas` what finds out whether replicas have a grant. Clients with the same
+//! resolved options share a session, and with it one connection, whatever thread they live on.
 
+mod leg;
 mod replicas;
 mod run;
-mod stand_in;
 
 use std::collections::HashMap;
 use std::future::pending;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedSender;
 
-use self::replicas::{Confirming, Job};
-use self::run::{Driver, Sinks};
-use self::stand_in::StandIn;
+use self::leg::Leg;
+use self::replicas::Checks;
+use self::run::{Driver, Sinks, WallClock};
 use crate::config::{OnUnavailable, Options, Place};
 use crate::error::Error;
+use crate::fallback::{Fallback, Sessions};
 use crate::lease::SessionId;
-use crate::session::{ClientId, Event, Question, Request, Session, Settings, Tag};
+use crate::session::{ClientId, Event, Question, Request, Settings, Tag};
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{ClusterStore, RedisStore, RelayStore};
@@ -57,22 +58,13 @@ pub enum Command {
 
 /// One user of the limiter. Dropping it closes it.
 pub struct Client {
-    seat: Seat,
-    stand_in: Option<Arc<StandIn>>,
-}
-
-/// A place at a session.
-struct Seat {
     id: ClientId,
     shared: Arc<Shared>,
-    confirming: Option<Arc<Confirming>>,
     closed: AtomicBool,
 }
 
 struct Shared {
     session: SessionId,
-    /// Where grants are checked, if replicas must have them.
-    checks: Option<UnboundedSender<Job>>,
     inbox: Mutex<Inbox>,
     wake: Notify,
 }
@@ -103,48 +95,6 @@ impl Client {
     /// A client for these options; connects when it first asks for something.
     pub fn open(options: &Options, sink: Arc<dyn Sink>) -> Result<Self, Error> {
         let options = &options.resolved()?;
-        let stand_in = StandIn::open(options, &sink)?;
-        let sink = match &stand_in {
-            Some(stand_in) => stand_in.guard(sink),
-            None => sink,
-        };
-        Ok(Self { seat: Seat::open(options, sink)?, stand_in })
-    }
-
-    /// What the client is called in the requests it submits.
-    pub fn id(&self) -> ClientId {
-        self.seat.id
-    }
-
-    /// The session that its leases are named after.
-    pub fn session(&self) -> SessionId {
-        self.seat.shared.session
-    }
-
-    /// Says what the client wants, in order. Returns at once; false when the client is closed, and then nobody will answer.
-    pub fn send(&self, commands: impl IntoIterator<Item = Command>) -> bool {
-        match &self.stand_in {
-            Some(stand_in) => {
-                let rest: Vec<Command> = commands.into_iter().filter_map(|c| stand_in.route(c)).collect();
-                self.seat.send(rest)
-            }
-            None => self.seat.send(commands),
-        }
-    }
-
-    /// Ends the client, once: what waits fails as closed, what is held is given back (or left to its end), and
-    /// [`Event::Closed`] with this tag is the last it hears. False if it was closed before.
-    pub fn close(&self, tag: Tag, release: bool) -> bool {
-        if let Some(stand_in) = &self.stand_in {
-            stand_in.close(release);
-        }
-        self.seat.close(tag, release)
-    }
-}
-
-impl Seat {
-    /// Takes resolved options.
-    fn open(options: &Options, sink: Arc<dyn Sink>) -> Result<Self, Error> {
         let store = store_for(options)?;
         let id = ClientId(NEXT_CLIENT.fetch_add(1, Ordering::Relaxed));
         let mut registry = lock(&REGISTRY);
@@ -160,39 +110,39 @@ impl Seat {
                 shared
             }
         };
-        let confirming = shared.checks.clone().map(|checks| {
-            let address = options.place.to_string();
-            Confirming::new(id, Arc::clone(&shared), Arc::clone(&sink), address, checks)
-        });
-        let sink = confirming.as_ref().map_or(sink, Confirming::guard);
         lock(&shared.inbox).joined.push((id, sink));
-        Ok(Self { id, shared, confirming, closed: AtomicBool::new(false) })
+        Ok(Self { id, shared, closed: AtomicBool::new(false) })
     }
 
-    /// False when it's closed: then nobody will answer.
-    fn send(&self, commands: impl IntoIterator<Item = Command>) -> bool {
+    /// What the client is called in the requests it submits.
+    pub fn id(&self) -> ClientId {
+        self.id
+    }
+
+    /// The session that its leases are named after.
+    pub fn session(&self) -> SessionId {
+        self.shared.session
+    }
+
+    /// Says what the client wants, in order. Returns at once; false when the client is closed, and then nobody will answer.
+    pub fn send(&self, commands: impl IntoIterator<Item = Command>) -> bool {
         let mut inbox = lock(&self.shared.inbox);
         // Under the inbox's lock: nothing that is wanted comes after the close, where nobody would answer it.
         let open = !self.closed.load(Ordering::Relaxed);
         if open {
-            let commands = commands.into_iter().filter_map(|command| match &self.confirming {
-                Some(confirming) => confirming.route(command),
-                None => Some(command),
-            });
-            inbox.wishes.extend(commands.map(|command| (self.id, Wish::Command(command))));
+            let commands = commands.into_iter().map(|command| (self.id, Wish::Command(command)));
+            inbox.wishes.extend(commands);
             self.shared.wake.notify_one();
         }
         open
     }
 
-    fn close(&self, tag: Tag, release: bool) -> bool {
+    /// Ends the client, once: what waits fails as closed, what is held is given back (or left to its end), and
+    /// [`Event::Closed`] with this tag is the last it hears. False if it was closed before.
+    pub fn close(&self, tag: Tag, release: bool) -> bool {
         let mut inbox = lock(&self.shared.inbox);
         let first = !self.closed.swap(true, Ordering::Relaxed);
         if first {
-            // Nobody would use what the client never heard of, even if the others are to run to their ends.
-            let unheard = self.confirming.as_ref().map(|confirming| confirming.close()).unwrap_or_default();
-            let given_back = unheard.into_iter().map(|tag| (self.id, Wish::Command(Command::Release(tag))));
-            inbox.wishes.extend(given_back);
             inbox.wishes.push((self.id, Wish::Close { tag, release }));
             self.shared.wake.notify_one();
         }
@@ -200,7 +150,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Client {
     fn drop(&mut self) {
         self.close(Tag::MAX, true);
     }
@@ -223,21 +173,51 @@ fn store_for(options: &Options) -> Result<Arc<dyn Store>, Error> {
 }
 
 fn start(options: &Options, store: Arc<dyn Store>) -> Arc<Shared> {
-    let id = SessionId(getrandom::u64().expect("the system has a source of random numbers"));
-    let checks = replicas::start(&*store);
-    let shared = Arc::new(Shared { session: id, checks, inbox: Mutex::default(), wake: Notify::new() });
-    let session = Session::new(Settings {
-        id,
+    let settings = settings(options, &*store);
+    let shared = Arc::new(Shared { session: settings.id, inbox: Mutex::default(), wake: Notify::new() });
+    let checks = Checks::start(&*store);
+    let settings = Settings { checked: checks.is_some(), ..settings };
+    let (fallback, local) = fallback(options).unzip();
+    let sinks = Arc::default();
+    let driver = Driver {
+        shared: Arc::clone(&shared),
+        options: options.clone(),
+        sessions: Sessions::new(settings, fallback),
+        redis: Leg::new(store),
+        local: local.map(Leg::new),
+        checks,
+        sinks: Arc::clone(&sinks),
+        told: HashMap::new(),
+        wall: WallClock::default(),
+    };
+    runtime().spawn(supervise(driver, Arc::clone(&shared), options.clone(), sinks));
+    shared
+}
+
+fn settings(options: &Options, store: &dyn Store) -> Settings {
+    Settings {
+        id: SessionId(getrandom::u64().expect("the system has a source of random numbers")),
         address: store.address(),
         command_timeout: options.command_timeout,
         connect_timeout: options.connect_timeout,
         settle: options.settle,
         impatient: options.on_unavailable != OnUnavailable::Reject,
-    });
-    let sinks = Arc::default();
-    let driver = Driver::new(Arc::clone(&shared), options.clone(), session, store, Arc::clone(&sinks));
-    runtime().spawn(supervise(driver, Arc::clone(&shared), options.clone(), sinks));
-    shared
+        checked: false,
+    }
+}
+
+/// The fallback that the options ask for, with its store. Limiters of a process that name the same server share their count.
+fn fallback(options: &Options) -> Option<(Fallback, Arc<dyn Store>)> {
+    let (lifts_limit, bound) = match options.on_unavailable {
+        OnUnavailable::Reject => return None,
+        OnUnavailable::Allow(bound) => (true, bound),
+        OnUnavailable::Local(bound) => (false, bound),
+    };
+    let mut hasher = DefaultHasher::new();
+    (&options.place, &options.key_prefix, lifts_limit).hash(&mut hasher);
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::shared(&format!("fallback-{:016x}", hasher.finish())));
+    let settings = Settings { impatient: false, ..settings(options, &*store) };
+    Some((Fallback { settings, lifts_limit, bound }, store))
 }
 
 /// The process's one runtime, on a thread of its own.

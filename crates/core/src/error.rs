@@ -51,6 +51,8 @@ pub enum Error {
         address: String,
         /// What was seen.
         cause: String,
+        /// Redis answered, but refused: for instance without memory, or without the rights.
+        reached: bool,
     },
     /// An option can't be used. Mend the program.
     #[error("{option}: got {given}, expected {expected}")]

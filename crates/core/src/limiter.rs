@@ -147,6 +147,7 @@ impl Limiter {
         Error::Unavailable {
             address: self.inner.address.clone(),
             cause: "another question was answered".into(),
+            reached: true,
         }
     }
 }
@@ -246,6 +247,7 @@ impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
         if self.armed {
             lock(&self.limiter.inner.desk.open).remove(&self.tag);
+            lock(&self.limiter.inner.desk.held).remove(&self.tag);
             self.limiter.inner.client.send([Command::Cancel(self.tag)]);
         }
     }
@@ -267,9 +269,9 @@ impl Desk {
         match event {
             Event::Granted { tag, lease, .. } => {
                 let (sender, receiver) = watch::channel(Standing { deadline: lease.deadline, lost: None });
+                // Who stopped waiting has cancelled or is about to: the core gives the lease back.
                 if let Some(Slip::Acquire(slip)) = self.take(tag) {
                     lock(&self.held).insert(tag, sender);
-                    // Who stopped waiting has cancelled, and the core gives the lease back.
                     let _ = slip.send(Ok((lease, receiver)));
                 }
             }

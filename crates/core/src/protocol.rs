@@ -179,7 +179,7 @@ pub struct Keep {
     pub slots: Vec<Slot>,
     /// The end that Redis last stated, in ms on Redis's clock.
     pub end_at_ms: u64,
-    /// How long it goes on from now, in ms; `None` leaves the end as it is, when the session doesn't renew it.
+    /// How long it goes on from now, in ms; `None`, when the session doesn't renew it, leaves the end as it was stated.
     pub extend_ms: Option<u64>,
 }
 
@@ -242,8 +242,8 @@ pub enum Answers {
     Reconcile {
         /// One per item.
         settled: Vec<Settled>,
-        /// The ids of the caller's session that the group has after the call: leases by end, then waiters by place, both of
-        /// the ranks that were asked for.
+        /// The ids of the caller's session that the group has after the call: leases by end, then waiters by place, both
+        /// of the ranks that were asked for.
         own: Vec<LeaseId>,
         /// From which rank on the next call looks; `None` after the last.
         own_next: Option<u64>,
@@ -367,11 +367,11 @@ pub enum Settled {
 pub struct Picture {
     /// The limit last asked with; 0 if none was.
     pub limit: u32,
-    /// Slots held, ended but unreaped ones included.
+    /// Slots held by leases that haven't ended; if more than 200 have ended and aren't reaped yet, the rest of them count.
     pub held: u64,
     /// Requests in line.
     pub waiting: u64,
-    /// Leases of this page, by their lowest slot on it.
+    /// Leases of this page that haven't ended, by their lowest slot.
     pub holders: Vec<HolderView>,
     /// Waiters of this page, by limit, then priority, then ticket.
     pub waiters: Vec<WaiterView>,
@@ -388,7 +388,7 @@ pub struct HolderView {
     pub slots: Vec<Slot>,
     /// Its token.
     pub token: FencingToken,
-    /// Until its end, in ms; 0 when it has ended.
+    /// Until its end, in ms.
     pub ends_in_ms: u64,
     /// Its name.
     pub holder: Option<Arc<str>>,

@@ -7,11 +7,13 @@
 //!
 //! `input` and `output` are the nouns it exchanges with its driver. `acquisition` is one request's life, `hold` one lease's,
 //! `line` one group's share of both; `ask` makes calls, `answer` reads replies, `failure` is what doesn't come to a lease,
-//! `tend` is everything that time does, `link` is the connection's coming and going, `question` is what people ask.
+//! `enter` takes in leases from elsewhere, `tend` is everything that time does, `link` is the connection's coming and going,
+//! `question` is what people ask.
 
 mod acquisition;
 mod answer;
 mod ask;
+mod enter;
 mod failure;
 mod histogram;
 mod hold;
@@ -37,9 +39,10 @@ use crate::lease::{Key, LeaseId, SessionId};
 use crate::moment::Moment;
 use crate::protocol::Caller;
 
+pub use self::enter::Holding;
 pub use self::histogram::Histogram;
 pub use self::input::{ClientId, Request, Settings, Tag};
-pub use self::output::{Event, Granted, Output, Stats};
+pub use self::output::{Check, Event, Granted, Output, Stats};
 pub use self::question::{Answer, Question};
 
 /// The session.
@@ -49,8 +52,11 @@ pub struct Session {
     link: Link,
     acquisitions: HashMap<u64, Acquisition>,
     by_tag: HashMap<(ClientId, Tag), u64>,
+    /// Leases that were left to their ends when their client was closed, and when they have ended at the latest.
+    left_to_end: HashMap<u64, Moment>,
     lines: Vec<Option<Line>>,
     free_lines: Vec<usize>,
+    idle_lines: VecDeque<usize>,
     line_of: HashMap<Key, usize>,
     dirty: VecDeque<usize>,
     timers: BTreeSet<(Moment, Timer)>,
@@ -90,8 +96,10 @@ impl Session {
             link: Link::default(),
             acquisitions: HashMap::new(),
             by_tag: HashMap::new(),
+            left_to_end: HashMap::new(),
             lines: Vec::new(),
             free_lines: Vec::new(),
+            idle_lines: VecDeque::new(),
             line_of: HashMap::new(),
             dirty: VecDeque::new(),
             timers: BTreeSet::new(),
@@ -112,31 +120,26 @@ impl Session {
         self.settings.id
     }
 
+    /// Whether it has a connection.
+    pub fn connected(&self) -> bool {
+        self.link.up()
+    }
+
     /// Asks for a lease.
     pub fn submit(&mut self, now: Moment, request: Request) {
         let try_once = request.timeout == Some(Duration::ZERO);
         if try_once && self.settling(now) {
             self.stats.refused += 1;
-            let error = Some(self.unavailable(link::SETTLES));
+            let error = Some(self.refused(link::SETTLES));
             return self.tell(Event::Failed { client: request.client, tag: request.tag, error });
         }
         if self.settings.impatient && self.out_of_reach() {
             self.stats.refused += 1;
-            let error = Some(self.unavailable(self.why_not_available(now)));
+            let error = Some(self.out_of_time(now, None));
             return self.tell(Event::Failed { client: request.client, tag: request.tag, error });
         }
-        let number = self.next_number;
-        self.next_number += 1;
         let line = self.line_for(&request.key);
-        self.by_tag.insert((request.client, request.tag), number);
-        self.acquisitions.insert(number, Acquisition::new(now, line, request));
-        let side = self.line_mut(line);
-        side.members += 1;
-        side.pending.insert(number);
-        self.soil(line);
-        if !self.ready(now) {
-            self.arm(now, number);
-        }
+        self.enlist(now, Acquisition::new(now, line, request));
     }
 
     /// Gives a lease back. A request that isn't granted yet is cancelled.
@@ -144,11 +147,13 @@ impl Session {
         let Some((number, acquisition)) = self.by_tag(client, tag) else {
             return self.tell(Event::Released { client, tag, was_held: false });
         };
+        if acquisition.wanted {
+            return self.cancel(client, tag);
+        }
         let (was_held, held_for) = match &acquisition.state {
             State::Held(held) => (now < held.valid_until, Some(now.saturating_since(held.since))),
             State::Lost => (false, None),
-            State::Releasing { .. } => return,
-            _ => return self.cancel(client, tag),
+            _ => return,
         };
         if let Some(held_for) = held_for {
             self.stats.holds.record(held_for);
@@ -199,8 +204,8 @@ impl Session {
             let acquisition = &self.acquisitions[&number];
             if acquisition.wanted {
                 self.unwant(number, Some(Error::Closed));
-            } else if matches!(acquisition.state, State::Held(_) | State::Lost) {
-                if release { self.give_back(number, None) } else { self.forget(number) }
+            } else {
+                self.let_go(now, number, release);
             }
         }
         for (tag, error) in self.questions.close(client) {
@@ -234,7 +239,7 @@ impl Session {
                 return Some(output);
             }
             if self.wants_link(now) {
-                return Some(self.begin_connecting());
+                return Some(self.begin_connecting(now));
             }
             self.ask_questions(now);
             if !self.outputs.is_empty() {
@@ -245,7 +250,7 @@ impl Session {
                 line.dirty = false;
             }
             self.flush(now, line);
-            self.sweep(line);
+            self.sweep(now, line);
         }
     }
 
@@ -277,8 +282,14 @@ impl Session {
         LeaseId { session: self.settings.id, number }
     }
 
+    /// Redis gives no answer.
     fn unavailable(&self, cause: impl Into<String>) -> Error {
-        Error::Unavailable { address: self.settings.address.clone(), cause: cause.into() }
+        Error::Unavailable { address: self.settings.address.clone(), cause: cause.into(), reached: false }
+    }
+
+    /// Redis answers, but refuses.
+    fn refused(&self, cause: impl Into<String>) -> Error {
+        Error::Unavailable { address: self.settings.address.clone(), cause: cause.into(), reached: true }
     }
 
     fn caller(&self, now: Moment, keep_alive: Duration) -> Caller {

@@ -15,7 +15,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use concurrency_limit::group::{Group, Receivers};
 use concurrency_limit::lease::{Epoch, Key, SessionId};
-use concurrency_limit::protocol::{Acquired, Answers, Call, CallError, Caller, Reply, Settled};
+use concurrency_limit::protocol::{
+    Acquired, Answers, Call, CallError, Caller, Renewed, Reply, Settled, Verb,
+};
 use concurrency_limit::store::redis::keys::GroupKeys;
 use concurrency_limit::store::redis::{reply, scripts};
 use proptest::strategy::Strategy;
@@ -48,7 +50,7 @@ fn by_scripts(
     calls.iter().map(|call| reply::parse(&call.verb, ask(std::slice::from_ref(call)))).collect()
 }
 
-fn learn(known: &mut Known, reply: &Reply) {
+fn learn(known: &mut Known, verb: &Verb, reply: &Reply) {
     for grant in &reply.handed {
         known.grants.insert(grant.id, (reply.epoch, grant.clone()));
     }
@@ -64,6 +66,16 @@ fn learn(known: &mut Known, reply: &Reply) {
             for answer in settled {
                 if let Settled::Held(grant) = answer {
                     known.grants.insert(grant.id, (reply.epoch, grant.clone()));
+                }
+            }
+        }
+        Answers::Renew { leases, .. } => {
+            let Verb::Renew(renew) = verb else { return };
+            for (lease, renewed) in renew.leases.iter().zip(leases) {
+                if let (Some((_, grant)), Renewed::Extended { end_at_ms }) =
+                    (known.grants.get_mut(&lease.id), renewed)
+                {
+                    grant.end_at_ms = *end_at_ms;
                 }
             }
         }
@@ -124,7 +136,8 @@ fn replay(server: &mut Server, groups: &[&str], steps: &[Step]) {
             stored.check(&snapshot);
         }
         if let Ok(reply) = &by_rules {
-            learn(&mut known, reply);
+            known.epoch = reply.epoch.0;
+            learn(&mut known, &verb, reply);
         }
         known.held = rules.leases.iter().map(|lease| lease.id).collect();
         for waiter in &rules.waiters {
@@ -146,6 +159,11 @@ fn the_scripts_and_the_rules_agree_on_what_most_calls_are() {
 #[test]
 fn the_scripts_and_the_rules_agree_on_a_crowd() {
     agree_on(&history::crowded_steps(), &["a}key%"]);
+}
+
+#[test]
+fn the_scripts_and_the_rules_agree_when_the_state_goes_back() {
+    agree_on(&history::backward_steps(), &["a}key%"]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["config"],
     &["protocol"],
     &["group", "session"],
+    &["fallback"],
     &["store"],
     &["store/memory", "store/redis"],
     &["driver"],

@@ -13,6 +13,7 @@ mod options;
 mod port;
 mod relay;
 mod rows;
+mod tally;
 
 /// The version of this binary. JS takes none but its own: the rows are an interface of one version with itself.
 #[napi]

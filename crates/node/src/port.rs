@@ -21,6 +21,7 @@ use crate::bell::Bell;
 use crate::options::{ConnectionOptions, core_options, length};
 use crate::relay::{Brought, Order, Relays};
 use crate::rows::{Outbox, Reader, Row, Wish, ms};
+use crate::tally::Tally;
 
 /// How long a port whose environment ends without a word waits for what it gives back.
 const LAST_WAIT_MS: f64 = 200.0;
@@ -32,6 +33,7 @@ type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
 pub struct Port {
     shared: Arc<Shared>,
     clients: HashMap<u32, Client>,
+    forgotten: HashMap<u32, Tally>,
     last_client: u32,
     texts: Vec<Arc<str>>,
     relays: Arc<Relays>,
@@ -77,6 +79,7 @@ impl Port {
         Ok(Self {
             shared: Arc::new(shared),
             clients: HashMap::new(),
+            forgotten: HashMap::new(),
             last_client: 0,
             texts: Vec::new(),
             relays: Relays::new(carry)?,
@@ -103,6 +106,7 @@ impl Port {
             lock(&self.shared.open).insert(number);
         }
         self.last_client = number;
+        self.forgotten.insert(number, Tally::of(client.session()));
         self.clients.insert(number, client);
         Ok(number)
     }
@@ -161,6 +165,7 @@ impl Port {
         self.shared.bell.answer();
         for client in lock(&self.shared.ended).drain(..) {
             self.clients.remove(&client);
+            self.forgotten.remove(&client);
         }
         // SAFETY: the buffer is JS's, and JS stands in this call; nobody else looks at it meanwhile.
         lock(&self.shared.outbox).drain(unsafe { out.as_mut() }) as u32
@@ -189,6 +194,20 @@ impl Port {
     #[napi(catch_unwind)]
     pub fn session_text(&self, client: u32) -> String {
         self.clients.get(&client).map(|client| client.session().to_string()).unwrap_or_default()
+    }
+
+    /// A lease of the client was forgotten.
+    #[napi(catch_unwind)]
+    pub fn forgot(&self, client: u32) {
+        if let Some(forgotten) = self.forgotten.get(&client) {
+            forgotten.add();
+        }
+    }
+
+    /// How many leases of the client's session were forgotten.
+    #[napi(catch_unwind)]
+    pub fn forgotten(&self, client: u32) -> f64 {
+        self.forgotten.get(&client).map_or(0, Tally::count) as f64
     }
 
     /// Takes a client into use; its number.

@@ -34,6 +34,7 @@ impl Bench {
             connect_timeout: Duration::from_secs(10),
             settle: Duration::ZERO,
             impatient: false,
+            checked: false,
         };
         let now = Moment::at(Duration::from_secs(1_000));
         let mut bench = Self { session: Session::new(settings), now, tag: 0, told: 0, room: true };

@@ -10,7 +10,7 @@ if plain and top > held then
 end
 if plain then
   -- Tables that are made with room for one item don't grow in a lone call.
-  local fields, ends, answers, seen = { 'state', '', '', '', '', '' }, { '', '' }, { '' }, number > 1 and {}
+  local fields, ends, answers, seen = { 'state', '', '', '', '', '' }, { '', '', '', '' }, { '' }, number > 1 and {}
   local next_token, highest = math.max(token + 1, now_us), top
   local latest, latest_text = tonumber(latest_end), latest_end
   local run, left = FROM + number + 1, 0
@@ -45,8 +45,11 @@ if plain then
     ends[2 * i - 1], ends[2 * i] = at_end, id
     answers[i] = 'granted ' .. id .. ' ' .. its_token .. ' ' .. at_end .. ' ' .. ttl .. ' ' .. slot
   end
+  ends[2 * number + 1], ends[2 * number + 2] = 'inf', '.'
   -- A first write that is refused has written nothing either.
-  if plain and latest + RESERVE <= tonumber(expire) and type(redis.pcall('ZADD', ENDS, unpack(ends))) == 'number' then
+  local added = plain and latest + RESERVE <= tonumber(expire) and redis.pcall('ZADD', ENDS, unpack(ends))
+  if type(added) == 'number' then
+    if added > number then redis.call('PEXPIREAT', ENDS, expire) end -- It had vanished alone.
     if from_gaps > 0 then redis.call('ZREM', GAPS, unpack(gaps)) end
     held = string.format('%d', held + number)
     leases, top = evenly and held or leases + number, evenly and held or highest

@@ -76,7 +76,8 @@ if heads then
       if it.owner == SESSION then got[2] = record end
     end
     redis.call('HDEL', GROUP, unpack(dels))
-    redis.call('ZADD', ENDS, unpack(ends))
+    ends[2 * number + 1], ends[2 * number + 2] = 'inf', '.'
+    if redis.call('ZADD', ENDS, unpack(ends)) > number then redis.call('PEXPIREAT', ENDS, expire) end
     waiting, token, latest_end = waiting - number, text, latest
     if waiting > 0 then counts[held] = waiting else classes, counts = {}, {} end
     state = '1 ' .. epoch .. ' ' .. held .. ' ' .. leases .. ' ' .. top .. ' ' .. limit_seen .. ' ' .. token .. ' ' .. latest

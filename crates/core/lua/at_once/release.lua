@@ -35,7 +35,10 @@ if plain then
   -- A first write that is refused has written nothing either.
   if plain and (released == 0 or type(redis.pcall('ZREM', ENDS, unpack(ids))) == 'number') then
     if released > 0 then redis.call('HDEL', GROUP, unpack(fields)) end
-    if gaps then redis.call('ZADD', GAPS, unpack(gaps)) end
+    if gaps then
+      gaps[#gaps + 1], gaps[#gaps + 2] = 'inf', '.'
+      if redis.call('ZADD', GAPS, unpack(gaps)) == #gaps / 2 then redis.call('PEXPIREAT', GAPS, expire) end
+    end
     if released > 0 then
       evenly = evenly and highest == held - released
       held = string.format('%d', held - released)

@@ -16,7 +16,8 @@ if epoch and waiting == 0 and not line_lost and mend == '' and named == 0 and nu
   end
   -- A full memory doesn't refuse the first write, nor what comes after it (R25).
   if plain and latest + RESERVE <= tonumber(expire) and type(redis.pcall('PEXPIREAT', GROUP, expire)) == 'number' then
-    redis.call('ZADD', ENDS, unpack(ends))
+    ends[2 * number + 1], ends[2 * number + 2] = 'inf', '.'
+    if redis.call('ZADD', ENDS, unpack(ends)) > number then redis.call('PEXPIREAT', ENDS, expire) end
     fields[2] = '1 ' .. epoch .. ' ' .. held .. ' ' .. leases .. ' ' .. top .. ' ' .. limit_seen .. ' ' .. token .. ' '
       .. latest .. ' ' .. expire .. ' ' .. made .. '- - ' .. gen .. ' ' .. ticket
     redis.call('HSET', GROUP, unpack(fields))

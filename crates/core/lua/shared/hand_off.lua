@@ -19,13 +19,13 @@ local function hand_off()
   end
 
   local function pack(owner, one)
-    for i = #parcels, 1, -1 do
-      if parcels[i].owner == owner then
-        table.insert(parcels[i], one)
-        return
-      end
+    local parcel = parcels[owner]
+    if parcel then
+      parcel[#parcel + 1] = one
+      return
     end
-    parcels[#parcels + 1] = { owner = owner, one }
+    parcel = { owner = owner, one }
+    parcels[#parcels + 1], parcels[owner] = parcel, parcel
   end
 
   -- To the head of the line; false when its slots can't be told yet.

@@ -3,6 +3,7 @@
 -- A member of the queue is priority (two digits, higher first), ticket (16 digits), lease id; its score is the limit.
 -- A class is read a window at a time; what this call changes is written before the next window is read.
 local windows = {} -- limit → members in order, read from `at` on
+local lengths = {} -- limit → how long the next window is at least: whoever needs many gets them in few commands
 
 local function member_of(id, it)
   return string.format('%02d%016d', 10 - it.terms.priority, it.ticket) .. id
@@ -14,7 +15,9 @@ local function head(limit, n)
   if window and window[window.at] then return window[window.at] end
   if not counts[limit] then return nil end
   if queue_changed then flush() end
-  window = redis.call('ZRANGEBYSCORE', QUEUE, limit, limit, 'LIMIT', 0, math.min(n, 50))
+  n = math.min(math.max(n, lengths[limit] or 1), 50)
+  lengths[limit] = 2 * n
+  window = redis.call('ZRANGEBYSCORE', QUEUE, limit, limit, 'LIMIT', 0, n)
   window.at = 1
   windows[limit] = window
   if n > 1 then

@@ -87,7 +87,9 @@ local function new_lease(id, terms, token, slots, at_end)
     tail = terms.tail,
   }
   g.held, g.leases = g.held + #slots, g.leases + 1
+  local first = earliest
   set_lease(id, it)
+  earliest = first and math.min(first, at_end)
   return it
 end
 
@@ -134,7 +136,9 @@ end
 -- How long until the earliest lease ends; nil without leases (R9).
 local function next_end()
   if g.leases == 0 then return nil end
-  if ends_changed then flush() end
-  earliest = earliest or redis.call('ZRANGEBYSCORE', ENDS, '(0', '(inf', 'WITHSCORES', 'LIMIT', 0, 1)
-  return earliest[2] and math.max(tonumber(earliest[2]) - now, 0)
+  if not earliest then
+    if ends_changed then flush() end
+    earliest = tonumber(redis.call('ZRANGEBYSCORE', ENDS, '(0', '(inf', 'WITHSCORES', 'LIMIT', 0, 1)[2])
+  end
+  return earliest and math.max(earliest - now, 0)
 end

@@ -1,13 +1,13 @@
 -- write: what the call changed, written in few commands: removals first (R25), then what makes a grant stand.
 --
 -- The first write goes by pcall: its refusal is an answer (R24), and nothing has been written then. Later ones can't
--- be refused for want of memory. A sorted set that isn't there gets a sentinel, so that it keeps its time to live.
+-- be refused for want of memory. A sorted set has a sentinel, so that it never empties and keeps its time to live.
 local ends, queue = {}, {} -- changes: member → score, or false
 local ends_changed, queue_changed = false, false
 local freed, taken, trimmed = {}, {}, nil -- free slots not yet in the gaps; gaps used up; what is left of one
 local gap_window = {} -- the gaps as stored, smallest first
 local earliest -- the earliest end, while it is known
-local wrote = false
+local wrote, said = false, nil -- whether anything has been written; the answer to the last write
 
 local function set_end(member, score)
   ends[member] = score
@@ -25,11 +25,11 @@ end
 
 local function write(...)
   if wrote then
-    redis.call(...)
+    said = redis.call(...)
     return nil
   end
-  local done = redis.pcall(...)
-  if type(done) == 'table' and done.err then return refusal(done.err) end
+  said = redis.pcall(...)
+  if type(said) == 'table' and said.err then return refusal(said.err) end
   wrote = true
 end
 
@@ -58,19 +58,17 @@ local function make()
   if #outlived > 0 then redis.call('UNLINK', unpack(outlived)) end
 end
 
+-- The sentinel goes along each time: it is new in a set that the call makes, for the first time or after it vanished alone,
+-- and such a set has no time to live yet.
 local function add(key, letter, list)
   if #list == 0 then return nil end
-  local making = not string.find(g.made, letter, 1, true)
-  if making then
-    list[#list + 1] = 'inf'
-    list[#list + 1] = '.'
-  end
+  list[#list + 1] = 'inf'
+  list[#list + 1] = '.'
   local refused = write_all('ZADD', key, list)
   if refused then return refused end
-  if making then
-    g.made = g.made .. letter
-    if g.expire > 0 then redis.call('PEXPIREAT', key, g.expire) end
-  end
+  if not string.find(g.made, letter, 1, true) then g.made = g.made .. letter end
+  local members = ((#list - 1) % CHUNK + 1) / 2 -- of the last write
+  if said == members and g.expire > 0 then redis.call('PEXPIREAT', key, g.expire) end
 end
 
 -- The first write of a call that a full memory mustn't stop (R25).

@@ -10,14 +10,16 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::leg::{Leg, News};
+use super::replicas::{Checked, Checks};
 use super::{Command, Inbox, REGISTRY, Shared, Sink, Wish, lock};
 use crate::config::Options;
+use crate::fallback::{Sessions, Side};
 use crate::moment::Moment;
-use crate::session::{ClientId, Event, Output, Session};
-use crate::store::{ConnectError, Connecting, Link, LinkEvent, LinkInfo, Request, Store};
+use crate::session::{ClientId, Event, Output};
+use crate::store::{LinkEvent, Request};
 
 /// A wall clock that gets ahead by less is being corrected, not set.
 const LEAST_JUMP: Duration = Duration::from_millis(500);
@@ -29,17 +31,19 @@ const MOST_EVENTS: usize = 256;
 pub(super) type Sinks = Mutex<HashMap<ClientId, Arc<dyn Sink>>>;
 
 pub(super) struct Driver {
-    shared: Arc<Shared>,
-    options: Options,
-    session: Session,
-    store: Arc<dyn Store>,
-    link: Option<Wire>,
-    sinks: Arc<Sinks>,
-    told: HashMap<ClientId, Vec<Event>>,
-    wall: WallClock,
+    pub(super) shared: Arc<Shared>,
+    pub(super) options: Options,
+    pub(super) sessions: Sessions,
+    pub(super) redis: Leg,
+    /// Where the fallback has its groups, if there is one.
+    pub(super) local: Option<Leg>,
+    pub(super) checks: Option<Checks>,
+    pub(super) sinks: Arc<Sinks>,
+    pub(super) told: HashMap<ClientId, Vec<Event>>,
+    pub(super) wall: WallClock,
 }
 
-/// Wakes the task at the session's deadline or before it. Setting it earlier costs a system call, so one that rings too
+/// Wakes the task at the sessions' deadline or before it. Setting it earlier costs a system call, so one that rings too
 /// early is left as it is: under load the deadline goes to and fro with every call.
 struct Alarm(Pin<Box<Sleep>>);
 
@@ -47,10 +51,14 @@ impl Alarm {
     /// What the runtime's timers can't tell apart.
     const TICK: Duration = Duration::from_millis(1);
 
+    /// The longest sleep. A machine that was suspended wakes with the rest of it still to come, since the runtime's clock
+    /// stood still, and what has ended meanwhile is told no later than this.
+    const LONGEST: Duration = Duration::from_secs(1);
+
     async fn ring(&mut self, deadline: Option<Moment>) {
         let Some(deadline) = deadline else { return pending().await };
         // The runtime's clock doesn't count suspended time and ours does, so what it was set to before says nothing.
-        let at = Instant::now() + deadline.saturating_since(Moment::now());
+        let at = Instant::now() + deadline.saturating_since(Moment::now()).min(Self::LONGEST);
         if self.0.is_elapsed() || self.0.deadline() > at + Self::TICK {
             self.0.as_mut().reset(at);
         }
@@ -61,7 +69,7 @@ impl Alarm {
 /// How far the wall clock is ahead of ours. A machine that was stopped as a whole (a thaw, a migration) may find that our
 /// clock stood still while the wall clock, set anew, did not.
 #[derive(Default)]
-struct WallClock {
+pub(super) struct WallClock {
     ahead: Option<Duration>,
 }
 
@@ -75,44 +83,14 @@ impl WallClock {
     }
 }
 
-/// A link, or one that is being opened.
-struct Wire {
-    events: UnboundedReceiver<LinkEvent>,
-    end: End,
-}
-
-enum End {
-    Opening(Connecting),
-    Open(Box<dyn Link>),
-}
-
 enum Woken {
     Wanted,
-    Opened(Result<(Box<dyn Link>, LinkInfo), ConnectError>),
-    Heard(LinkEvent),
+    News(Side, News),
+    Checked(Checked),
     Due,
 }
 
 impl Driver {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        options: Options,
-        session: Session,
-        store: Arc<dyn Store>,
-        sinks: Arc<Sinks>,
-    ) -> Self {
-        Self {
-            shared,
-            options,
-            session,
-            store,
-            link: None,
-            sinks,
-            told: HashMap::new(),
-            wall: WallClock::default(),
-        }
-    }
-
     pub(super) async fn run(mut self) {
         let mut alarm = Alarm(Box::pin(sleep(Duration::ZERO)));
         loop {
@@ -124,21 +102,19 @@ impl Driver {
             }
             match self.wait(&mut alarm).await {
                 Woken::Wanted | Woken::Due => {}
-                Woken::Opened(result) => self.opened(result),
-                Woken::Heard(event) => self.heard(event),
+                Woken::News(side, news) => self.hear(side, news),
+                Woken::Checked(checked) => self.checked(checked),
             }
         }
     }
 
-    /// Tells the session what time it is, before it hears anything else; now.
+    /// Tells the sessions what time it is, before they hear anything else; now.
     fn tell_time(&mut self) -> Moment {
         let now = Moment::now();
         if let Some(length) = self.wall.jump(now) {
-            self.session.handle_jump(now, length);
+            self.sessions.handle_jump(now, length);
         }
-        if self.session.poll_deadline().is_some_and(|at| at <= now) {
-            self.session.handle_timeout(now);
-        }
+        self.sessions.handle_timeout(now);
         now
     }
 
@@ -149,42 +125,42 @@ impl Driver {
         }
         for (client, wish) in wishes {
             match wish {
-                Wish::Command(Command::Submit(request)) => self.session.submit(now, request),
-                Wish::Command(Command::Release(tag)) => self.session.release(now, client, tag),
-                Wish::Command(Command::Cancel(tag)) => self.session.cancel(client, tag),
-                Wish::Command(Command::Ask(tag, question)) => self.session.ask(now, client, tag, question),
-                Wish::Command(Command::Watch(timeout)) => self.session.watch(now, client, timeout),
-                Wish::Command(Command::Beat) => self.session.beat(now, client),
-                Wish::Close { tag, release } => self.session.close(now, client, tag, release),
+                Wish::Command(Command::Submit(request)) => self.sessions.submit(now, request),
+                Wish::Command(Command::Release(tag)) => self.sessions.release(now, client, tag),
+                Wish::Command(Command::Cancel(tag)) => self.sessions.cancel(now, client, tag),
+                Wish::Command(Command::Ask(tag, question)) => self.sessions.ask(now, client, tag, question),
+                Wish::Command(Command::Watch(timeout)) => self.sessions.watch(now, client, timeout),
+                Wish::Command(Command::Beat) => self.sessions.beat(now, client),
+                Wish::Close { tag, release } => self.sessions.close(now, client, tag, release),
             }
         }
     }
 
-    /// Does what the session has to do.
+    /// Does what the sessions have to do.
     fn act(&mut self, now: Moment) {
-        let mut requests = Vec::new();
-        while let Some(output) = self.session.poll_output(now) {
+        while let Some((side, output)) = self.sessions.poll_output(now) {
             match output {
                 Output::Event(event) => self.book(event),
                 Output::Call { number, caller, call } => {
-                    requests.push(Request::Call { number, caller, call });
+                    self.leg(side).gather(Request::Call { number, caller, call });
                 }
                 Output::Keys { number, pattern, cursor } => {
-                    requests.push(Request::Keys { number, pattern, cursor });
+                    self.leg(side).gather(Request::Keys { number, pattern, cursor });
+                }
+                Output::Check(check) => {
+                    if let Some(checks) = &self.checks {
+                        checks.ask(check);
+                    }
                 }
                 Output::Connect => {
-                    let (sender, events) = unbounded_channel();
-                    let end = End::Opening(self.store.connect(self.session.id(), sender));
-                    self.link = Some(Wire { events, end });
+                    let session = self.sessions.side(side).id();
+                    self.leg(side).connect(session);
                 }
-                Output::Disconnect => self.link = None,
+                Output::Disconnect => self.leg(side).disconnect(),
             }
         }
-        if let Some(Wire { end: End::Open(link), .. }) = &mut self.link
-            && !requests.is_empty()
-        {
-            link.send(requests);
-        }
+        self.redis.send();
+        self.local.iter_mut().for_each(Leg::send);
         let sinks = lock(&self.sinks);
         for (client, events) in self.told.iter_mut().filter(|(_, events)| !events.is_empty()) {
             if let Some(sink) = sinks.get(client) {
@@ -194,28 +170,27 @@ impl Driver {
         }
     }
 
+    fn leg(&mut self, side: Side) -> &mut Leg {
+        match (side, &mut self.local) {
+            (Side::Local, Some(local)) => local,
+            (Side::Local | Side::Redis, _) => &mut self.redis,
+        }
+    }
+
     fn book(&mut self, event: Event) {
-        let client = match &event {
-            Event::Granted { client, .. }
-            | Event::Failed { client, .. }
-            | Event::Released { client, .. }
-            | Event::Lost { client, .. }
-            | Event::Renewed { client, .. }
-            | Event::Answered { client, .. }
-            | Event::Closed { client, .. } => *client,
-            Event::Disconnected(_) | Event::Reconnected | Event::PushUnavailable | Event::Warning(_) => {
+        match event.client() {
+            Some(client) => self.told.entry(client).or_default().push(event),
+            None => {
                 for client in lock(&self.sinks).keys() {
                     self.told.entry(*client).or_default().push(event.clone());
                 }
-                return;
             }
-        };
-        self.told.entry(client).or_default().push(event);
+        }
     }
 
     /// Lets go of clients that are closed; true when none is left and the session may end.
     fn finish(&mut self) -> bool {
-        let closed = self.session.take_closed();
+        let closed = self.sessions.take_closed();
         if closed.is_empty() {
             return false;
         }
@@ -237,64 +212,67 @@ impl Driver {
     }
 
     async fn wait(&mut self, alarm: &mut Alarm) -> Woken {
-        let deadline = self.session.poll_deadline();
-        let wire = async {
-            match &mut self.link {
+        let deadline = self.sessions.poll_deadline();
+        let local = async {
+            match &mut self.local {
+                Some(local) => local.news().await,
                 None => pending().await,
-                Some(Wire { end: End::Opening(opening), .. }) => Woken::Opened(opening.await),
-                Some(Wire { events, .. }) => match events.recv().await {
-                    Some(event) => Woken::Heard(event),
-                    None => Woken::Heard(LinkEvent::Down("the connection's task has ended".into())),
-                },
+            }
+        };
+        let checked = async {
+            match &mut self.checks {
+                Some(checks) => checks.result().await,
+                None => pending().await,
             }
         };
         tokio::select! {
-            woken = wire => woken,
+            news = self.redis.news() => Woken::News(Side::Redis, news),
+            news = local => Woken::News(Side::Local, news),
+            Some(checked) = checked => Woken::Checked(checked),
             () = self.shared.wake.notified() => Woken::Wanted,
             () = alarm.ring(deadline) => Woken::Due,
         }
     }
 
-    fn opened(&mut self, result: Result<(Box<dyn Link>, LinkInfo), ConnectError>) {
+    fn checked(&mut self, (checks, result): Checked) {
         let now = self.tell_time();
-        match result {
-            Ok((link, info)) => {
-                if let Some(wire) = &mut self.link {
-                    wire.end = End::Open(link);
-                }
-                self.session.handle_connected(now, info.listens, info.uptime);
+        let session = self.sessions.side(Side::Redis);
+        checks.into_iter().for_each(|check| session.handle_checked(now, check, &result));
+    }
+
+    fn hear(&mut self, side: Side, news: News) {
+        let now = self.tell_time();
+        let session = self.sessions.side(side);
+        match news {
+            News::Opened(info) => {
+                session.handle_connected(now, info.listens, info.uptime);
                 info.warnings.into_iter().for_each(|warning| self.book(Event::Warning(warning)));
             }
-            Err(error) => {
-                self.link = None;
-                self.session.handle_connect_failed(now, error.message, error.fatal);
-            }
+            News::Failed(error) => session.handle_connect_failed(now, error.message, error.fatal),
+            News::Heard(event) => self.take_events(now, side, event),
         }
     }
 
     /// An event, and what else lies ready.
-    fn heard(&mut self, first: LinkEvent) {
-        let now = self.tell_time();
+    fn take_events(&mut self, now: Moment, side: Side, first: LinkEvent) {
         let mut next = Some(first);
         let mut left = MOST_EVENTS;
         while let Some(event) = next.take() {
+            let session = self.sessions.side(side);
             match event {
-                LinkEvent::Reply { number, result } => self.session.handle_reply(now, number, result),
-                LinkEvent::Keys { number, result } => self.session.handle_keys(now, number, result),
-                LinkEvent::Push(push) => self.session.handle_push(now, push),
-                LinkEvent::PushLost => self.session.handle_push_lost(now),
-                LinkEvent::Cut(part, reason) => self.session.handle_cut(now, |key| part.has(key), reason),
+                LinkEvent::Reply { number, result } => session.handle_reply(now, number, result),
+                LinkEvent::Keys { number, result } => session.handle_keys(now, number, result),
+                LinkEvent::Push(push) => session.handle_push(now, push),
+                LinkEvent::PushLost => session.handle_push_lost(now),
+                LinkEvent::Cut(part, reason) => session.handle_cut(now, |key| part.has(key), reason),
                 LinkEvent::Down(reason) => {
-                    self.link = None;
-                    self.session.handle_down(now, reason);
-                    return;
+                    session.handle_down(now, reason);
+                    return self.leg(side).disconnect();
                 }
             }
             left -= 1;
-            if left > 0
-                && let Some(wire) = &mut self.link
-            {
-                next = wire.events.try_recv().ok();
+            if left > 0 {
+                next = self.leg(side).ready();
             }
         }
     }

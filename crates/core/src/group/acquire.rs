@@ -44,7 +44,7 @@ impl State {
     }
 
     /// The answer to one request, and whether it has just joined the line.
-    fn acquire_one(&mut self, turn: &Turn<'_>, ask: &Ask) -> (Acquired, bool) {
+    fn acquire_one(&mut self, turn: &mut Turn<'_>, ask: &Ask) -> (Acquired, bool) {
         let (now, terms) = (turn.now, &ask.terms);
         self.limit_seen = terms.limit;
         if let Some(answer) = self.known(turn, ask.id).or_else(|| self.by_name(turn, ask)) {
@@ -99,10 +99,11 @@ impl State {
         Some(Acquired::Granted(grant))
     }
 
-    /// Whether as many wait as the request allows, once dead waiters at the front have left (R6).
-    fn line_is_full(&mut self, turn: &Turn<'_>, terms: &Terms) -> bool {
+    /// Whether as many wait as the request allows, once dead waiters at the front have left: they are looked for once a
+    /// call (R6).
+    fn line_is_full(&mut self, turn: &mut Turn<'_>, terms: &Terms) -> bool {
         let Some(most) = terms.max_waiting else { return false };
-        if self.line.len() >= most {
+        if self.line.len() >= most && !std::mem::replace(&mut turn.looked_through, true) {
             let first = self.line.in_order().take(MAX_TOUCHED).map(|(id, _)| id);
             let dead: Vec<LeaseId> = first.filter(|id| !self.is_live(turn.now, id.session)).collect();
             for id in dead {

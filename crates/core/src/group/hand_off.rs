@@ -23,6 +23,10 @@ pub(super) struct Turn<'a> {
     pub(super) handed: Vec<Grant>,
     pub(super) again: bool,
     pub(super) push_refused: bool,
+    /// Whether dead waiters have been looked for (R6).
+    pub(super) looked_through: bool,
+    /// Whether room has been made for what re-enters (R14).
+    pub(super) made_room: bool,
     publish: Publish<'a>,
     touched: usize,
 }
@@ -43,6 +47,8 @@ impl<'a> Turn<'a> {
             handed: Vec::new(),
             again: false,
             push_refused: false,
+            looked_through: false,
+            made_room: false,
             publish,
             touched: 0,
         }

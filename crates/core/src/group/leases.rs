@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::by_text::ByText;
 use super::slots::{FreeSlots, Taken};
 use crate::lease::{FencingToken, LeaseId, Slot};
-use crate::protocol::{Grant, Terms};
+use crate::protocol::{Grant, MAX_TOUCHED, Terms};
 
 /// One lease.
 #[derive(Debug, Clone)]
@@ -56,6 +56,13 @@ impl Leases {
     /// Slots held, ended leases included.
     pub(super) fn held(&self) -> u64 {
         self.held
+    }
+
+    /// Slots held by leases that haven't ended. So many that have are looked at; more than that count still.
+    pub(super) fn held_at(&self, now_ms: u64) -> u64 {
+        let ended = self.by_end.iter().take_while(|(end_at_ms, _)| *end_at_ms <= now_ms).take(MAX_TOUCHED);
+        let slots = |id: &ByText| self.by_id.get(&id.0).map_or(0, |lease| u64::from(lease.slots.weight()));
+        self.held - ended.map(|(_, id)| slots(id)).sum::<u64>()
     }
 
     pub(super) fn get(&self, id: LeaseId) -> Option<&Lease> {

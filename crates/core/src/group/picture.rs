@@ -90,7 +90,7 @@ pub struct SessionSnapshot {
 }
 
 impl State {
-    /// One page. A lease is shown whole, on the page of its lowest slot.
+    /// One page. A lease is shown whole, on the page of its lowest slot; one that has ended isn't.
     pub(super) fn inspect(&self, now: Now, page: Page) -> Picture {
         let (holders, more_holders) = self.holders_on(now, page.after_slot);
         let shown = usize::try_from(page.waiters_shown).unwrap_or(usize::MAX);
@@ -101,7 +101,7 @@ impl State {
         let more = more_holders || waiters_shown < self.line.len();
         Picture {
             limit: self.limit_seen,
-            held: self.leases.held(),
+            held: self.leases.held_at(now.ms),
             waiting: self.line.len(),
             holders,
             waiters,
@@ -112,7 +112,8 @@ impl State {
     /// The holders of the page after this slot, at least one if there is any, and whether more come.
     fn holders_on(&self, now: Now, after_slot: Slot) -> (Vec<HolderView>, bool) {
         let (mut holders, mut slots_shown) = (Vec::new(), 0);
-        for (id, lease) in self.leases.above(after_slot) {
+        let live = |(_, lease): &(LeaseId, &Lease)| !lease.has_ended(now.ms);
+        for (id, lease) in self.leases.above(after_slot).filter(live) {
             let slots = lease.slots.as_slice().to_vec();
             slots_shown += slots.len();
             if slots_shown > MAX_TOUCHED && !holders.is_empty() {

@@ -68,18 +68,19 @@ impl State {
         }
     }
 
-    fn held(&mut self, turn: &Turn<'_>, id: LeaseId, extend_ms: Option<u64>) -> Option<Settled> {
-        if let Some(length_ms) = extend_ms {
-            self.extend(turn.now, id, length_ms);
-        }
-        self.leases.get(id).map(|lease| Settled::Held(lease.as_grant(id, turn.now.ms)))
+    /// A lease that is there as its session knows it. Without a length it ends when that was stated last, also in a
+    /// state that has gone back to before its renewal.
+    fn kept(&mut self, turn: &Turn<'_>, keep: &Keep) -> Option<Settled> {
+        let lease = self.leases.get(keep.id).filter(|lease| lease.token == keep.token)?;
+        let extended = keep.extend_ms.map(|length_ms| turn.now.ms.saturating_add(length_ms));
+        let end_at_ms = extended.unwrap_or(lease.end_at_ms.max(keep.end_at_ms));
+        let lease = self.end_at(keep.id, end_at_ms)?;
+        Some(Settled::Held(lease.as_grant(keep.id, turn.now.ms)))
     }
 
     fn keep(&mut self, turn: &mut Turn<'_>, keep: &Keep, went_back: bool) -> Settled {
-        if self.leases.get(keep.id).is_some_and(|lease| lease.token == keep.token)
-            && let Some(held) = self.held(turn, keep.id, keep.extend_ms)
-        {
-            return held;
+        if let Some(kept) = self.kept(turn, keep) {
+            return kept;
         }
         // A state from before the grant still has it in line, or has granted it a second time.
         self.leases.remove(keep.id);
@@ -94,7 +95,10 @@ impl State {
         if self.leases.named(keep.terms.holder.as_ref()).is_some() {
             return Settled::TakenOver;
         }
-        if may_return && !(self.has_room(&keep.terms) && self.leases.are_free(&keep.slots)) {
+        if may_return
+            && !(self.has_room(&keep.terms) && self.leases.are_free(&keep.slots))
+            && !std::mem::replace(&mut turn.made_room, true)
+        {
             self.reap(turn);
         }
         if !may_return || !self.has_room(&keep.terms) {
@@ -120,8 +124,8 @@ impl State {
     }
 
     fn want(&mut self, turn: &Turn<'_>, id: LeaseId, terms: &Arc<Terms>, ticket: Option<Ticket>) -> Settled {
-        if let Some(held) = self.held(turn, id, Some(terms.lease_ms)) {
-            return held;
+        if let Some(lease) = self.extend(turn.now, id, terms.lease_ms) {
+            return Settled::Held(lease.as_grant(id, turn.now.ms));
         }
         if let Some(waiter) = self.line.get(id) {
             return Settled::InLine { ticket: waiter.ticket };

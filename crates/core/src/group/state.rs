@@ -91,7 +91,11 @@ impl State {
 
     /// A lease goes on for its length from now, if it is there.
     pub(super) fn extend(&mut self, now: Now, id: LeaseId, length_ms: u64) -> Option<&Lease> {
-        let end_at_ms = now.ms.saturating_add(length_ms);
+        self.end_at(id, now.ms.saturating_add(length_ms))
+    }
+
+    /// A lease goes on until then, if it is there.
+    pub(super) fn end_at(&mut self, id: LeaseId, end_at_ms: u64) -> Option<&Lease> {
         self.latest_ms = self.latest_ms.max(end_at_ms);
         self.leases.extend(id, end_at_ms)
     }

@@ -31,6 +31,10 @@ pub(super) struct Acquisition {
     pub(super) queued: bool,
     /// For how long the process stood still when it began to leave the line, or before it read the answer.
     left_late: Duration,
+    /// How many grants came when they were nearly over, one after the other.
+    pub(super) late_grants: u32,
+    /// Why the last grant was given back before its requester heard of it.
+    pub(super) returned: Option<String>,
     pub(super) state: State,
 }
 
@@ -43,19 +47,15 @@ pub(super) enum State {
     /// An acquire call was under way when the connection died.
     Unclear,
     /// In line; `since` is when the last call left that was answered "still waiting" for it.
-    InLine {
-        ticket: Ticket,
-        since: Moment,
-    },
+    InLine { ticket: Ticket, since: Moment },
     /// Its time in line is over or it was cancelled, and Redis has to say whether it had just been granted.
     Leaving,
+    /// Granted. Still wanted: its requester hears of it when enough replicas have it.
     Held(Held),
     /// The holder was told that it's lost and hasn't released it yet.
     Lost,
     /// Being given back; by `answer_by` the holder is told, whatever happens.
-    Releasing {
-        answer_by: Option<Moment>,
-    },
+    Releasing { answer_by: Option<Moment> },
 }
 
 #[derive(Debug)]
@@ -71,6 +71,8 @@ pub(super) struct Held {
     pub(super) renew_at: Option<Moment>,
     /// A renew call is under way.
     pub(super) renewing: bool,
+    /// Its claim window has been extended to the full length, or it never had one (R20).
+    pub(super) confirmed: bool,
     pub(super) hold_until: Option<Moment>,
 }
 
@@ -94,7 +96,22 @@ impl Acquisition {
             wanted: true,
             queued: false,
             left_late: Duration::ZERO,
+            late_grants: 0,
+            returned: None,
             state: State::Pending,
+        }
+    }
+
+    /// The same request, to be asked anew under another lease id, since its grant is given back.
+    pub(super) fn anew(&self, why: String) -> Self {
+        Self {
+            terms: Arc::clone(&self.terms),
+            timer: None,
+            wanted: true,
+            queued: false,
+            returned: Some(why),
+            state: State::Pending,
+            ..*self
         }
     }
 
@@ -102,12 +119,26 @@ impl Acquisition {
         self.give_up_at == Some(self.asked_at)
     }
 
+    /// The server isn't blamed for time in which this process couldn't ask or read.
+    fn excuse(&mut self, now: Moment) {
+        if let Some(give_up_at) = self.give_up_at {
+            self.left_late = now.saturating_since(give_up_at);
+        }
+    }
+
     pub(super) fn lease(&self) -> Duration {
         Duration::from_millis(self.terms.lease_ms)
     }
 
+    /// The length of a renewal now: no more than is left of the longest hold, or of the one lease of who isn't renewed.
+    pub(super) fn length_from(&self, now: Moment, held: &Held) -> Duration {
+        let ends = (!self.wanted && !self.renew).then(|| held.since + self.lease());
+        let rest = held.hold_until.into_iter().chain(ends).map(|until| until.saturating_since(now)).min();
+        rest.map_or(self.lease(), |rest| rest.min(self.lease()))
+    }
+
     /// Until when the requester is told something, in its present state.
-    fn due_at(&self, ready: bool, connect: Duration, command: Duration) -> Option<Moment> {
+    fn due_at(&self, ready: bool, command: Duration) -> Option<Moment> {
         if let State::Releasing { answer_by } = self.state {
             return answer_by;
         }
@@ -119,20 +150,35 @@ impl Acquisition {
             State::InLine { .. } => Some(give_up_at),
             // While it could be asked, it will be: only then is the answer "full" rather than "not available".
             State::Pending if !ready && !self.tries_once() => Some(give_up_at),
-            _ if self.tries_once() => Some(give_up_at + connect + command),
             _ => Some(give_up_at + self.left_late + command),
         }
     }
 }
 
 impl Session {
-    /// Sets the request's timer to what its state asks for. Requests on their way over a living connection have none:
+    /// A new request: it's asked with the next calls of its group.
+    pub(super) fn enlist(&mut self, now: Moment, acquisition: Acquisition) {
+        let number = self.next_number;
+        self.next_number += 1;
+        let line = acquisition.line;
+        self.by_tag.insert((acquisition.client, acquisition.tag), number);
+        self.acquisitions.insert(number, acquisition);
+        let side = self.line_mut(line);
+        side.members += 1;
+        side.pending.insert(number);
+        self.soil(line);
+        if !(self.ready(now) && self.line(line).may_ask(now)) {
+            self.arm(now, number);
+        }
+    }
+
+    /// Sets the request's timer to what its state asks for. Requests that leave at once over a living connection have none:
     /// the call's own time-out covers them.
     pub(super) fn arm(&mut self, now: Moment, number: u64) {
         let ready = self.ready(now);
-        let (connect, command) = (self.settings.connect_timeout, self.settings.command_timeout);
+        let command = self.settings.command_timeout;
         let Some(acquisition) = self.acquisitions.get_mut(&number) else { return };
-        let due = acquisition.due_at(ready, connect, command);
+        let due = acquisition.due_at(ready, command);
         if acquisition.timer == due {
             return;
         }
@@ -154,12 +200,14 @@ impl Session {
 
     pub(super) fn handle_request_timer(&mut self, now: Moment, number: u64) {
         let ready = self.ready(now);
-        let (connect, command) = (self.settings.connect_timeout, self.settings.command_timeout);
+        let command = self.settings.command_timeout;
         let Some(acquisition) = self.acquisitions.get_mut(&number) else { return };
         acquisition.timer = None;
-        match acquisition.due_at(ready, connect, command) {
+        match acquisition.due_at(ready, command) {
             // The answer may lie in the socket of a process that stood still.
-            Some(due) if due + GRACE < now && matches!(acquisition.state, State::Leaving) => {
+            Some(due)
+                if due + GRACE < now && matches!(acquisition.state, State::Leaving | State::Unclear) =>
+            {
                 acquisition.left_late = acquisition.left_late + now.saturating_since(due) + GRACE;
                 return self.arm(now, number);
             }
@@ -173,15 +221,14 @@ impl Session {
         }
         if let State::InLine { .. } = acquisition.state {
             acquisition.state = State::Leaving;
-            let (line, give_up_at) = (acquisition.line, acquisition.give_up_at.unwrap_or(now));
-            // The server isn't blamed for time in which this process couldn't ask.
-            acquisition.left_late = now.saturating_since(give_up_at);
+            acquisition.excuse(now);
+            let line = acquisition.line;
             self.line_mut(line).leaves.push(number);
             self.soil(line);
             return self.arm(now, number);
         }
         self.stats.refused += 1;
-        let error = self.unavailable(self.why_not_available(now));
+        let error = self.out_of_time(now, Some(number));
         self.unwant(number, Some(error));
     }
 
@@ -201,6 +248,8 @@ impl Session {
                 self.line_mut(line).leaves.push(number);
                 self.soil(line);
             }
+            State::Held(_) => self.give_back(number, None),
+            // What is under way, or unclear, is cleared away when it's answered or settled.
             _ => {}
         }
         self.tell(Event::Failed { client, tag, error });
@@ -220,14 +269,23 @@ impl Session {
     }
 
     /// Stops knowing a lease, without a word to Redis: it ends by itself.
-    pub(super) fn forget(&mut self, number: u64) {
-        self.disarm(number);
+    fn leave_to_end(&mut self, now: Moment, number: u64) {
+        self.left_to_end.retain(|_, ended_by| *ended_by > now);
         if let Some(acquisition) = self.acquisitions.get(&number) {
+            self.left_to_end.insert(number, now + acquisition.lease());
             let line = acquisition.line;
             self.line_mut(line).held.remove(&number);
             self.soil(line);
         }
         self.remove(number);
+    }
+
+    /// What the client of a request that was told has is given back, or left to its end.
+    pub(super) fn let_go(&mut self, now: Moment, number: u64, release: bool) {
+        let state = self.acquisitions.get(&number).map(|a| &a.state);
+        if matches!(state, Some(State::Held(_) | State::Lost)) {
+            if release { self.give_back(number, None) } else { self.leave_to_end(now, number) }
+        }
     }
 
     /// The last trace of a request goes.

@@ -10,11 +10,15 @@ use super::ask::{About, Items};
 use super::failure::Fullness;
 use super::{Event, Session};
 use crate::error::{Error, Loss};
-use crate::lease::{Epoch, Ticket};
+use crate::lease::{Epoch, LeaseId, Ticket};
 use crate::moment::Moment;
 use crate::protocol::{
-    Acquired, Answers, CallError, Grant, Left, MAX_WAITING_LIMITS, Push, Renewed, Reply, Settled, Waiting,
+    Acquired, Answers, CallError, Grant, Left, MAX_TOUCHED, MAX_WAITING_LIMITS, Push, Renewed, Reply,
+    Settled, Waiting,
 };
+
+/// So many leases, and as many waiters, of a group are gone through for ids that the session doesn't know.
+const MOST_OWN: u64 = 16 * MAX_TOUCHED as u64;
 
 /// When a reply's call left, and which life of the group's state answered.
 #[derive(Clone, Copy)]
@@ -39,7 +43,7 @@ impl Session {
             side.under_way -= 1;
         }
         match &items {
-            Items::Reconcile(_) => side.settling_calls -= 1,
+            Items::Reconcile(numbers) if !numbers.is_empty() => side.settling_calls -= 1,
             Items::Renew { look: true, .. } => side.looking = false,
             _ => {}
         }
@@ -71,8 +75,7 @@ impl Session {
                 Some(_) => {}
                 None => {
                     let line = self.line_for(&push.key);
-                    self.line_mut(line).releases.push(number);
-                    self.soil(line);
+                    self.give_back_stray(line, number);
                 }
             }
         }
@@ -82,6 +85,7 @@ impl Session {
         let side = self.line_mut(line);
         side.again |= reply.again;
         side.refusals = 0;
+        side.refusal = None;
         side.heard_ms = reply.now_ms;
         if reply.push_refused {
             self.handle_push_lost(now);
@@ -91,9 +95,9 @@ impl Session {
         // other hand, comes after all grants.
         if matches!(items, Items::Reconcile(_)) {
             self.take_answers(now, line, stated, items, reply.answers);
-            self.take_handed(now, reply.handed, reply.epoch, sent_at);
+            self.take_handed(now, line, reply.handed, reply.epoch, sent_at);
         } else {
-            self.take_handed(now, reply.handed, reply.epoch, sent_at);
+            self.take_handed(now, line, reply.handed, reply.epoch, sent_at);
             self.take_answers(now, line, stated, items, reply.answers);
         }
         if let Some(next) = reply.next_end_in_ms
@@ -106,14 +110,39 @@ impl Session {
     }
 
     /// Waiters of this session that the call's own hand-off granted.
-    pub(super) fn take_handed(&mut self, now: Moment, grants: Vec<Grant>, epoch: Epoch, sent_at: Moment) {
+    pub(super) fn take_handed(
+        &mut self,
+        now: Moment,
+        line: usize,
+        grants: Vec<Grant>,
+        epoch: Epoch,
+        sent_at: Moment,
+    ) {
         for grant in grants {
-            let waits =
-                self.acquisitions.get(&grant.id.number).map(|a| matches!(a.state, State::InLine { .. }));
-            if waits == Some(true) {
-                self.accept(now, grant, epoch, sent_at);
+            match self.acquisitions.get(&grant.id.number).map(|a| &a.state) {
+                Some(State::InLine { .. }) => self.accept(now, grant, epoch, sent_at),
+                // Its own call says it again.
+                Some(_) => {}
+                None => self.give_back_stray(line, grant.id.number),
             }
         }
+    }
+
+    /// Redis granted something that this session doesn't know any more, for instance a waiter that only an old state still
+    /// had in line: it's given back at once (R12).
+    pub(super) fn give_back_stray(&mut self, line: usize, number: u64) {
+        self.line_mut(line).releases.push(number);
+        self.soil(line);
+    }
+
+    /// The group has these ids of this session: what it doesn't know is given back, lease or place in line (R12).
+    fn take_own(&mut self, line: usize, own: Vec<LeaseId>, next: Option<u64>) {
+        let (known, left) = (&self.acquisitions, &self.left_to_end);
+        let unknown = |number: &u64| !known.contains_key(number) && !left.contains_key(number);
+        let strays: Vec<u64> = own.into_iter().map(|id| id.number).filter(unknown).collect();
+        let side = self.line_mut(line);
+        side.unsettled.extend(strays);
+        side.own_from = next.filter(|from| *from < MOST_OWN);
     }
 
     fn take_answers(&mut self, now: Moment, line: usize, stated: Stated, items: Items, answers: Answers) {
@@ -149,10 +178,11 @@ impl Session {
                     self.take_left(now, number, answer, Fullness { held, waiting, next_end_in_ms }, stated);
                 }
             }
-            (Items::Reconcile(numbers), Answers::Reconcile { settled, .. }) => {
+            (Items::Reconcile(numbers), Answers::Reconcile { settled, own, own_next }) => {
                 for (number, answer) in numbers.into_iter().zip(settled) {
                     self.take_settled(now, number, answer, stated);
                 }
+                self.take_own(line, own, own_next);
             }
             _ => {}
         }
@@ -221,15 +251,16 @@ impl Session {
         let Some(acquisition) = self.acquisitions.get_mut(&number) else { return };
         let line = acquisition.line;
         match (&mut acquisition.state, answer) {
-            (State::Held(_), Renewed::Extended { end_at_ms }) => {
+            (State::Held(held), Renewed::Extended { end_at_ms }) => {
+                held.epoch = stated.epoch;
                 self.extend(number, end_at_ms, length, stated.sent_at);
             }
             // Another life of the group's state, or an old one: it may re-enter (R14, R30).
             (State::Held(held), Renewed::Gone) if held.epoch != stated.epoch || settling => {
                 self.line_mut(line).unsettled.push(number);
             }
-            (State::Held(_), Renewed::Gone) => self.lose(number, Loss::Gone),
-            (State::Held(_), Renewed::TakenOver) => self.lose(number, Loss::TakenOver),
+            (State::Held(_), Renewed::Gone) => self.lose(now, number, Loss::Gone),
+            (State::Held(_), Renewed::TakenOver) => self.lose(now, number, Loss::TakenOver),
             // Extended although it was declared lost meanwhile: nobody wants it (R12).
             (State::Lost, Renewed::Extended { .. }) => self.line_mut(line).releases.push(number),
             _ => {}
@@ -260,13 +291,17 @@ impl Session {
         side.doubtful = side.waiting.iter().copied().collect();
         side.doubtful.sort_unstable();
         // Asked about already: then the group has a waiter that the session doesn't know, and to ask at once would never end.
-        // It is given back when it's granted (R12).
-        if asked_one_by_one { self.look_in_turn(now, line) } else { self.look_by(line, now) }
+        if asked_one_by_one {
+            self.line_mut(line).own_from = Some(0);
+            self.look_in_turn(now, line);
+        } else {
+            self.look_by(line, now);
+        }
     }
 
     fn take_left(&mut self, now: Moment, number: u64, answer: Left, fullness: Fullness, stated: Stated) {
-        let Some(acquisition) = self.acquisitions.get(&number) else { return };
-        if !matches!(acquisition.state, State::Leaving) {
+        let state = self.acquisitions.get(&number).map(|a| &a.state);
+        if !matches!(state, Some(State::Leaving)) {
             return;
         }
         match answer {
@@ -278,16 +313,17 @@ impl Session {
 
     fn take_settled(&mut self, now: Moment, number: u64, answer: Settled, stated: Stated) {
         let Some(acquisition) = self.acquisitions.get_mut(&number) else { return };
-        let (line, lease) = (acquisition.line, acquisition.lease());
+        let line = acquisition.line;
         match (&mut acquisition.state, answer) {
             (State::Held(held), Settled::Held(grant)) if held.token == grant.token => {
                 held.epoch = stated.epoch;
-                self.extend(number, grant.end_at_ms, lease, stated.sent_at);
+                let length = Duration::from_millis(grant.ttl_ms);
+                self.extend(number, grant.end_at_ms, length, stated.sent_at);
             }
             // It was in line when it was asked about; a push that came another way has overtaken this answer.
             (State::Held(_), Settled::InLine { .. }) => {}
-            (State::Held(_), Settled::TakenOver) => self.lose(number, Loss::TakenOver),
-            (State::Held(_), _) => self.lose(number, Loss::Gone),
+            (State::Held(_), Settled::TakenOver) => self.lose(now, number, Loss::TakenOver),
+            (State::Held(_), _) => self.lose(now, number, Loss::Gone),
             (State::InLine { .. } | State::Unclear, Settled::Held(grant)) => {
                 self.accept(now, grant, stated.epoch, stated.sent_at);
             }

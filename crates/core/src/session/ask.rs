@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::acquisition::{Acquisition, State};
+use super::acquisition::{Acquisition, Held, State};
 use super::{Output, Session};
 use crate::moment::Moment;
 use crate::protocol::{Ask, Call, Extend, Keep, MAX_TOUCHED, Renew, Settle, Target, Verb};
@@ -16,12 +16,13 @@ use crate::protocol::{Ask, Call, Extend, Keep, MAX_TOUCHED, Renew, Settle, Targe
 pub(super) const BATCH: usize = MAX_TOUCHED / 2;
 
 /// Calls of one group that may be under way before later requests gather.
-const WINDOW: u32 = 8;
+pub(super) const WINDOW: u32 = 8;
 
-/// The claim window: how long a grant that isn't in the caller's reply is good for until it's confirmed (R20).
+/// The claim window: how long a grant that isn't in the caller's reply is good for until it's confirmed (R20). Three times
+/// the longest time between two looks.
 const CLAIM: Duration = Duration::from_secs(5);
 
-/// How long a session's waiters stay in line without a sign of life (R19).
+/// How long a session's waiters stay in line without a sign of life (R19): long enough for several looks to go missing.
 const KEEP_ALIVE: Duration = Duration::from_secs(6);
 
 /// A call under way.
@@ -95,18 +96,28 @@ impl Session {
         let mut rest = unsettled.as_slice();
         while !rest.is_empty() {
             let batch = self.batch(&mut rest);
-            let items = batch.iter().map(|number| self.settle_item(*number)).collect();
-            self.send(now, line, Verb::Reconcile { items, own_from: None }, Items::Reconcile(batch));
             self.line_mut(line).settling_calls += 1;
+            self.send_reconcile(now, line, batch);
+        }
+        if self.line(line).own_from.is_some() {
+            self.send_reconcile(now, line, Vec::new());
         }
         self.line_mut(line).settling_calls == 0
     }
 
-    fn is_wanted(&self, number: u64) -> bool {
-        self.acquisitions.get(&number).is_some_and(|a| a.wanted && !matches!(a.state, State::Leaving))
+    /// The first of several also asks for the ids of this session that it may not know.
+    fn send_reconcile(&mut self, now: Moment, line: usize, batch: Vec<u64>) {
+        let items = batch.iter().map(|number| self.settle_item(now, *number)).collect();
+        let own_from = self.line_mut(line).own_from.take();
+        self.send(now, line, Verb::Reconcile { items, own_from }, Items::Reconcile(batch));
     }
 
-    fn settle_item(&self, number: u64) -> Settle {
+    fn is_wanted(&self, number: u64) -> bool {
+        let asks = |a: &Acquisition| a.wanted && !matches!(a.state, State::Leaving | State::Held(_));
+        self.acquisitions.get(&number).is_some_and(asks)
+    }
+
+    fn settle_item(&self, now: Moment, number: u64) -> Settle {
         let id = self.lease_id(number);
         let Some(acquisition) = self.acquisitions.get(&number) else { return Settle::Drop(id) };
         let terms = Arc::clone(&acquisition.terms);
@@ -118,12 +129,21 @@ impl Session {
                 token: held.token,
                 slots: held.slots.clone(),
                 end_at_ms: held.end_at_ms,
-                extend_ms: Some(acquisition.terms.lease_ms),
+                extend_ms: self.extension(now, acquisition, held).map(|length| length.as_millis() as u64),
             }),
             State::InLine { ticket, .. } => Settle::Want { id, terms, ticket: Some(*ticket) },
             State::Unclear if acquisition.wanted => Settle::Want { id, terms, ticket: None },
             _ => Settle::Drop(id),
         }
+    }
+
+    /// For how long a kept lease goes on from now; nothing for one that isn't renewed (R12).
+    fn extension(&self, now: Moment, acquisition: &Acquisition, held: &Held) -> Option<Duration> {
+        let goes_on = acquisition.wanted || !held.confirmed || acquisition.renew;
+        if !goes_on || self.stalled(now, acquisition.client) {
+            return None;
+        }
+        Some(acquisition.length_from(now, held)).filter(|length| !length.is_zero())
     }
 
     /// Cuts as many numbers off the front as one call may touch (R26).
@@ -177,9 +197,9 @@ impl Session {
 
     fn ask_item(&mut self, now: Moment, line: usize, number: u64) -> Ask {
         self.line_mut(line).pending.remove(&number);
-        let (id, listens) = (self.lease_id(number), self.link.listens);
+        let id = self.lease_id(number);
         let acquisition = self.acquisitions.get_mut(&number).expect("what is pending is known");
-        acquisition.set_claim(listens);
+        acquisition.set_claim();
         acquisition.state = State::Asked;
         let wait = acquisition.give_up_at.is_none_or(|give_up_at| give_up_at > now);
         Ask { id, terms: Arc::clone(&acquisition.terms), wait }
@@ -206,14 +226,13 @@ impl Session {
     }
 
     fn send(&mut self, now: Moment, line: usize, verb: Verb, items: Items) {
-        let keep_alive = self.keep_alive(line);
         let side = self.line_mut(line);
         side.flights += 1;
         if items.counts() {
             side.under_way += 1;
         }
         let call = Call { key: side.key.clone(), verb };
-        self.send_call(now, keep_alive, call, About::Line { line, items });
+        self.send_call(now, KEEP_ALIVE, call, About::Line { line, items });
     }
 
     pub(super) fn send_call(&mut self, now: Moment, keep_alive: Duration, call: Call, about: About) {
@@ -237,21 +256,11 @@ impl Session {
             flight.sent_at = flight.sent_at - length;
         }
     }
-
-    /// Long enough for several looks to go missing.
-    fn keep_alive(&mut self, line: usize) -> Duration {
-        let listens = self.link.listens;
-        match self.line_mut(line).interval {
-            Some(interval) if !listens => KEEP_ALIVE.max(3 * interval),
-            _ => KEEP_ALIVE,
-        }
-    }
 }
 
 impl Acquisition {
-    fn set_claim(&mut self, listens: bool) {
-        let window = if listens { CLAIM } else { CLAIM.max(3 * self.interval) };
-        let claim_ms = self.terms.lease_ms.min(window.as_millis() as u64);
+    fn set_claim(&mut self) {
+        let claim_ms = self.terms.lease_ms.min(CLAIM.as_millis() as u64);
         if self.terms.claim_ms != claim_ms {
             Arc::make_mut(&mut self.terms).claim_ms = claim_ms;
         }

@@ -1,8 +1,8 @@
 //! What doesn't come to a lease: calls that came back as errors, and requests that end with nothing.
 //!
 //! What was surely not executed is asked again, and nobody hears of it (R29). Any other error ends the requests that the
-//! call was about; leases that it should have renewed stay held, and are renewed later (R28). A connection that dies
-//! without an answer is `link`'s.
+//! call was about; leases that it should have renewed stay held, and are renewed later (R28); what nobody wants is asked to
+//! go until it has gone (R12). A connection that dies without an answer is `link`'s.
 
 use std::time::Duration;
 
@@ -24,8 +24,9 @@ pub(super) struct Fullness {
 impl Session {
     pub(super) fn take_error(&mut self, now: Moment, line: usize, items: Items, error: CallError) {
         let key = self.line_mut(line).key.clone();
-        let failure = match error {
+        match error {
             CallError::NotExecuted(text) => {
+                self.back_off(now, line, &text);
                 self.ask_all_again(now, line, items);
                 if text.contains("READONLY") {
                     self.look_for_the_primary(now);
@@ -33,52 +34,32 @@ impl Session {
                 if text.contains("LOADING") {
                     self.settle_anew(now);
                 }
-                return;
             }
-            // What isn't settled stays: to forget it would leave a waiter in line, or a lease held, that nobody knows of.
-            CallError::OutOfMemory(_) if matches!(items, Items::Reconcile(_)) => {
-                return self.ask_all_again(now, line, items);
-            }
-            CallError::OutOfMemory(text) | CallError::Denied(text) => self.unavailable(text),
-            CallError::Stale => {
-                Error::Protocol { key, message: "a newer connection of this session exists".into() }
-            }
-            CallError::Unusable(message) | CallError::Garbage(message) => Error::Protocol { key, message },
-        };
-        match items {
-            Items::Acquire(numbers) | Items::Leave(numbers) => {
-                numbers.into_iter().for_each(|number| self.refuse(number, failure.clone()));
-            }
-            Items::Release(numbers) => {
-                numbers.into_iter().for_each(|number| self.take_released(number, false))
-            }
-            Items::Reconcile(numbers) => {
-                numbers.into_iter().for_each(|number| self.settle_without(number, failure.clone()));
-            }
-            Items::Renew { leases, look, .. } => {
-                self.renew_later(now, leases);
-                if look {
-                    let waiters: Vec<u64> = self.line_mut(line).waiting.iter().copied().collect();
-                    waiters.into_iter().for_each(|number| self.refuse(number, failure.clone()));
+            CallError::OutOfMemory(text) | CallError::Denied(text) => match items {
+                Items::Acquire(_) | Items::Renew { .. } => {
+                    self.fail_asks(now, line, items, self.refused(text));
                 }
+                // To forget what isn't cleared away would leave a waiter in line, or a lease held, that nobody knows of.
+                Items::Release(_) | Items::Leave(_) | Items::Reconcile(_) | Items::Clean => {
+                    self.back_off(now, line, &text);
+                    self.ask_all_again(now, line, items);
+                }
+            },
+            CallError::Stale => {
+                let message = "a newer connection of this session exists".into();
+                self.fail_all(now, line, items, Error::Protocol { key, message });
             }
-            Items::Clean => {}
-        }
-    }
-
-    /// The group can't be used: what was to be settled there is lost or fails.
-    fn settle_without(&mut self, number: u64, failure: Error) {
-        match self.acquisitions.get(&number).map(|a| &a.state) {
-            Some(State::Held(_)) => self.lose(number, Loss::Gone),
-            Some(State::Releasing { .. }) => self.take_released(number, false),
-            Some(State::Lost) | None => {}
-            Some(_) => self.refuse(number, failure),
+            CallError::Unusable(message) => {
+                self.fail_all(now, line, items, Error::Protocol { key, message });
+            }
+            CallError::Garbage(message) => {
+                self.fail_unclear(now, line, items, Error::Protocol { key, message });
+            }
         }
     }
 
     /// Surely not executed (R29): everything goes back to where it came from.
     fn ask_all_again(&mut self, now: Moment, line: usize, items: Items) {
-        self.back_off(now, line);
         match items {
             Items::Acquire(numbers) => {
                 for number in numbers {
@@ -88,7 +69,10 @@ impl Session {
                     }
                 }
             }
-            Items::Release(numbers) => self.line_mut(line).releases.extend(numbers),
+            Items::Release(numbers) => {
+                numbers.iter().for_each(|number| self.arm(now, *number));
+                self.line_mut(line).releases.extend(numbers);
+            }
             Items::Leave(numbers) => self.line_mut(line).leaves.extend(numbers),
             Items::Reconcile(numbers) => self.line_mut(line).unsettled.extend(numbers),
             Items::Renew { leases, look, .. } => {
@@ -99,6 +83,84 @@ impl Session {
                 }
             }
             Items::Clean => self.line_mut(line).again = true,
+        }
+    }
+
+    /// Surely not executed, and those who asked hear of it: new requests, and waiters whose look was refused. Leases stay
+    /// held, and are renewed later.
+    fn fail_asks(&mut self, now: Moment, line: usize, items: Items, failure: Error) {
+        match items {
+            Items::Acquire(numbers) => {
+                numbers.into_iter().for_each(|number| self.refuse(number, failure.clone()));
+            }
+            Items::Renew { leases, look, .. } => {
+                self.renew_later(now, leases);
+                if look {
+                    self.refuse_waiters(line, &failure);
+                }
+            }
+            Items::Release(_) | Items::Leave(_) | Items::Reconcile(_) | Items::Clean => {}
+        }
+    }
+
+    /// The group can't be used: nothing of what was asked is there.
+    fn fail_all(&mut self, now: Moment, line: usize, items: Items, failure: Error) {
+        match items {
+            Items::Leave(numbers) => {
+                numbers.into_iter().for_each(|number| self.refuse(number, failure.clone()));
+            }
+            Items::Release(numbers) => {
+                numbers.into_iter().for_each(|number| self.take_released(number, false))
+            }
+            Items::Reconcile(numbers) => {
+                numbers.into_iter().for_each(|number| self.settle_without(now, number, failure.clone()));
+            }
+            Items::Clean => {}
+            items => self.fail_asks(now, line, items, failure),
+        }
+    }
+
+    /// Nobody knows what was carried out: those who asked hear of it, and what Redis has of it is cleared away (R12).
+    fn fail_unclear(&mut self, now: Moment, line: usize, items: Items, failure: Error) {
+        match items {
+            Items::Acquire(numbers) | Items::Leave(numbers) => {
+                for number in numbers {
+                    let Some(acquisition) = self.acquisitions.get_mut(&number) else { continue };
+                    acquisition.state = State::Unclear;
+                    if acquisition.wanted {
+                        self.stats.refused += 1;
+                        self.unwant(number, Some(failure.clone()));
+                    }
+                    self.line_mut(line).unsettled.push(number);
+                }
+            }
+            Items::Release(numbers) => {
+                numbers.iter().for_each(|number| self.arm(now, *number));
+                self.line_mut(line).unsettled.extend(numbers);
+            }
+            items => self.fail_all(now, line, items, failure),
+        }
+    }
+
+    /// The group can't be used: what was to be settled there is lost or fails.
+    fn settle_without(&mut self, now: Moment, number: u64, failure: Error) {
+        match self.acquisitions.get(&number).map(|a| &a.state) {
+            Some(State::Held(_)) => self.lose(now, number, Loss::Gone),
+            Some(State::Releasing { .. }) => self.take_released(number, false),
+            Some(State::Lost) | None => {}
+            Some(_) => self.refuse(number, failure),
+        }
+    }
+
+    /// Those in line hear that Redis refuses, and leave it.
+    fn refuse_waiters(&mut self, line: usize, failure: &Error) {
+        let mut waiters: Vec<u64> = self.line_mut(line).waiting.iter().copied().collect();
+        waiters.sort_unstable();
+        for number in waiters {
+            if self.acquisitions.get(&number).is_some_and(|a| a.wanted) {
+                self.stats.refused += 1;
+                self.unwant(number, Some(failure.clone()));
+            }
         }
     }
 

@@ -27,8 +27,10 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long after its start a server is asked for nothing new (R30).
     pub settle: Duration,
-    /// Whether requests rather fail than wait for a connection: somebody stands in for Redis then.
+    /// Whether requests rather fail than wait for a connection: there is a fallback then.
     pub impatient: bool,
+    /// Whether a grant is told only when enough replicas have it ([`super::Output::Check`]).
+    pub checked: bool,
 }
 
 /// A request for a lease.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
+use super::ask::WINDOW;
 use super::{Session, Timer};
 use crate::lease::Key;
 use crate::moment::Moment;
@@ -49,10 +50,23 @@ pub(super) struct Line {
     pub(super) again: bool,
     /// Not asked before: the server refused for now (R29).
     pub(super) not_before: Moment,
+    /// How often in a row, and with which words the last time.
     pub(super) refusals: u32,
+    pub(super) refusal: Option<String>,
     pub(super) timer: Option<Moment>,
     pub(super) dirty: bool,
+    /// The rank from which on the group is asked for ids of this session that it doesn't know.
+    pub(super) own_from: Option<u64>,
+    /// Since when nothing stands here.
+    idle_since: Option<Moment>,
+    /// It's among the idle lines, or was when it was last looked at.
+    listed_as_idle: bool,
 }
+
+/// How many groups are remembered in which nothing is left, and for how long. A replica that is promoted without the last
+/// writes may still show leases and waiters of this session there.
+const IDLE_LINES: usize = 256;
+const IDLE_FOR: Duration = Duration::from_secs(10);
 
 impl Line {
     fn new(key: Key) -> Self {
@@ -79,8 +93,12 @@ impl Line {
             again: false,
             not_before: Moment::default(),
             refusals: 0,
+            refusal: None,
             timer: None,
             dirty: false,
+            own_from: None,
+            idle_since: None,
+            listed_as_idle: false,
         }
     }
 
@@ -96,12 +114,19 @@ impl Line {
         self.doubted = false;
     }
 
+    /// A new request is asked with the next flush.
+    pub(super) fn may_ask(&self, now: Moment) -> bool {
+        let settled = self.unsettled.is_empty() && self.settling_calls == 0;
+        settled && self.not_before <= now && self.under_way < WINDOW
+    }
+
     /// Something is still to be done here, or heard.
     fn in_use(&self) -> bool {
         self.members > 0
             || self.dirty
             || self.again
             || self.flights > 0
+            || self.own_from.is_some()
             || !(self.releases.is_empty() && self.unsettled.is_empty())
     }
 }
@@ -147,15 +172,41 @@ impl Session {
         }
     }
 
-    /// Drops a line that nobody stands in.
-    pub(super) fn sweep(&mut self, line: usize) {
-        let Some(side) = self.lines[line].as_ref().filter(|side| !side.in_use()) else { return };
-        if let Some(at) = side.timer {
+    /// Notes whether anything stands in the line, and drops those that have been idle for long.
+    pub(super) fn sweep(&mut self, now: Moment, line: usize) {
+        let Some(side) = self.lines[line].as_mut() else { return };
+        if side.in_use() {
+            side.idle_since = None;
+            return;
+        }
+        side.idle_since = Some(now);
+        if let Some(at) = side.timer.take() {
             self.timers.remove(&(at, Timer::Line(line)));
         }
-        self.line_of.remove(&side.key);
-        self.lines[line] = None;
-        self.free_lines.push(line);
+        if !std::mem::replace(&mut side.listed_as_idle, true) {
+            self.idle_lines.push_back(line);
+        }
+        self.drop_idle_lines(now);
+    }
+
+    fn drop_idle_lines(&mut self, now: Moment) {
+        while let Some(line) = self.idle_lines.front().copied() {
+            let side = self.line_mut(line);
+            let over = |since: Moment| since + IDLE_FOR <= now;
+            let idle_since = side.idle_since;
+            if self.idle_lines.len() <= IDLE_LINES && idle_since.is_some_and(|since| !over(since)) {
+                return;
+            }
+            self.idle_lines.pop_front();
+            let side = self.line_mut(line);
+            side.listed_as_idle = false;
+            if idle_since.is_some() && !side.in_use() {
+                let key = side.key.clone();
+                self.line_of.remove(&key);
+                self.lines[line] = None;
+                self.free_lines.push(line);
+            }
+        }
     }
 
     /// A lease of the line is due at `at`.

@@ -7,6 +7,7 @@ use super::acquisition::{Acquisition, State};
 use super::ask::{About, Flight, Items};
 use super::line::Line;
 use super::{Event, Output, Session};
+use crate::error::Error;
 use crate::lease::Key;
 use crate::moment::Moment;
 
@@ -35,6 +36,9 @@ pub(super) struct Link {
     settled_at: Option<Moment>,
     overdue_since: Option<Moment>,
     failures: u32,
+    /// When the present attempt to connect began, and whether that has taken too long for those who have a fallback.
+    connecting_since: Moment,
+    slow: bool,
     /// Since when the connection stands or stood, and how many in a row ended as soon as they stood.
     up_since: Moment,
     brief: u32,
@@ -68,9 +72,26 @@ impl Session {
         self.link.up() && self.link.settled_at.is_some_and(|at| now < at)
     }
 
-    /// The last attempt to connect failed: nobody who is in a hurry waits for the next.
+    /// The last attempt to connect failed, or this one takes too long: nobody who has a fallback waits for it.
     pub(super) fn out_of_reach(&self) -> bool {
-        self.link.failures > 0
+        self.link.failures > 0 || self.link.slow
+    }
+
+    /// The error of a request whose time is over.
+    pub(super) fn out_of_time(&self, now: Moment, number: Option<u64>) -> Error {
+        let cause = self.why_not_available(now);
+        if !self.link.up() {
+            return self.unavailable(cause);
+        }
+        let acquisition = number.and_then(|number| self.acquisitions.get(&number));
+        let returned = acquisition.and_then(|a| a.returned.clone());
+        let refusal = acquisition.and_then(|a| self.line(a.line).refusal.clone());
+        match (returned, refusal) {
+            _ if self.settling(now) => self.refused(cause),
+            (Some(returned), _) => self.unavailable(returned),
+            (None, Some(refusal)) => self.refused(refusal),
+            (None, None) => self.unavailable(cause),
+        }
     }
 
     pub(super) fn why_not_available(&self, now: Moment) -> String {
@@ -98,8 +119,9 @@ impl Session {
         asked || (self.settings.impatient && self.out_of_reach())
     }
 
-    pub(super) fn begin_connecting(&mut self) -> Output {
+    pub(super) fn begin_connecting(&mut self, now: Moment) -> Output {
         self.link.state = LinkState::Connecting;
+        self.link.connecting_since = now;
         self.link.number += 1;
         Output::Connect
     }
@@ -120,6 +142,7 @@ impl Session {
         self.link.settled_at = (!left.is_zero()).then(|| now + left);
         self.link.overdue_since = None;
         self.link.failures = 0;
+        self.link.slow = false;
         if again {
             self.stats.reconnects += 1;
             self.tell(Event::Reconnected);
@@ -127,11 +150,11 @@ impl Session {
         if !listens {
             self.tell(Event::PushUnavailable);
         }
-        self.unsettle(|_| true);
+        self.unsettle(|_| true, again);
         if self.settling(now) {
             let tries_once =
                 |a: &Acquisition| a.wanted && a.tries_once() && matches!(a.state, State::Pending);
-            self.refuse_all(tries_once, SETTLES);
+            self.refuse_all(tries_once, &self.refused(SETTLES));
         }
         self.soil_everything();
     }
@@ -139,11 +162,12 @@ impl Session {
     /// The connection couldn't be opened. `fatal`: trying again won't help those who ask.
     pub fn handle_connect_failed(&mut self, now: Moment, message: String, fatal: bool) {
         self.link.failures += 1;
+        self.link.slow = false;
         self.link.last_error = Some(message);
         self.link.state = LinkState::Waiting(now + self.backoff(self.link.failures));
         let cause = self.why_not_available(now);
         let all = fatal || self.settings.impatient;
-        self.refuse_all(|a| a.wanted && (all || a.tries_once()), &cause);
+        self.refuse_all(|a| a.wanted && (all || a.tries_once()), &self.unavailable(cause.clone()));
         self.fail_questions(&cause);
         self.forget_ended_traces(now);
     }
@@ -215,7 +239,7 @@ impl Session {
         {
             self.arm(now, number);
         }
-        self.unsettle(concerns);
+        self.unsettle(concerns, true);
         self.tell(Event::Warning(reason));
     }
 
@@ -239,7 +263,11 @@ impl Session {
                 let due = self.flights.front().map(|flight| flight.sent_at + self.settings.command_timeout);
                 [overdue.or(due), self.link.settled_at].into_iter().flatten().min()
             }
-            LinkState::Down | LinkState::Connecting => None,
+            LinkState::Connecting => {
+                let waits = self.settings.impatient && !self.link.slow;
+                waits.then(|| self.link.connecting_since + self.settings.command_timeout)
+            }
+            LinkState::Down => None,
         }
     }
 
@@ -249,6 +277,11 @@ impl Session {
             self.soil_everything();
         }
         let timeout = self.settings.command_timeout;
+        if self.link.state == LinkState::Connecting && self.link_deadline().is_some_and(|at| at <= now) {
+            self.link.slow = true;
+            let cause = format!("no connection for {timeout:?}");
+            self.refuse_all(|a| a.wanted, &self.unavailable(cause));
+        }
         let overdue =
             self.link.up() && self.flights.front().is_some_and(|flight| flight.sent_at + timeout <= now);
         match (overdue, self.link.overdue_since) {
@@ -258,10 +291,8 @@ impl Session {
                 self.drop_link(now, format!("no answer for {timeout:?}"));
                 // Their one try has had its time; a lost connection alone would have left them another.
                 let all = self.settings.impatient;
-                self.refuse_all(
-                    |a| a.wanted && (all || a.tries_once()),
-                    &format!("no answer for {timeout:?}"),
-                );
+                let error = self.unavailable(format!("no answer for {timeout:?}"));
+                self.refuse_all(|a| a.wanted && (all || a.tries_once()), &error);
             }
             (true, Some(_)) => {}
         }
@@ -293,11 +324,13 @@ impl Session {
     }
 
     /// The server refuses the line's calls for now.
-    pub(super) fn back_off(&mut self, now: Moment, line: usize) {
+    pub(super) fn back_off(&mut self, now: Moment, line: usize, words: &str) {
         let refusals = self.line_mut(line).refusals;
-        self.line_mut(line).refusals = refusals.saturating_add(1);
         let wait = self.jitter((BACKOFF / 5 * 2u32.saturating_pow(refusals.min(10))).min(LONGEST_BACKOFF));
-        self.line_mut(line).not_before = now + wait;
+        let side = self.line_mut(line);
+        side.refusals = refusals.saturating_add(1);
+        side.refusal = Some(words.to_owned());
+        side.not_before = now + wait;
         self.wake(line, now + wait);
     }
 
@@ -313,7 +346,9 @@ impl Session {
                 }
             }
             // A number without an acquisition is a stray grant: it's given back again when the link stands.
-            Items::Release(numbers) => self.line_mut(line).releases.extend(numbers),
+            Items::Release(numbers) | Items::Reconcile(numbers) => {
+                self.line_mut(line).releases.extend(numbers);
+            }
             Items::Renew { leases, .. } => {
                 for (number, _) in leases {
                     if let Some(a) = self.acquisitions.get_mut(&number)
@@ -323,12 +358,13 @@ impl Session {
                     }
                 }
             }
-            Items::Reconcile(_) | Items::Leave(_) | Items::Clean => {}
+            Items::Leave(_) | Items::Clean => {}
         }
     }
 
-    /// Everything that Redis may know of this session in these groups has to be settled.
-    fn unsettle(&mut self, concerns: impl Fn(&Key) -> bool) {
+    /// Everything that Redis may know of this session in these groups has to be settled, with `own` also what this session
+    /// doesn't know of itself any more.
+    fn unsettle(&mut self, concerns: impl Fn(&Key) -> bool, own: bool) {
         for number in self.sorted(|a| !matches!(a.state, State::Pending) && concerns(&self.line(a.line).key))
         {
             let line = self.acquisitions[&number].line;
@@ -339,6 +375,7 @@ impl Session {
             // What is to be released is settled as unwanted; strays have no acquisition that would say so.
             let releases = std::mem::take(&mut side.releases);
             side.leaves.clear();
+            side.own_from = own.then_some(0);
             side.unsettled.extend(releases.into_iter().filter(|number| !known.contains_key(number)));
         }
     }
@@ -360,11 +397,10 @@ impl Session {
         }
     }
 
-    fn refuse_all(&mut self, which: impl Fn(&Acquisition) -> bool, cause: &str) {
+    fn refuse_all(&mut self, which: impl Fn(&Acquisition) -> bool, error: &Error) {
         for number in self.sorted(which) {
             self.stats.refused += 1;
-            let error = self.unavailable(cause);
-            self.unwant(number, Some(error));
+            self.unwant(number, Some(error.clone()));
         }
     }
 

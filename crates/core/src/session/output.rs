@@ -28,6 +28,8 @@ pub enum Output {
         /// What.
         call: Call,
     },
+    /// Find out whether enough replicas have this grant; answer with `handle_checked`.
+    Check(Check),
     /// Ask for a page of keys; answer with `handle_keys`.
     Keys {
         /// Comes back with the reply.
@@ -37,6 +39,15 @@ pub enum Output {
         /// Where to begin.
         cursor: String,
     },
+}
+
+/// A grant that its client hears of only when enough replicas have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Check {
+    /// The lease.
+    pub id: LeaseId,
+    /// Which grant of it.
+    pub token: FencingToken,
 }
 
 /// What a client is told.
@@ -115,6 +126,22 @@ pub enum Event {
     Warning(String),
     /// Pushes can't be had; waiters look again every `limitInterval`. For every client.
     PushUnavailable,
+}
+
+impl Event {
+    /// Who is told; nobody in particular if it's for every client.
+    pub fn client(&self) -> Option<ClientId> {
+        match self {
+            Self::Granted { client, .. }
+            | Self::Failed { client, .. }
+            | Self::Released { client, .. }
+            | Self::Lost { client, .. }
+            | Self::Renewed { client, .. }
+            | Self::Answered { client, .. }
+            | Self::Closed { client, .. } => Some(*client),
+            Self::Disconnected(_) | Self::Reconnected | Self::Warning(_) | Self::PushUnavailable => None,
+        }
+    }
 }
 
 /// A lease as its client gets it.

@@ -201,7 +201,7 @@ impl Session {
         {
             self.line_mut(line).again |= reply.again;
             self.soil(line);
-            self.take_handed(now, reply.handed, reply.epoch, sent_at);
+            self.take_handed(now, line, reply.handed, reply.epoch, sent_at);
         }
         self.finish_question(number, Ok(answer));
     }

@@ -42,18 +42,16 @@ impl Session {
         for acquisition in self.acquisitions.values_mut() {
             match &mut acquisition.state {
                 State::InLine { since, .. } => *since = *since - length,
-                State::Held(held) => {
-                    held.valid_until = held.valid_until.min(bound);
-                    held.renew_at = Some(now);
-                    held.renewing = false;
-                }
+                State::Held(held) => held.valid_until = held.valid_until.min(bound),
                 _ => {}
             }
         }
         for line in 0..self.lines.len() {
             if let Some(side) = &mut self.lines[line] {
                 side.all_waiting_at = side.all_waiting_at - length;
-                self.wake_for_lease(line, now);
+                side.unsettled.extend(&side.held);
+                self.wake_for_lease(line, bound);
+                self.soil(line);
             }
         }
     }
@@ -91,7 +89,7 @@ impl Session {
             }
         }
         lost.sort_unstable_by_key(|(number, _)| *number);
-        lost.into_iter().for_each(|(number, why)| self.lose(number, why));
+        lost.into_iter().for_each(|(number, why)| self.lose(now, number, why));
     }
 
     fn loss_of(&self, now: Moment, acquisition: &Acquisition, held: &Held) -> Loss {
@@ -109,7 +107,7 @@ impl Session {
     }
 
     /// The client is watched and wasn't heard of for too long: its leases are left to their end.
-    fn stalled(&self, now: Moment, client: ClientId) -> bool {
+    pub(super) fn stalled(&self, now: Moment, client: ClientId) -> bool {
         self.watched.get(&client).is_some_and(|(heard_at, timeout)| *heard_at + *timeout <= now)
     }
 
@@ -125,8 +123,7 @@ impl Session {
             if renew_at > now + company {
                 continue;
             }
-            let rest = held.hold_until.map_or(Duration::MAX, |until| until.saturating_since(now));
-            let length = acquisition.lease().min(rest).max(Duration::from_millis(1));
+            let length = acquisition.length_from(now, held).max(Duration::from_millis(1));
             if self.stalled(now, acquisition.client) {
                 stalled.push((*number, length));
             } else {

@@ -3,4 +3,6 @@
 mod desk;
 mod holding;
 mod linking;
+mod unheard;
+mod unwanted;
 mod waiting;

@@ -44,6 +44,8 @@ pub(crate) struct Known {
     /// What is held now, by the rules.
     pub(crate) held: Vec<LeaseId>,
     pub(crate) now_ms: u64,
+    /// The epoch that was last stated.
+    pub(crate) epoch: u64,
 }
 
 /// The verb of a step that keeps the present state for later.
@@ -67,7 +69,6 @@ pub(crate) fn plain_steps() -> impl Strategy<Value = Vec<Step>> {
             weight: 1,
             priority: 0,
             lease_ms: terms.lease_ms * 10,
-            max_waiting: None,
             holder: None,
             ..terms
         });
@@ -89,7 +90,7 @@ pub(crate) fn crowded_steps() -> impl Strategy<Value = Vec<Step>> {
             weight: 1,
             lease_ms: 60_000,
             claim_ms: 5_000,
-            max_waiting: None,
+            max_waiting: terms.max_waiting.map(|max| 4 * max),
             holder: None,
             ..terms
         };
@@ -97,6 +98,23 @@ pub(crate) fn crowded_steps() -> impl Strategy<Value = Vec<Step>> {
         let verb = prop_oneof![5 => Just(0u8), 6 => Just(1), 2 => 2u8..9];
         prop::collection::vec(step(verb.boxed(), items.boxed()), 1..60)
     })
+}
+
+/// A small group whose state goes back again and again, while sessions keep what they were told.
+pub(crate) fn backward_steps() -> impl Strategy<Value = Vec<Step>> {
+    let terms = terms().prop_map(|terms| Terms {
+        limit: 3.max(terms.limit),
+        weight: 1,
+        priority: 0,
+        lease_ms: 10_000 * terms.lease_ms,
+        max_waiting: None,
+        ..terms
+    });
+    let items = prop::collection::vec(item(0.7, terms), 1..4);
+    let verb = prop_oneof![
+        6 => Just(0u8), 6 => Just(1), 3 => Just(2), 8 => Just(4), 3 => Just(SAVE), 3 => Just(GO_BACK)
+    ];
+    prop::collection::vec(step(verb.boxed(), items.boxed()), 1..80)
 }
 
 /// Every verb.
@@ -247,35 +265,44 @@ impl Known {
         renew
     }
 
-    fn settle(&mut self, step: &Step, item: &Item) -> Settle {
-        let own: Vec<_> = self.asked.iter().filter(|(id, _)| id.session.0 == step.session).cloned().collect();
-        let Some((id, terms)) = (!own.is_empty()).then(|| own[item.choice % own.len()].clone()) else {
-            return Settle::Drop(self.any(item));
+    fn settle(&self, step: &Step, item: &Item) -> Settle {
+        let own = |of: &dyn Fn(&LeaseId) -> bool| -> Vec<_> {
+            self.asked.iter().filter(|(id, _)| id.session.0 == step.session && of(id)).cloned().collect()
         };
-        match item.kind % 5 {
-            0 => Settle::Drop(id),
-            1 => Settle::Want { id, terms, ticket: None },
-            2 => Settle::Want { id, terms, ticket: self.tickets.get(&id).copied() },
-            more => {
-                let (known, lease_ms) = (self.grants.get(&id), terms.lease_ms);
-                let first = (item.choice / 7 % 12) as Slot + 1;
-                let slots = match known {
-                    Some((_, grant)) => grant.slots.clone(),
-                    None => (first..first + terms.weight).collect(),
-                };
-                // One that no state shows was granted before all others, or after them.
-                let last = self.grants.values().map(|(_, grant)| grant.token.0).max().unwrap_or_default();
-                let unknown = FencingToken(if item.choice.is_multiple_of(2) { 5 } else { last + 1 });
-                Settle::Keep(Keep {
-                    id,
-                    terms,
-                    epoch: known.filter(|_| more != 3).map_or(Epoch(77), |(epoch, _)| *epoch),
-                    token: known.map_or(unknown, |(_, grant)| grant.token),
-                    slots,
-                    end_at_ms: known.map_or(self.now_ms + 2_000, |(_, grant)| grant.end_at_ms),
-                    extend_ms: item.wait.then_some(lease_ms),
-                })
+        let (asked, granted) = (own(&|_| true), own(&|id| self.grants.contains_key(id)));
+        let recent = &granted[granted.len().saturating_sub(6)..];
+        match (asked.get(item.choice % asked.len().max(1)).cloned(), item.kind % 8) {
+            (None, _) => Settle::Drop(self.any(item)),
+            (Some((id, _)), 0) => Settle::Drop(id),
+            (Some((id, terms)), 1) => Settle::Want { id, terms, ticket: None },
+            (Some((id, terms)), 2) => Settle::Want { id, terms, ticket: self.tickets.get(&id).copied() },
+            (Some((id, terms)), 3) => self.keep(item, id, terms),
+            (Some(any), _) => {
+                let (id, terms) = recent.get(item.choice % recent.len().max(1)).cloned().unwrap_or(any);
+                self.keep(item, id, terms)
             }
         }
+    }
+
+    fn keep(&self, item: &Item, id: LeaseId, terms: Arc<Terms>) -> Settle {
+        let (known, lease_ms) = (self.grants.get(&id), terms.lease_ms);
+        let first = (item.choice / 7 % 12) as Slot + 1;
+        let slots = match known {
+            Some((_, grant)) => grant.slots.clone(),
+            None => (first..first + terms.weight).collect(),
+        };
+        // One that no state shows was granted before all others, or after them.
+        let last = self.grants.values().map(|(_, grant)| grant.token.0).max().unwrap_or_default();
+        let unknown = FencingToken(if item.choice.is_multiple_of(2) { 5 } else { last + 1 });
+        let epoch = known.map_or(Epoch(self.epoch), |(epoch, _)| *epoch);
+        Settle::Keep(Keep {
+            id,
+            terms,
+            epoch: if (item.kind / 8).is_multiple_of(4) { Epoch(77) } else { epoch },
+            token: known.map_or(unknown, |(_, grant)| grant.token),
+            slots,
+            end_at_ms: known.map_or(self.now_ms + 2_000, |(_, grant)| grant.end_at_ms),
+            extend_ms: item.wait.then_some(lease_ms),
+        })
     }
 }

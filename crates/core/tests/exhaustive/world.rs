@@ -90,6 +90,7 @@ impl World {
                 connect_timeout: Duration::from_secs(10),
                 settle: Duration::from_secs(2),
                 impatient: false,
+                checked: false,
             };
             Peer {
                 session: Session::new(settings),
@@ -279,7 +280,7 @@ impl World {
                     }
                 }
                 Output::Event(event) => self.tell(peer, event),
-                Output::Keys { .. } => unreachable!("nobody asks for keys here"),
+                Output::Keys { .. } | Output::Check(_) => unreachable!("nobody asks for keys here"),
             }
         }
     }

@@ -1,13 +1,11 @@
-//! How long keys live, how much one call does, and what it costs (R8, R26).
+//! How long keys live, how much one call does, and how much it shows (R8, R26).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use concurrency_limit::lease::{Epoch, Key, LeaseId, SessionId};
-use concurrency_limit::protocol::{Answers, Ask, Call, Caller, Page, Target, Verb};
-use concurrency_limit::store::redis::{reply, scripts};
+use concurrency_limit::lease::Key;
+use concurrency_limit::protocol::{Answers, Ask, Call, Extend, Page, Renew, Settle, Target, Terms, Verb};
 
-use super::cost;
 use super::rig::{Rig, id, terms};
 
 #[test]
@@ -26,6 +24,61 @@ fn all_keys_of_a_group_live_until_the_latest_end_and_a_reserve() {
     for key in rig.keys.all().map(str::to_owned) {
         assert!(rig.server.ask::<i64>(&["PTTL", &key]) > 900_000, "{key}");
     }
+}
+
+#[test]
+fn a_set_that_vanished_alone_gets_the_time_to_live_of_the_others_when_it_is_made_anew() {
+    type Use = fn(&mut Rig);
+    let uses: [(&str, Use); 7] = [
+        ("acquire", |rig| drop(rig.acquire(id(2, 1), 5))),
+        ("acquire with a name", |rig| {
+            let terms = Arc::new(Terms { holder: Some("a".into()), ..terms(5) });
+            rig.call(2, Verb::Acquire(vec![Ask { id: id(2, 1), terms, wait: false }]));
+        }),
+        ("renew", |rig| {
+            let extend = Extend { id: id(1, 1), lease_ms: 10_000, holder: None };
+            rig.call(1, Verb::Renew(Renew { leases: vec![extend], waiters: vec![] }));
+        }),
+        ("release", |rig| drop(rig.release(id(1, 2)))),
+        ("wait", |rig| assert!(rig.wait(id(3, 1), 3).0 > 0)),
+        ("pass on", |rig| {
+            rig.acquire(id(2, 1), 4);
+            rig.wait(id(3, 1), 4);
+            let ends = rig.keys.ends.clone();
+            rig.server.ask::<u64>(&["DEL", &ends]);
+            rig.release(id(1, 1));
+        }),
+        ("reconcile", |rig| drop(rig.reconcile(2, vec![Settle::Drop(id(1, 2))]))),
+    ];
+    let mut rig = Rig::start();
+    let mut made = BTreeMap::<usize, usize>::new();
+    for place in 1..4 {
+        for (name, used) in uses {
+            rig.server.ask::<redis::Value>(&["FLUSHALL"]);
+            // All three sets are made, and nobody waits any more.
+            rig.hold(4, 4);
+            rig.release(id(1, 3));
+            rig.wait(id(3, 9), 1);
+            rig.call(3, Verb::Leave(vec![id(3, 9)]));
+            let keys: Vec<String> = rig.keys.all().map(str::to_owned).into();
+            rig.lose(&keys[place]);
+            used(&mut rig);
+            let left: Vec<i64> = keys.iter().map(|key| rig.server.ask(&["PTTL", key])).collect();
+            // -2: still away.
+            let there: Vec<i64> = left.iter().copied().filter(|ms| *ms != -2).collect();
+            assert!(
+                there.iter().all(|ms| (300_000..500_000).contains(ms)),
+                "{name}, {}: {left:?}",
+                keys[place]
+            );
+            assert!(
+                there.iter().max().expect("one") - there.iter().min().expect("one") < 1_000,
+                "{name}: {left:?}"
+            );
+            *made.entry(place).or_default() += usize::from(left[place] != -2);
+        }
+    }
+    assert!(made.values().all(|times| *times > 0), "{made:?}");
 }
 
 #[test]
@@ -85,45 +138,21 @@ fn inspect_shows_everybody_once_page_by_page() {
     assert_eq!(waiters, (1..=450).collect::<Vec<_>>());
 }
 
-/// Acquires and releases `batch` slots in one call each, `rounds` times, with `others` holding meanwhile.
-fn pairs(rig: &mut Rig, others: u64, batch: u64, rounds: u64) -> BTreeMap<String, (u64, u64)> {
-    rig.server.ask::<redis::Value>(&["FLUSHALL"]);
-    rig.hold(others, 1_000);
-    for text in scripts::texts() {
-        rig.server.ask::<String>(&["SCRIPT", "LOAD", text]);
-    }
-    let terms = Arc::new(terms(1_000));
-    let layout = scripts::Layout { prefix: "cl".to_owned(), cluster: false };
-    let caller =
-        Caller { session: SessionId(2), connection: 1, listens: true, settling: false, keep_alive_ms: 3_000 };
-    for round in 0..rounds + 1 {
-        if round == 1 {
-            cost::reset(&mut rig.server);
-        }
-        let ids: Vec<LeaseId> = (0..batch).map(|n| id(2, round * batch + n)).collect();
-        let asks = ids.iter().map(|id| Ask { id: *id, terms: terms.clone(), wait: true }).collect();
-        let targets = ids.iter().map(|id| Target::Lease(*id)).collect();
-        for verb in [Verb::Acquire(asks), Verb::Release(targets)] {
-            let call = Call { key: rig.key.clone(), verb };
-            let cmd = scripts::command(&layout, &caller, std::slice::from_ref(&call), Epoch(1));
-            let value = cmd.query(&mut rig.server.connection).expect("a reply");
-            reply::parse(&call.verb, value).expect("a reply");
-        }
-    }
-    let stats = cost::stats(&mut rig.server);
-    let per_pair = stats["evalsha"].1 as f64 / (rounds * batch) as f64;
-    println!("{batch} a call, {others} others: {per_pair:.1} µs a pair; {:?}", cost::commands(&stats));
-    stats
-}
-
 #[test]
-fn an_uncontended_pair_costs_few_commands_whatever_its_size() {
+fn what_has_ended_is_not_shown_as_held() {
     let mut rig = Rig::start();
-    for (others, batch, rounds) in [(0, 1, 2_000), (5, 1, 2_000), (0, 100, 100), (5, 100, 100)] {
-        let stats = pairs(&mut rig, others, batch, rounds);
-        let commands = cost::commands(&stats);
-        assert!(commands["hmget"] == 2 * rounds && commands["time"] == 2 * rounds, "{commands:?}");
-        assert!(commands["hset"] == 2 * rounds && commands["hdel"] == rounds, "{commands:?}");
-        assert!(commands.values().sum::<u64>() <= 12 * rounds, "{commands:?}");
-    }
+    rig.hold(150, 300);
+    rig.pass(5_000);
+    let terms = Arc::new(Terms { weight: 2, ..terms(300) });
+    let asks = (1..=60).map(|n| Ask { id: id(2, n), terms: terms.clone(), wait: false }).collect();
+    rig.call(2, Verb::Acquire(asks));
+    let shown = |rig: &mut Rig| {
+        let picture = rig.inspect();
+        (picture.held, picture.holders.len(), picture.next.is_some())
+    };
+    assert_eq!(shown(&mut rig), (270, 175, true), "150 of 1 slot and 25 of 2 on the first page");
+    rig.pass(5_000);
+    assert_eq!((rig.held(), shown(&mut rig)), (270, (120, 60, false)));
+    rig.pass(5_000);
+    assert_eq!((rig.held(), shown(&mut rig)), (270, (20, 0, false)), "200 ended leases are looked at");
 }

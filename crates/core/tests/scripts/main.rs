@@ -7,6 +7,7 @@ mod cost;
 mod server;
 
 mod bounds;
+mod costs;
 mod foreign;
 mod refusing;
 mod rig;

@@ -5,7 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use concurrency_limit::lease::{Epoch, Key, LeaseId, SessionId, Ticket};
 use concurrency_limit::protocol::{
-    Acquired, Answers, Ask, Call, CallError, Caller, Grant, Page, Reply, Settle, Settled, Target, Terms, Verb,
+    Acquired, Answers, Ask, Call, CallError, Caller, Grant, Page, Picture, Reply, Settle, Settled, Target,
+    Terms, Verb,
 };
 use concurrency_limit::store::redis::{keys::GroupKeys, reply, scripts};
 
@@ -39,9 +40,13 @@ pub fn terms(limit: u32) -> Terms {
 impl Rig {
     pub fn start() -> Self {
         let key = Key::new("k").expect("a key");
-        let now_us = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_micros() as u64;
         let keys = GroupKeys::new("cl", &key);
-        Self { server: Server::start(), key, keys, now_us, fresh: 1 }
+        Self { server: Server::start(), key, keys, now_us: Self::clock(), fresh: 1 }
+    }
+
+    /// What the server's own clock shows.
+    pub fn clock() -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_micros() as u64
     }
 
     /// From here on the group of this key.
@@ -149,10 +154,17 @@ impl Rig {
         panic!("clean doesn't come to an end");
     }
 
+    /// Slots held as the group counts them, those of ended leases included.
     pub fn held(&mut self) -> u64 {
-        let Answers::Inspect(picture) = self.call(9, Verb::Inspect(Page::default())).answers else {
-            panic!("another verb's answer")
-        };
-        picture.held
+        let group = self.keys.group.clone();
+        let state: String = self.server.ask(&["HGET", &group, "state"]);
+        state.split(' ').nth(2).and_then(|held| held.parse().ok()).expect("a number")
+    }
+
+    pub fn inspect(&mut self) -> Picture {
+        match self.call(9, Verb::Inspect(Page::default())).answers {
+            Answers::Inspect(picture) => picture,
+            other => panic!("{other:?}"),
+        }
     }
 }

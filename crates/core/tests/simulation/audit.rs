@@ -27,6 +27,10 @@ pub(crate) struct Inside {
     pub(crate) token: FencingToken,
     /// Until when its holder believes in it.
     pub(crate) deadline: Moment,
+    /// Until when at the latest it may last, where that is bounded.
+    pub(crate) last_at: Option<Moment>,
+    /// Granted by its process's fallback.
+    pub(crate) stood_in: bool,
 }
 
 impl Inside {
@@ -45,12 +49,16 @@ pub(crate) struct Audit {
     /// Which token has a name.
     names: HashMap<(Key, Arc<str>), FencingToken>,
     pub(crate) granted: u64,
+    pub(crate) granted_locally: u64,
 }
 
 impl Audit {
     /// A grant was delivered: nobody who still believes in a lease may have its slots, and there must have been room.
     pub(crate) fn enter(&mut self, now: Moment, who: Who, lease: Inside, awake: impl Fn(usize) -> bool) {
         assert!(now < lease.deadline, "delivered when it was over already: {lease:?} at {now:?}");
+        if lease.stood_in {
+            return self.enter_locally(now, who, lease);
+        }
         if self.is_taken_over(&lease) || self.is_gone_by_force(&lease) {
             return;
         }
@@ -61,7 +69,7 @@ impl Audit {
         self.inside.retain(|_, other| now < other.deadline);
         let mut before = lease.slots.len();
         for (holder, other) in self.inside.iter().filter(|(_, other)| other.key == lease.key) {
-            if self.is_forced(other) {
+            if self.is_forced(other) || other.stood_in {
                 continue;
             }
             assert!(
@@ -92,6 +100,26 @@ impl Audit {
         self.inside.retain(|_, lease| !former(lease));
     }
 
+    /// A fallback's grant: in its process nobody is beside the limit, whoever granted. (Other processes count for
+    /// themselves meanwhile, and those let in run on when the server is back.)
+    fn enter_locally(&mut self, now: Moment, who: Who, lease: Inside) {
+        let former =
+            |other: &Inside| other.key == lease.key && other.holder.is_some() && other.holder == lease.holder;
+        self.inside.retain(|other, inside| now < inside.deadline && !(other.0 == who.0 && former(inside)));
+        let here = self.inside.iter().filter(|(other, inside)| other.0 == who.0 && inside.key == lease.key);
+        // Who was granted later, with a larger limit, isn't this request's concern (R1).
+        let earlier = |inside: &&Inside| !inside.stood_in || inside.token < lease.token;
+        let here: Vec<&Inside> = here.map(|(_, inside)| inside).filter(earlier).collect();
+        let all = lease.slots.len() + here.iter().map(|inside| inside.slots.len()).sum::<usize>();
+        // A name may only have been taken over from somebody who let go of it.
+        assert!(
+            lease.holder.is_some() || all <= lease.limit as usize,
+            "{all} in {who:?}'s process, {lease:?} beside {here:?}"
+        );
+        self.granted_locally += 1;
+        self.inside.insert(who, lease);
+    }
+
     fn is_taken_over(&self, lease: &Inside) -> bool {
         let name = lease.holder.as_ref();
         name.and_then(|name| self.names.get(&(lease.key.clone(), Arc::clone(name))))
@@ -113,6 +141,8 @@ impl Audit {
     pub(crate) fn extend(&mut self, process: usize, tag: Tag, deadline: Moment) {
         if let Some(lease) = self.inside.get_mut(&(process, tag)) {
             lease.deadline = deadline;
+            let late = lease.last_at.filter(|last_at| deadline > *last_at);
+            assert!(late.is_none(), "extended beyond {late:?}: {lease:?}");
         }
     }
 

@@ -34,10 +34,14 @@ pub(crate) enum Fault {
     Refusals,
     /// The server has no memory left for a while.
     FullMemory,
+    /// Grants are told only when replicas have them, and often they haven't.
+    FewReplicas,
+    /// Nobody reaches the server for a while, which keeps its state; processes have a fallback.
+    Outages,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Cuts,
         Self::PartCuts,
         Self::LostPushes,
@@ -50,6 +54,8 @@ impl Fault {
         Self::Stalls,
         Self::Refusals,
         Self::FullMemory,
+        Self::FewReplicas,
+        Self::Outages,
     ];
 
     /// How it's called on the command line.
@@ -67,6 +73,8 @@ impl Fault {
             Self::Stalls => "stalls",
             Self::Refusals => "refusals",
             Self::FullMemory => "full-memory",
+            Self::FewReplicas => "few-replicas",
+            Self::Outages => "outages",
         }
     }
 }
@@ -143,6 +151,7 @@ impl World {
         self.plan_stop();
         self.plan_refusals();
         self.plan_full_memory();
+        self.plan_outage();
     }
 
     pub(crate) fn plan_stop(&mut self) {
@@ -160,6 +169,11 @@ impl World {
     pub(crate) fn plan_full_memory(&mut self) {
         let length = self.dice.ms(50, 5_000);
         self.strike(Fault::FullMemory, 2_000, 15_000, Parcel::Server(Turn::IsFull { length }));
+    }
+
+    pub(crate) fn plan_outage(&mut self) {
+        let length = self.dice.ms(50, 8_000);
+        self.strike(Fault::Outages, 2_000, 15_000, Parcel::Server(Turn::Hides { length }));
     }
 
     /// How much later than its call's reply a push may come.

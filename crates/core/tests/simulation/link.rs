@@ -138,11 +138,11 @@ impl World {
         let whole = strands.iter().any(|strand| strand.stands && strand.id != link);
         if !whole {
             self.hang_up(process, None);
-            return self.processes[process].session.handle_down(self.now, "the last strand is cut".into());
+            return self.processes[process].session().handle_down(self.now, "the last strand is cut".into());
         }
         self.say_farewell(link);
         self.processes[process].link.strands[part] = self.knock(process, part);
         let concerns = |key: &Key| part_of(key) == part;
-        self.processes[process].session.handle_cut(self.now, concerns, "a part is cut".into());
+        self.processes[process].session().handle_cut(self.now, concerns, "a part is cut".into());
     }
 }

@@ -9,6 +9,7 @@ mod dice;
 mod faults;
 mod ledger;
 mod link;
+mod local;
 mod mutants;
 mod network;
 mod patience;
@@ -148,6 +149,19 @@ fn parts_of_links_that_are_cut_while_processes_die_or_sleep_leak_nothing() {
     run(Faults::of(&[Fault::PartCuts, Fault::Crashes, Fault::Suspends]));
 }
 
+#[test]
+fn grants_that_too_few_replicas_have_are_told_to_nobody_and_held_by_nobody() {
+    run(Faults::of(&[Fault::FewReplicas]));
+    run(Faults::of(&[Fault::FewReplicas, Fault::Cuts, Fault::Deafness, Fault::Suspends]));
+}
+
+#[test]
+fn a_fallback_holds_the_limit_in_its_process_and_leaves_nothing() {
+    run(Faults::of(&[Fault::Outages]));
+    run(Faults::of(&[Fault::Outages, Fault::Stalls, Fault::Suspends]));
+    run(Faults::of(&[Fault::Outages, Fault::FewReplicas, Fault::Cuts]));
+}
+
 /// Not together with suspended processes: a holder that sleeps through the settling time of a server that forgot
 /// everything is not covered, as `docs/operations.md` says.
 #[test]
@@ -223,5 +237,6 @@ fn mutation_a_connection_number_that_a_cut_does_not_raise_is_seen() {
 
 #[test]
 fn mutation_a_cut_part_that_is_not_reconciled_is_seen() {
-    is_caught(Mutation::CutsAreNotReconciled, &[Fault::PartCuts], &["ghost holds", "a slot is held"]);
+    let by = ["ghost holds", "a slot is held", "was revived"];
+    is_caught(Mutation::CutsAreNotReconciled, &[Fault::PartCuts], &by);
 }

@@ -192,13 +192,18 @@ fn with_a_wrong_epoch(verb: &Verb) -> Verb {
 /// The answer that a session hopes for.
 fn believed(now_us: u64, item: &Settle) -> Settled {
     match item {
-        Settle::Keep(keep) => Settled::Held(Grant {
-            id: keep.id,
-            slots: keep.slots.clone(),
-            token: keep.token,
-            end_at_ms: now_us / 1_000 + keep.terms.lease_ms,
-            ttl_ms: keep.terms.lease_ms,
-        }),
+        Settle::Keep(keep) => {
+            let now_ms = now_us / 1_000;
+            let end_at_ms = keep.extend_ms.map_or(keep.end_at_ms, |length_ms| now_ms + length_ms);
+            let ttl_ms = end_at_ms.saturating_sub(now_ms);
+            Settled::Held(Grant {
+                id: keep.id,
+                slots: keep.slots.clone(),
+                token: keep.token,
+                end_at_ms,
+                ttl_ms,
+            })
+        }
         Settle::Want { ticket: Some(ticket), .. } => Settled::InLine { ticket: *ticket },
         Settle::Want { ticket: None, .. } => Settled::Unknown,
         Settle::Drop(_) => Settled::Dropped { held: false },

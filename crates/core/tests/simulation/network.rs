@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use concurrency_limit::moment::Moment;
 use concurrency_limit::protocol::{Call, CallError, Caller, Push, Reply};
-use concurrency_limit::session::Tag;
+use concurrency_limit::session::{Check, Tag};
 
 /// A number for each connection that was ever opened.
 pub(crate) type LinkId = u64;
@@ -73,6 +73,7 @@ pub(crate) enum Deed {
     Acquire,
     Release { tag: Tag },
     Cancel { tag: Tag },
+    Checked { check: Check, result: Result<(), String> },
     Ask,
     Close,
     Wake,
@@ -87,12 +88,23 @@ pub(crate) enum Deed {
 /// A turn in the server's life.
 #[derive(Debug)]
 pub(crate) enum Turn {
-    Stops { empty: bool },
+    Stops {
+        empty: bool,
+    },
     Starts,
-    Refuses { length: Duration },
+    Refuses {
+        length: Duration,
+    },
     Obeys,
-    IsFull { length: Duration },
+    IsFull {
+        length: Duration,
+    },
     HasRoom,
+    /// Nobody reaches it, and it keeps what it has.
+    Hides {
+        length: Duration,
+    },
+    Appears,
 }
 
 /// A way of a connection; what goes one way arrives in order.

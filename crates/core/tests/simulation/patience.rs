@@ -39,6 +39,9 @@ impl World {
         let now_us = self.server_us();
         let pictures: Vec<(Key, Snapshot)> =
             self.server.groups.iter().map(|(key, group)| (key.clone(), group.snapshot(now_us))).collect();
+        for process in self.processes.iter().filter(|process| process.awake()) {
+            process.must_have_answered(self.now);
+        }
         for (key, mut picture) in pictures {
             picture.leases.retain(|lease| lease.end_at_ms > now_us / 1_000);
             for lease in &picture.leases {
@@ -49,7 +52,7 @@ impl World {
     }
 
     fn process_of(&self, id: LeaseId) -> Option<&Process> {
-        self.processes.iter().find(|process| process.session.id() == id.session)
+        self.processes.iter().find(|process| process.id() == id.session)
     }
 
     fn steady(&self, process: &Process) -> bool {
@@ -74,7 +77,7 @@ impl World {
             return;
         }
         let ghost = known + PATIENCE < now && self.steady(process);
-        assert!(!ghost, "a ghost holds: {id}, unknown since {known:?}, {:#?}", process.session);
+        assert!(!ghost, "a ghost holds: {id}, unknown since {known:?}, {:#?}", process.sessions);
     }
 
     /// No wake-up is lost: whoever is first and fits is served.
@@ -103,7 +106,7 @@ impl World {
             assert!(
                 !self.steady(process),
                 "a lost wake-up: {id} fits since {since:?}, {picture:#?} {:#?}",
-                process.session
+                process.sessions
             );
         }
     }

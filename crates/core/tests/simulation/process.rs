@@ -3,12 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use concurrency_limit::fallback::{Fallback, Sessions, Side};
 use concurrency_limit::lease::{LeaseId, SessionId};
 use concurrency_limit::moment::Moment;
 use concurrency_limit::protocol::{Call, Verb};
-use concurrency_limit::session::{ClientId, Output, Session, Settings, Tag};
+use concurrency_limit::session::{Check, ClientId, Output, Session, Settings, Tag};
 
+use crate::faults::{Fault, Faults};
 use crate::link::Link;
+use crate::local::LocalStore;
 use crate::network::{Deed, LinkId, Parcel, Way};
 use crate::users::Wanted;
 use crate::world::World;
@@ -17,11 +20,16 @@ const USERS: u64 = 6;
 
 #[derive(Debug)]
 pub(crate) struct Process {
-    pub(crate) session: Session,
+    pub(crate) sessions: Sessions,
+    /// What its fallback has, if it has one.
+    pub(crate) local: LocalStore,
     pub(crate) link: Link,
+    id: SessionId,
     pub(crate) alive: bool,
     pub(crate) died_at: Moment,
     pub(crate) suspended: bool,
+    /// When it last went on after it was suspended.
+    pub(crate) resumed_at: Moment,
     /// Since when nothing has been wrong with it or its connection.
     pub(crate) steady_since: Moment,
     pub(crate) next_tag: Tag,
@@ -40,21 +48,31 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    fn new(id: SessionId, now: Moment) -> Self {
+    fn new(id: SessionId, now: Moment, faults: &Faults) -> Self {
+        let outages = faults.has(Fault::Outages);
         let settings = Settings {
             id,
             address: "sim".into(),
             command_timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(10),
             settle: Duration::from_secs(2),
-            impatient: false,
+            impatient: outages,
+            checked: faults.has(Fault::FewReplicas),
         };
+        let fallback = outages.then(|| Fallback {
+            settings: Settings { id: SessionId(!id.0), impatient: false, checked: false, ..settings.clone() },
+            lifts_limit: false,
+            bound: Duration::from_secs(60),
+        });
         Self {
-            session: Session::new(settings),
+            sessions: Sessions::new(settings, fallback),
+            local: LocalStore::default(),
             link: Link::default(),
+            id,
             alive: true,
             died_at: now,
             suspended: false,
+            resumed_at: Moment::default(),
             steady_since: now,
             next_tag: 1,
             guest: ClientId(2),
@@ -77,21 +95,35 @@ impl Process {
         self.alive && !self.suspended
     }
 
+    /// Its session with the server.
+    pub(crate) fn session(&mut self) -> &mut Session {
+        self.sessions.side(Side::Redis)
+    }
+
+    pub(crate) fn id(&self) -> SessionId {
+        self.id
+    }
+
     fn tell_time(&mut self, now: Moment) {
-        if self.session.poll_deadline().is_some_and(|at| at <= now) {
-            self.session.handle_timeout(now);
-        }
+        self.sessions.handle_timeout(now);
+    }
+
+    /// Nobody has waited for longer than its own time.
+    pub(crate) fn must_have_answered(&self, now: Moment) {
+        let late =
+            self.open.values().find(|wanted| wanted.due_at(self.resumed_at).is_some_and(|due| due < now));
+        assert!(late.is_none(), "{} never answered {late:?} at {now:?}: {:#?}", self.id, self.sessions);
     }
 
     /// Everybody has had an answer and nothing is left.
     pub(crate) fn must_be_done(&self) {
-        let id = self.session.id();
-        assert!(self.open.is_empty(), "{id} still waits: {:?} {:#?}", self.open, self.session);
+        let id = self.id;
+        assert!(self.open.is_empty(), "{id} still waits: {:?} {:#?}", self.open, self.sessions);
         assert!(self.held.is_empty(), "{id} still holds: {:?}", self.held);
         assert!(self.releasing.is_empty(), "{id} heard nothing of a release: {:?}", self.releasing);
         assert!(self.asked.is_empty(), "{id} heard no answer: {:?}", self.asked);
         assert!(self.closing.is_empty(), "{id} heard no end: {:?}", self.closing);
-        assert!(self.session.idle(), "{id} isn't idle: {:#?}", self.session);
+        assert!(self.sessions.idle(), "{id} isn't idle: {:#?}", self.sessions);
     }
 }
 
@@ -99,7 +131,7 @@ impl World {
     pub(crate) fn start_process(&mut self) {
         let process = self.processes.len();
         let id = SessionId(self.dice.any());
-        self.processes.push(Process::new(id, self.now));
+        self.processes.push(Process::new(id, self.now, &self.faults));
         for _ in 0..USERS {
             let at = self.now + self.dice.ms(0, 500);
             self.network.post(at, Parcel::Deed { process, deed: Deed::Acquire });
@@ -123,22 +155,22 @@ impl World {
         }
         match parcel {
             Parcel::Welcome { listens, uptime, .. } => match it.link.welcome(link) {
-                true => it.session.handle_connected(now, listens, uptime),
-                false if !listens => it.session.handle_push_lost(now),
+                true => it.session().handle_connected(now, listens, uptime),
+                false if !listens => it.session().handle_push_lost(now),
                 false => {}
             },
             Parcel::Refusal { .. } => {
                 match it.link.stands() {
-                    true => it.session.handle_down(now, "refused".into()),
-                    false => it.session.handle_connect_failed(now, "refused".into(), false),
+                    true => it.session().handle_down(now, "refused".into()),
+                    false => it.session().handle_connect_failed(now, "refused".into(), false),
                 }
                 self.hang_up(process, Some(link));
             }
-            Parcel::Reply { number, result, .. } => it.session.handle_reply(now, number, result),
-            Parcel::Push { push, .. } => it.session.handle_push(now, push),
-            Parcel::PushLost { .. } => it.session.handle_push_lost(now),
+            Parcel::Reply { number, result, .. } => it.session().handle_reply(now, number, result),
+            Parcel::Push { push, .. } => it.session().handle_push(now, push),
+            Parcel::PushLost { .. } => it.session().handle_push_lost(now),
             Parcel::Down { .. } => {
-                it.session.handle_down(now, "cut".into());
+                it.session().handle_down(now, "cut".into());
                 self.hang_up(process, Some(link));
             }
             Parcel::Cut { .. } => self.replace_strand(process, link),
@@ -161,9 +193,10 @@ impl World {
             Deed::Release { tag } => self.release(process, tag),
             Deed::Cancel { tag } => {
                 if let Some(wanted) = it.open.get(&tag) {
-                    it.session.cancel(wanted.client, tag);
+                    it.sessions.cancel(now, wanted.client, tag);
                 }
             }
+            Deed::Checked { check, result } => it.session().handle_checked(now, check, &result),
             Deed::Ask => self.ask(process),
             Deed::Close => self.close(process),
             Deed::Wake => {
@@ -198,6 +231,7 @@ impl World {
     fn resume(&mut self, process: usize) {
         let it = &mut self.processes[process];
         it.suspended = false;
+        it.resumed_at = self.now;
         it.steady_since = self.now;
         it.tell_time(self.now);
         self.pump(process);
@@ -220,9 +254,11 @@ impl World {
 
     /// Does what the process's session has to do.
     pub(crate) fn pump(&mut self, process: usize) {
-        while let Some(output) = self.processes[process].session.poll_output(self.now) {
+        while let Some((side, output)) = self.processes[process].sessions.poll_output(self.now) {
             match output {
                 Output::Event(event) => self.tell(process, event),
+                output if side == Side::Local => self.serve_locally(process, output),
+                Output::Check(check) => self.check(process, check),
                 Output::Connect => self.connect(process),
                 Output::Disconnect => {
                     self.processes[process].steady_since = self.now;
@@ -238,13 +274,21 @@ impl World {
                 Output::Keys { .. } => unreachable!("nobody asks for keys here"),
             }
         }
-        self.processes[process].session.take_closed();
+        self.processes[process].sessions.take_closed();
         self.plan_wake(process);
+    }
+
+    /// Replicas are asked whether they have a grant; on some days too few of them say so.
+    fn check(&mut self, process: usize, check: Check) {
+        let fails = self.faults.has(Fault::FewReplicas) && !self.calm && self.dice.one_in(3);
+        let result = if fails { Err("too few".into()) } else { Ok(()) };
+        let at = self.now + self.dice.ms(0, 200);
+        self.network.post(at, Parcel::Deed { process, deed: Deed::Checked { check, result } });
     }
 
     fn plan_wake(&mut self, process: usize) {
         let it = &mut self.processes[process];
-        if let Some(at) = it.session.poll_deadline()
+        if let Some(at) = it.sessions.poll_deadline()
             && it.wake_at.is_none_or(|planned| at < planned || planned < self.now)
         {
             let at = at.max(self.now);

@@ -35,6 +35,7 @@ enum State {
     Up,
     Down,
     StandsStill,
+    Hidden,
 }
 
 /// A connection that it serves: whose, to which part of it, and whether pushes go there.
@@ -99,11 +100,11 @@ impl World {
 
     fn welcome(&mut self, link: LinkId, part: usize) {
         let at = self.now + self.dice.ms(0, 3);
-        if self.server.state == State::Down {
+        if matches!(self.server.state, State::Down | State::Hidden) {
             return self.network.post(at, Parcel::Refusal { link });
         }
         let listens = !(self.faults.has(Fault::Deafness) && self.dice.one_in(2));
-        let session = self.processes[self.owner[&link]].session.id();
+        let session = self.processes[self.owner[&link]].id();
         self.server.links.insert(link, Line { session, part, listens });
         let uptime = Some(self.now.saturating_since(self.server.started_at));
         self.network.post_in_order(link, Way::ToProcess, at, Parcel::Welcome { link, listens, uptime });
@@ -191,6 +192,16 @@ impl World {
                 self.server.full = false;
                 self.plan_full_memory();
             }
+            Turn::Hides { length } => {
+                self.hide_server();
+                self.network.post(self.now + length, Parcel::Server(Turn::Appears));
+            }
+            Turn::Appears => {
+                if self.server.state == State::Hidden {
+                    self.server.state = State::Up;
+                }
+                self.plan_outage();
+            }
         }
         self.server.steady_since = self.now;
     }
@@ -200,15 +211,27 @@ impl World {
         if empty {
             self.server.state = State::Down;
             self.server.groups.clear();
-            for (link, _) in std::mem::take(&mut self.server.links) {
-                let at = self.now + self.dice.ms(0, 3);
-                self.network.post_in_order(link, Way::ToProcess, at, Parcel::Down { link });
-            }
+            self.lose_links();
         } else {
             self.server.state = State::StandsStill;
         }
         let at = self.now + self.dice.ms(50, 9_000);
         self.network.post(at, Parcel::Server(Turn::Starts));
+    }
+
+    /// Nobody reaches it for a while; what is under way to it is lost.
+    fn hide_server(&mut self) {
+        if self.server.state == State::Up {
+            self.server.state = State::Hidden;
+            self.lose_links();
+        }
+    }
+
+    fn lose_links(&mut self) {
+        for (link, _) in std::mem::take(&mut self.server.links) {
+            let at = self.now + self.dice.ms(0, 3);
+            self.network.post_in_order(link, Way::ToProcess, at, Parcel::Down { link });
+        }
     }
 
     fn start_server(&mut self) {

@@ -50,7 +50,7 @@ pub(crate) fn event(event: &Event) -> String {
     }
 }
 
-fn call(call: &Call) -> String {
+pub(crate) fn call(call: &Call) -> String {
     let what = match &call.verb {
         Verb::Acquire(asks) => {
             let ask = |ask: &concurrency_limit::protocol::Ask| {
@@ -80,7 +80,7 @@ fn call(call: &Call) -> String {
     format!("{:?} {what}", call.key)
 }
 
-fn reply(result: &Result<Reply, CallError>) -> String {
+pub(crate) fn reply(result: &Result<Reply, CallError>) -> String {
     match result {
         Err(error) => format!("{error:?}"),
         Ok(reply) => {

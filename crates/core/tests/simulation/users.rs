@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use concurrency_limit::error::Error;
 use concurrency_limit::lease::Key;
+use concurrency_limit::moment::Moment;
 use concurrency_limit::protocol::{Target, Terms};
 use concurrency_limit::session::{ClientId, Event, Granted, Question, Request, Tag};
 
@@ -27,6 +28,22 @@ pub(crate) struct Wanted {
     pub(crate) weight: u32,
     pub(crate) holder: Option<Arc<str>>,
     pub(crate) max_waiting: Option<u64>,
+    /// When it was asked, and for how long it may wait in line.
+    pub(crate) asked_at: Moment,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) lease: Duration,
+    /// How long the lease may last in all, where that is bounded.
+    pub(crate) longest: Option<Duration>,
+}
+
+/// What a request may take beside its own time: `commandTimeout`, and what the network and a late look at it take.
+const ANSWER: Duration = Duration::from_millis(1_100);
+
+impl Wanted {
+    /// Until when it must be answered, if it was never held up: `since` is when its process last went on.
+    pub(crate) fn due_at(&self, since: Moment) -> Option<Moment> {
+        Some((self.asked_at + self.timeout?).max(since) + ANSWER)
+    }
 }
 
 fn key(name: &str) -> Key {
@@ -46,6 +63,7 @@ impl World {
         };
         let renew = !self.dice.one_in(10);
         let hold = self.dice.one_in(10).then(|| self.dice.ms(300, 5_000));
+        let lease = Duration::from_millis(terms.lease_ms).min(hold.unwrap_or(Duration::MAX));
         let cancel = self.dice.one_in(8).then(|| self.dice.ms(0, 2_000));
         let as_guest = self.dice.one_in(3);
         let it = &mut self.processes[process];
@@ -57,11 +75,15 @@ impl World {
             weight: terms.weight,
             holder: terms.holder.clone(),
             max_waiting: terms.max_waiting,
+            asked_at: self.now,
+            timeout,
+            lease,
+            longest: hold.or((!renew).then_some(lease)),
         };
         it.open.insert(tag, wanted);
         let interval = Duration::from_millis(100);
         let request = Request { client, tag, key, terms, timeout, interval, renew, hold };
-        it.session.submit(self.now, request);
+        it.sessions.submit(self.now, request);
         if let Some(after) = cancel {
             self.network.post(self.now + after, Parcel::Deed { process, deed: Deed::Cancel { tag } });
         }
@@ -104,7 +126,7 @@ impl World {
         let it = &mut self.processes[process];
         if let Some((client, _)) = it.held.remove(&tag) {
             it.releasing.insert(tag);
-            it.session.release(self.now, client, tag);
+            it.sessions.release(self.now, client, tag);
             self.audit.leave(process, tag);
         }
     }
@@ -140,7 +162,7 @@ impl World {
         let it = &mut self.processes[process];
         let tag = it.tag();
         it.asked.insert(tag);
-        it.session.ask(self.now, RESIDENT, tag, question);
+        it.sessions.ask(self.now, RESIDENT, tag, question);
         let at = self.now + self.dice.ms(500, 20_000);
         self.network.post(at, Parcel::Deed { process, deed: Deed::Ask });
     }
@@ -161,7 +183,7 @@ impl World {
             self.audit.leave(process, tag);
         }
         it.closing.insert(tag);
-        it.session.close(self.now, guest, tag, release);
+        it.sessions.close(self.now, guest, tag, release);
         it.guest = ClientId(guest.0 + 1);
         if !self.calm {
             let at = self.now + self.dice.ms(500, 20_000);
@@ -179,11 +201,13 @@ impl World {
             Event::Granted { tag, client, lease } => {
                 let wanted = it.open.remove(&tag).unwrap_or_else(|| panic!("a second answer for {tag}"));
                 assert_eq!(client, wanted.client);
+                self.must_be_in_time(process, &wanted);
                 self.enter(process, tag, wanted, lease);
                 self.come_again(process);
             }
             Event::Failed { tag, error, .. } => {
                 let wanted = it.open.remove(&tag).unwrap_or_else(|| panic!("a second answer for {tag}"));
+                self.must_be_in_time(process, &wanted);
                 check_error(&wanted, error);
                 self.come_again(process);
             }
@@ -201,8 +225,13 @@ impl World {
     }
 
     fn enter(&mut self, process: usize, tag: Tag, wanted: Wanted, lease: Granted) {
-        let Granted { id, slots, token, deadline, .. } = lease;
+        let Granted { id, slots, token, deadline, stood_in, .. } = lease;
         assert_eq!(slots.len(), wanted.weight as usize, "as many slots as asked for");
+        let least = Duration::from_millis(500).min(wanted.lease / 4);
+        assert!(
+            self.now + least <= deadline,
+            "told of a lease that is nearly over: {wanted:?} until {deadline:?}"
+        );
         let inside = Inside {
             id,
             key: wanted.key,
@@ -211,12 +240,24 @@ impl World {
             slots,
             token,
             deadline,
+            last_at: wanted.longest.map(|longest| self.now + longest),
+            stood_in,
         };
         let processes = &self.processes;
         self.audit.enter(self.now, (process, tag), inside, |other| processes[other].awake());
         self.processes[process].held.insert(tag, (wanted.client, id));
         let hold = if self.dice.one_in(10) { self.dice.ms(0, 12_000) } else { self.dice.ms(0, 400) };
         self.network.post(self.now + hold, Parcel::Deed { process, deed: Deed::Release { tag } });
+    }
+
+    /// Every request is answered within its own time.
+    fn must_be_in_time(&self, process: usize, wanted: &Wanted) {
+        let due = wanted.due_at(self.processes[process].resumed_at);
+        assert!(
+            due.is_none_or(|due| self.now <= due),
+            "answered late, due at {due:?}: {wanted:?} at {:?}",
+            self.now
+        );
     }
 
     fn come_again(&mut self, process: usize) {

@@ -104,10 +104,11 @@ impl World {
             let live: Vec<_> = snapshot.leases.iter().filter(|lease| lease.end_at_ms > now_ms).collect();
             assert!(live.is_empty(), "ghosts hold {key:?}: {live:?}");
             // Waiters of crashed processes leave when they are reached, or with the group; those of living ones are ghosts.
-            let living = |id| self.processes.iter().any(|p| p.alive && p.session.id() == id);
+            let living = |id| self.processes.iter().any(|p| p.alive && p.id() == id);
             let ghosts: Vec<_> = snapshot.waiters.iter().filter(|waiter| living(waiter.id.session)).collect();
             assert!(ghosts.is_empty(), "ghosts wait for {key:?}: {ghosts:?}");
         }
+        self.local_stores_are_empty();
         assert!(self.audit.granted > 20, "hardly anybody was served: {}", self.audit.granted);
     }
 
@@ -116,7 +117,7 @@ impl World {
     }
 
     pub(crate) fn say(&self, who: &str, what: &str) {
-        eprintln!("{:>12.6}  {who:<9} {what}", self.now.since_start().as_secs_f64());
+        say(self.now, who, what);
     }
 
     pub(crate) fn deliver(&mut self, parcel: Parcel) {
@@ -138,4 +139,9 @@ impl World {
             | Parcel::Cut { link } => self.hear(self.owner[&link], link, parcel),
         }
     }
+}
+
+/// One line of what is told of a world.
+pub(crate) fn say(now: Moment, who: &str, what: &str) {
+    eprintln!("{:>12.6}  {who:<9} {what}", now.since_start().as_secs_f64());
 }

@@ -166,6 +166,25 @@ fn r12_a_kept_lease_is_extended_as_it_asks_and_else_ends_when_it_was_to() {
 }
 
 #[test]
+fn r14_a_renewal_that_the_state_does_not_know_counts_as_it_was_stated() {
+    let mut world = world();
+    let held = grant_in(&world.acquire(id(1, 1), Terms { lease_ms: 5_000, ..terms(2) })).clone();
+    let before = world.group.clone();
+    assert!(matches!(world.renew(id(1, 1), None), Renewed::Extended { .. }));
+    let stated = world.snapshot().leases[0].end_at_ms;
+    assert!(stated > held.end_at_ms);
+    world.goes_back_to(&before);
+    let kept = Keep { extend_ms: None, end_at_ms: stated, ..keep(&held) };
+    for end_at_ms in [stated, 0] {
+        let Settled::Held(kept) = world.settle(1, Settle::Keep(Keep { end_at_ms, ..kept.clone() })) else {
+            panic!("not held")
+        };
+        assert_eq!(kept.end_at_ms, stated, "an older statement shortens nothing");
+    }
+    assert_eq!(world.snapshot().epoch, Some(EPOCH));
+}
+
+#[test]
 fn r12_a_session_is_told_what_the_group_has_of_it() {
     let mut world = world();
     assert_eq!(world.own(1, 0), (vec![], None));

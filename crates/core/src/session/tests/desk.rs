@@ -8,7 +8,7 @@ use crate::group::{Group, Receivers};
 use crate::lease::{Epoch, Key, LeaseId, SessionId};
 use crate::moment::Moment;
 use crate::protocol::{Ask, Call, CallError, Caller, Push, Reply, Target, Terms, Verb};
-use crate::session::{ClientId, Event, Granted, Output, Request, Session, Settings, Tag};
+use crate::session::{Check, ClientId, Event, Granted, Output, Request, Session, Settings, Tag};
 
 pub(super) const CLIENT: ClientId = ClientId(1);
 pub(super) const LIMIT: u32 = 2;
@@ -62,6 +62,8 @@ pub(super) struct Desk {
     pub(super) disconnects: usize,
     /// Pushes that wait to be brought.
     pub(super) pushes: Vec<Push>,
+    /// Grants to be checked.
+    pub(super) checks: Vec<Check>,
     pub(super) group: Group,
     /// The epoch that a group gets when it's made.
     pub(super) fresh: Epoch,
@@ -71,14 +73,21 @@ pub(super) struct Desk {
 impl Desk {
     /// A session whose connection isn't open yet.
     pub(super) fn offline() -> Self {
-        let settings = Settings {
+        Self::with(|_| {})
+    }
+
+    /// The same, with other settings.
+    pub(super) fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings {
             id: SessionId(1),
             address: "redis://test".into(),
             command_timeout: s(1.0),
             connect_timeout: s(10.0),
             settle: s(2.0),
             impatient: false,
+            checked: false,
         };
+        change(&mut settings);
         Self {
             session: Session::new(settings),
             now: Moment::at(s(1_000.0)),
@@ -87,10 +96,31 @@ impl Desk {
             connects: 0,
             disconnects: 0,
             pushes: Vec::new(),
+            checks: Vec::new(),
             group: Group::default(),
             fresh: Epoch(7),
             others: 0,
         }
+    }
+
+    /// A session whose grants are told when replicas have them, with an open connection.
+    pub(super) fn checked() -> Self {
+        let mut desk = Self::with(|settings| settings.checked = true);
+        desk.submit(request(9));
+        desk.connect(Some(s(3_600.0)));
+        desk.cancel(9);
+        desk.live(s(0.1));
+        desk.checks.clear();
+        desk.events.clear();
+        desk
+    }
+
+    /// What was to be checked is found on enough replicas, or isn't.
+    pub(super) fn check(&mut self, result: Result<(), &str>) {
+        for check in std::mem::take(&mut self.checks) {
+            self.session.handle_checked(self.now, check, &result.map_err(str::to_owned));
+        }
+        self.pump();
     }
 
     /// A session with an open connection and one lease, tag 0.
@@ -132,6 +162,7 @@ impl Desk {
                 Output::Connect => self.connects += 1,
                 Output::Disconnect => self.disconnects += 1,
                 Output::Call { number, caller, call } => self.sent.push(Sent { number, caller, call }),
+                Output::Check(check) => self.checks.push(check),
                 Output::Keys { .. } => {}
             }
         }
@@ -228,6 +259,13 @@ impl Desk {
             let ask = Ask { id, terms: Arc::new(request(0).terms), wait: true };
             self.call(&dead, &Verb::Acquire(vec![ask])).expect("carried out");
         }
+    }
+
+    /// Somebody asks for a slot under this id, and waits.
+    pub(super) fn other_asks_for(&mut self, id: LeaseId) {
+        let ask = Ask { id, terms: Arc::new(request(0).terms), wait: true };
+        let caller = Caller { session: id.session, ..other() };
+        self.call(&caller, &Verb::Acquire(vec![ask])).expect("carried out");
     }
 
     /// The other process gives its slot back; a push to this session may lie ready then.

@@ -57,6 +57,7 @@ fn a_release_after_the_local_loss_is_false_and_still_sent() {
 fn after_a_jump_of_the_wall_clock_a_lease_counts_only_if_redis_confirms_it() {
     let mut desk = Desk::online();
     desk.session.handle_jump(desk.now, s(300.0));
+    desk.pump();
     assert_eq!(desk.live(s(0.1)), 1, "asked at once");
     assert!(desk.take_event(|event| matches!(event, Event::Renewed { .. })).is_some());
     desk.live(s(60.0));

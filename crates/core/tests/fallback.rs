@@ -50,7 +50,7 @@ async fn local_limits_this_process_and_full_is_full() {
 }
 
 #[tokio::test]
-async fn a_waiter_of_the_stand_in_is_served_in_its_turn_and_a_dropped_one_leaves() {
+async fn a_waiter_of_the_fallback_is_served_in_its_turn_and_a_dropped_one_leaves() {
     let limiter = limiter(OnUnavailable::Local(LONG));
     let patient = LimitConfig { limit_timeout: None, ..config(1) };
     let lease = limiter.acquire(&patient).await.expect("let in");

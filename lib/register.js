@@ -1,0 +1,55 @@
+'use strict'
+
+// The limiters that are open in this thread, and what ends with each. A limiter is known here weakly: what it holds,
+// waits for or was asked refers to it, and its user; one that nothing refers to is ended in the core once it is collected.
+// Limiters that share a session have the same options, and are counted.
+
+const border = require('./border.js')
+const { warnOfMany } = require('./warnings.js')
+
+const MOST_ALIKE = 100
+const LONGEST_BEAT_MS = 60_000
+
+const alike = new Map() // session → how many limiters
+
+const dropped = new FinalizationRegistry((entry) => {
+  leave(entry)
+  border.ask('close', entry.client, true)
+  border.forget(entry.client)
+})
+
+/**
+ * Opens a client for a limiter; `hear(limiter, kind, text)` is told what happens to its connection. Nothing that is made
+ * here may refer to the limiter, or it would never be collected.
+ */
+function enter(limiter, settings, hear) {
+  const known = new WeakRef(limiter)
+  const client = border.open(settings, (kind, text) => {
+    const listening = known.deref()
+    if (listening !== undefined) hear(listening, kind, text)
+  })
+  const session = border.sessionOf(client)
+  const entry = { client, session, heart: beat(client, settings.stallTimeoutMs) }
+  const count = (alike.get(session) ?? 0) + 1
+  alike.set(session, count)
+  if (count > MOST_ALIKE) warnOfMany(count)
+  dropped.register(limiter, entry, entry)
+  return entry
+}
+
+// The core renews on its own thread: that this one still turns, it has to be told.
+function beat(client, stallTimeoutMs) {
+  if (stallTimeoutMs === undefined) return undefined
+  return setInterval(() => border.beat(client), Math.min(stallTimeoutMs / 4, LONGEST_BEAT_MS)).unref()
+}
+
+/** The limiter is closing. */
+function leave(entry) {
+  dropped.unregister(entry)
+  clearInterval(entry.heart)
+  const left = alike.get(entry.session) - 1
+  if (left > 0) alike.set(entry.session, left)
+  else alike.delete(entry.session)
+}
+
+module.exports = { enter, leave }
