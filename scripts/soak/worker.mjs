@@ -44,7 +44,10 @@ const BRING = {
     return { client, end: () => client.disconnect() }
   },
   'node-redis': async ({ socket, ...rest }) => {
-    const client = createClient({ ...rest, socket: { ...socket, ...BOUNDS }, pingInterval: 500 }).on('error', silent)
+    // Its own strategy gives up for good after a time-out of the socket.
+    const reconnectStrategy = (times) => Math.min(50 * times, 500)
+    const patient = { ...socket, ...BOUNDS, reconnectStrategy }
+    const client = createClient({ ...rest, socket: patient, pingInterval: 500 }).on('error', silent)
     await client.connect()
     return { client, end: () => client.destroy() }
   },
