@@ -93,10 +93,17 @@ const ALLOWANCES = {
   },
 }
 
+/** Connections that are cut are made anew at once, and a process that hangs goes on, unless its client is the user's own. */
+function keepsAway({ what, workers }, name, { day }) {
+  if (what === 'a worker hangs') return workers[0] === name && day.workers.find((one) => one.name === name).client
+  return what === 'workers apart' && workers.includes(name)
+}
+
 /** Whether the lease's process was stopped or cut off from the one moment to the other, but for what reconnecting takes. */
-function wasAwayFrom(from, to, { life }, { troubles, stops }) {
+function wasAwayFrom(from, to, { life }, record) {
+  const { troubles, stops } = record
   const spans = [
-    ...troubles.filter(({ workers }) => workers?.includes(life.name)),
+    ...troubles.filter((trouble) => keepsAway(trouble, life.name, record)),
     ...stops.filter(({ worker }) => worker === life.name),
   ].sort((one, other) => one.from - other.from)
   let covered = from
