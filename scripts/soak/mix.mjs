@@ -92,6 +92,8 @@ async function judged(day) {
 
 /** How many days broke a rule. */
 export async function mix(options) {
+  if (process.platform !== 'linux')
+    throw new Error('days need Linux: who is at the end of a connection is read from /proc')
   const without = options.without?.split(',') ?? []
   const failed = []
   let [days, leases] = [0, 0]
