@@ -38,11 +38,12 @@ const FAULTS = {
   'a worker killed': {
     weight: 3,
     draw: both(anyWorker, during(0, 2_000)),
-    async run(world, { worker, ms }) {
-      await world.workers.get(worker).kill()
-      await sleep(ms)
-      world.workers.get(worker).start()
-    },
+    run: (world, { worker, ms }) =>
+      world.alone(worker, async () => {
+        await world.workers.get(worker).kill()
+        await sleep(ms)
+        world.workers.get(worker).start()
+      }),
   },
   'a worker stopped': {
     weight: 3,
