@@ -110,7 +110,7 @@ async fn open(
     let asked_at = Moment::now();
     // Half of the time for who has what, half for the first link.
     let half = cluster.options.connect_timeout / 2;
-    let topology = survey::ask_all(&cluster, &cluster.nodes, half).await?;
+    let topology = survey::ask_all(&cluster, cluster.nodes.clone(), half).await?;
     let (first, opened) = open_any(&cluster, &topology, session, half).await?;
     let info = LinkInfo {
         listens: opened.info.listens,
@@ -138,32 +138,10 @@ async fn open_any(
         }
     }
     masters.sort_by_key(|_| getrandom::u32().unwrap_or_default());
-    let open = |master: &Node| member::open(Arc::clone(cluster), master.clone(), session);
-    let (master, opened) = first_of(masters.into_iter(), limit, "the cluster has no masters", open).await?;
-    Ok((master.clone(), opened))
-}
-
-/// The first member with an answer: one is asked after the other, each for its share of the time that is left.
-async fn first_of<'a, T, Answer: Future<Output = Result<T, ConnectError>>>(
-    mut nodes: impl ExactSizeIterator<Item = &'a Node>,
-    limit: Duration,
-    nobody: &str,
-    ask: impl Fn(&'a Node) -> Answer,
-) -> Result<(&'a Node, T), ConnectError> {
-    let until = Moment::now() + limit;
-    let mut last = None;
-    while let Some(node) = nodes.next() {
-        let left = until.saturating_since(Moment::now());
-        let share = left / u32::try_from(nodes.len() + 1).unwrap_or(u32::MAX);
-        match tokio::time::timeout(share, ask(node)).await {
-            Ok(Ok(answer)) => return Ok((node, answer)),
-            Ok(Err(error)) if error.fatal => return Err(error),
-            Ok(Err(error)) => last = Some(error),
-            Err(_) => {
-                let message = format!("cannot connect to {node}: no answer within {share:?}");
-                last = Some(ConnectError { message, fatal: false });
-            }
-        }
+    if masters.is_empty() {
+        return Err(ConnectError { message: "the cluster has no masters".into(), fatal: false });
     }
-    Err(last.unwrap_or_else(|| ConnectError { message: nobody.into(), fatal: false }))
+    let masters: Vec<Node> = masters.into_iter().cloned().collect();
+    let (at, opened) = member::open_any(cluster, &masters, session, limit).await?;
+    Ok((masters[at].clone(), opened))
 }
