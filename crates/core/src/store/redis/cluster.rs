@@ -3,7 +3,7 @@
 //! Reads no reply and keeps no rule. `map` is who has what, `survey` asks for it, `member` is one server's link, `router`
 //! brings calls and answers together, `pages` is how the groups of all are listed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -26,12 +26,17 @@ use map::Topology;
 use member::Opened;
 use router::Router;
 
+/// How many members are remembered.
+const MOST_REMEMBERED: usize = 64;
+
 /// Which cluster, and how long to wait for its members.
 struct Cluster {
     options: Options,
     /// Members to begin with.
     nodes: Vec<Node>,
     access: Access,
+    /// Members that the cluster named when it was last asked, beginning with who answered.
+    remembered: Mutex<Vec<Node>>,
 }
 
 impl Cluster {
@@ -42,6 +47,28 @@ impl Cluster {
         let mut server = Server::new(Options { place, ..self.options.clone() })?;
         server.cluster = true;
         Ok(server)
+    }
+
+    /// Whom to ask about the cluster: first those that it was begun with, which are sure to mean this cluster, and among them
+    /// who answered last; then who was known last.
+    fn candidates(&self) -> Vec<Node> {
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut candidates = self.nodes.clone();
+        candidates.sort_by_key(|node| remembered.first() != Some(node));
+        candidates.extend(remembered.into_iter().filter(|node| !self.nodes.contains(node)));
+        candidates
+    }
+
+    /// Takes note of who belongs to the cluster, as `told` by one of them.
+    fn remember(&self, told: &Node, topology: &Topology) {
+        let masters = topology.ranges.iter().map(|(_, _, master)| master);
+        let mut members = Vec::new();
+        for node in [told].into_iter().chain(masters).chain(&topology.replicas) {
+            if members.len() < MOST_REMEMBERED && !members.contains(node) {
+                members.push(node.clone());
+            }
+        }
+        *self.remembered.lock().unwrap_or_else(PoisonError::into_inner) = members;
     }
 
     /// How long a member may owe an answer: a little less than the session waits, which would give up the whole link.
@@ -63,7 +90,7 @@ impl ClusterStore {
             let given = options.place.to_string();
             return Err(Error::Config { option: "cluster", given, expected: "members of a cluster".into() });
         };
-        let cluster = Cluster { options, nodes, access };
+        let cluster = Cluster { options, nodes, access, remembered: Mutex::default() };
         // What is wrong with the options is found out here, not at the first call.
         cluster.nodes.iter().try_for_each(|node| cluster.server(node).map(drop))?;
         Ok(Self { cluster: Arc::new(cluster) })
@@ -110,7 +137,7 @@ async fn open(
     let asked_at = Moment::now();
     // Half of the time for who has what, half for the first link.
     let half = cluster.options.connect_timeout / 2;
-    let topology = survey::ask_all(&cluster, cluster.nodes.clone(), half).await?;
+    let topology = survey::ask_all(&cluster, cluster.candidates(), half).await?;
     let (first, opened) = open_any(&cluster, &topology, session, half).await?;
     let info = LinkInfo {
         listens: opened.info.listens,

@@ -181,9 +181,9 @@ impl Router {
         let mut listed: Vec<&Member> = self.members.iter().filter(|member| member.listed).collect();
         listed.sort_by_key(|member| (!member.is_open(), getrandom::u32().unwrap_or_default()));
         let mut candidates: Vec<Node> = listed.into_iter().map(|member| member.at.clone()).collect();
-        for node in &self.cluster.nodes {
-            if !candidates.contains(node) {
-                candidates.push(node.clone());
+        for node in self.cluster.candidates() {
+            if !candidates.contains(&node) {
+                candidates.push(node);
             }
         }
         candidates

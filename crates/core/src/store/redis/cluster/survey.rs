@@ -79,7 +79,7 @@ impl Survey {
     }
 }
 
-/// Asks them all in turn until one knows.
+/// Asks them all in turn until one knows; what it tells is remembered.
 pub(super) async fn ask_all(
     cluster: &Arc<Cluster>,
     candidates: Vec<Node>,
@@ -91,10 +91,11 @@ pub(super) async fn ask_all(
     };
     let attempts = Attempts::new(&Options { max_connections: None, ..cluster.options.clone() }, 0);
     let first = attempts.first(limit, candidates.len(), begin).await;
-    let (_, topology) = first.map_err(|error| {
+    let (at, topology) = first.map_err(|error| {
         let message = format!("cannot connect to {}: no answer within {limit:?}", cluster.options.place);
         error.unwrap_or(ConnectError { message, fatal: false })
     })?;
+    cluster.remember(&candidates[at], &topology);
     Ok(topology)
 }
 
