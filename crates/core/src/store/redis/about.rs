@@ -4,9 +4,12 @@
 //! Asked once per connection, by `INFO` and a script; where that isn't permitted nothing is known, and nothing fails for it
 //! (R30).
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::{Pipeline, RedisResult, Value};
+use redis::{ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
+
+use crate::moment::Moment;
 
 /// The oldest version that the scripts work on, and the oldest that they're tested on.
 const LEAST: (u32, u32) = (6, 0);
@@ -83,6 +86,44 @@ impl About {
     }
 }
 
+/// Whether a server was found loading its data when a link was to be opened, and since when it's through with that.
+#[derive(Default)]
+pub(super) struct Loading(Mutex<Loaded>);
+
+#[derive(Default, Clone, Copy)]
+enum Loaded {
+    #[default]
+    AsFarAsIsKnown,
+    NotYet,
+    Since(Moment),
+}
+
+impl Loading {
+    /// Takes note of why a link couldn't be opened.
+    pub(super) fn note(&self, error: &RedisError) {
+        if error.kind() == ErrorKind::Server(ServerErrorKind::BusyLoading) {
+            *self.state() = Loaded::NotYet;
+        }
+    }
+
+    /// How long the server, with which a link is open now, has been up with its data at least; `uptime` is what it says.
+    pub(super) fn bound(&self, now: Moment, uptime: Option<Duration>) -> Option<Duration> {
+        let mut state = self.state();
+        let since = match *state {
+            Loaded::AsFarAsIsKnown => return uptime,
+            Loaded::NotYet => now,
+            Loaded::Since(since) => since,
+        };
+        *state = Loaded::Since(since);
+        uptime.map(|uptime| uptime.min(now.saturating_since(since)))
+    }
+
+    /// A panic elsewhere leaves it whole: it is changed by single steps.
+    fn state(&self) -> MutexGuard<'_, Loaded> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// How long a server runs at least that counts `seconds`: it counts how often a second of its wall clock has begun since its
 /// start, which may be a whole second more. How far into the present second its `clock` is (in µs, where it's told), it has run
 /// beyond that in any case.
@@ -125,6 +166,20 @@ mod tests {
         assert!(about(&["maxmemory:100", policy]).unwrap().warnings[0].contains("volatile-lru"));
         assert_eq!(about(&["maxmemory:0", policy]), Ok(About::default()));
         assert_eq!(about(&["maxmemory:100", "maxmemory_policy:noeviction"]), Ok(About::default()));
+    }
+
+    #[test]
+    fn a_server_that_was_found_loading_is_up_from_when_it_no_longer_is() {
+        let (loading, at) = (Loading::default(), |seconds| Moment::default() + Duration::from_secs(seconds));
+        let said = Some(Duration::from_secs(60));
+        let refused = |code: ServerErrorKind| RedisError::from((ErrorKind::Server(code), "refused"));
+        loading.note(&refused(ServerErrorKind::MasterDown));
+        assert_eq!(loading.bound(at(1), said), said);
+        loading.note(&refused(ServerErrorKind::BusyLoading));
+        assert_eq!(loading.bound(at(5), said), Some(Duration::ZERO));
+        assert_eq!(loading.bound(at(7), said), Some(Duration::from_secs(2)));
+        assert_eq!(loading.bound(at(7), None), None);
+        assert_eq!(loading.bound(at(90), said), said);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use super::about::Loading;
 use super::link::Task;
 use super::server::Server;
 use crate::config::{Access, Address, Node, Options, Place};
@@ -35,6 +36,8 @@ struct Cluster {
     /// Members to begin with.
     nodes: Vec<Node>,
     access: Access,
+    /// When any of its members was found loading.
+    loading: Arc<Loading>,
     /// Members that the cluster named when it was last asked, beginning with who answered.
     remembered: Mutex<Vec<Node>>,
 }
@@ -46,6 +49,7 @@ impl Cluster {
         let place = Place::Server { address, db: 0, access: self.access.clone() };
         let mut server = Server::new(Options { place, ..self.options.clone() })?;
         server.cluster = true;
+        server.loading = Arc::clone(&self.loading);
         Ok(server)
     }
 
@@ -90,7 +94,8 @@ impl ClusterStore {
             let given = options.place.to_string();
             return Err(Error::Config { option: "cluster", given, expected: "members of a cluster".into() });
         };
-        let cluster = Cluster { options, nodes, access, remembered: Mutex::default() };
+        let (loading, remembered) = (Arc::default(), Mutex::default());
+        let cluster = Cluster { options, nodes, access, loading, remembered };
         // What is wrong with the options is found out here, not at the first call.
         cluster.nodes.iter().try_for_each(|node| cluster.server(node).map(drop))?;
         Ok(Self { cluster: Arc::new(cluster) })

@@ -23,6 +23,7 @@ use super::scripts::Layout;
 use super::server::{Connected, Server};
 use super::{keys, push};
 use crate::lease::SessionId;
+use crate::moment::Moment;
 use crate::store::{ConnectError, LinkEvent, LinkInfo};
 
 /// What one round trip told about the server.
@@ -63,7 +64,10 @@ pub(super) async fn open_any(
         let (server, events) = (Arc::clone(&servers[at]), events.clone());
         async move {
             let greeted = greeted(&server, session, events).await;
-            greeted.map_err(|error| refusal(&server.address, &error))
+            greeted.map_err(|error| {
+                server.loading.note(&error);
+                refusal(&server.address, &error)
+            })
         }
     };
     let first = attempts.first(limit, servers.len(), begin).await;
@@ -120,6 +124,7 @@ async fn start(
     }
     let About { uptime, run_id, warnings } = greeting.about;
     server.met(run_id);
+    let uptime = server.loading.bound(Moment::now(), uptime);
     let tasks = push.into_iter().chain([driver]).chain(server.watch(&at, &flow)).collect();
     Ok((RedisLink::start(flow, tasks), LinkInfo { listens, uptime, warnings }))
 }

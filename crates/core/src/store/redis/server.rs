@@ -9,6 +9,7 @@ use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisResult, Value};
 use tokio::sync::watch;
 
+use super::about::Loading;
 use super::address::{self, Socket};
 use super::link::{Flow, Task};
 use super::sentinel::Sentinels;
@@ -28,6 +29,7 @@ pub(super) struct Server {
     secure: Option<Secure>,
     /// Which server process the newest link leads to, where it says so.
     met: watch::Sender<Option<String>>,
+    pub(super) loading: Arc<Loading>,
     /// Raised when what the server says makes it doubtful whether it's still the primary.
     pub(super) doubt: Doubt,
 }
@@ -72,7 +74,7 @@ impl Server {
         };
         let address = options.place.to_string();
         let (met, doubt) = (watch::Sender::new(None), Doubt::new());
-        Ok(Self { options, address, cluster: false, to, secure, met, doubt })
+        Ok(Self { options, address, cluster: false, to, secure, met, loading: Arc::default(), doubt })
     }
 
     /// A connection that is logged in.
