@@ -105,7 +105,7 @@ export type NodeAddress = string | { host: string; port?: number }
 export interface SentinelOptions {
   /** What the sentinels call the primary. Required, unless the url says it. */
   name?: string
-  /** The sentinels, at least one; default port 26379. Asked one after another. Required, unless the url says them. */
+  /** The sentinels, at least one; default port 26379. All are asked, at once. Required, unless the url says them. */
   nodes?: NodeAddress[]
   /** User name for the sentinels themselves. Default none; those of the server aren't used. */
   username?: string
@@ -159,7 +159,7 @@ export interface ConnectionOptions {
    */
   cluster?: NodeAddress[]
 
-  /** Asks sentinels for the primary, at every connect. */
+  /** Asks sentinels for the primary, at every connect, and about once a second whether it still is. */
   sentinel?: SentinelOptions
 
   /**
@@ -176,7 +176,10 @@ export interface ConnectionOptions {
    */
   client?: object
 
-  /** How long one attempt to connect may take, in seconds: 0.01 to 3600. Default 10. */
+  /**
+   * How long connecting may take, all steps together, in seconds: 0.01 to 3600. Default 10. While it hangs, it is tried
+   * beside that on a fresh socket, every half a second at the default `settle`.
+   */
   connectTimeout?: number
 
   /**

@@ -1,6 +1,7 @@
 // Primaries with replicas, and sentinels beside them, each a process of its own on a free port.
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { redis, startRedis, until } from '../helpers.mjs'
@@ -59,4 +60,38 @@ export function acquainted(sentinels, name, replicas) {
     return field('num-other-sentinels') === sentinels.length - 1 && field('num-slaves') === replicas
   }
   return until(async () => (await Promise.all(sentinels.map(knows))).every(Boolean), 'the sentinels met', 30_000)
+}
+
+/**
+ * What a sentinel that was cut off says: the server on `port` is the master, since `epoch` if it tells that. A real one can't
+ * be kept from learning better. `{ node, asked(), stop() }`
+ */
+export async function startStaleSentinel(port, epoch) {
+  const text = (word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`
+  const list = (...words) => `*${words.length}\r\n${words.map((word) => text(String(word))).join('')}`
+  let asked = 0
+  const sockets = new Set()
+  const server = createServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    socket.on('data', (data) => {
+      for (const command of data.toString().split(/(?=^\*\d)/m)) {
+        if (command.includes('GET-MASTER-ADDR-BY-NAME')) {
+          asked++
+          socket.write(list('127.0.0.1', port))
+        } else if (command.includes('HELLO')) socket.write('-NOPROTO not here\r\n')
+        else if (command.includes('MASTER') && epoch !== undefined) socket.write(list('config-epoch', epoch))
+        else socket.write('+OK\r\n')
+      }
+    })
+  })
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return {
+    node: `127.0.0.1:${server.address().port}`,
+    asked: () => asked,
+    stop: () => {
+      for (const socket of sockets) socket.destroy()
+      return new Promise((resolve) => server.close(resolve))
+    },
+  }
 }

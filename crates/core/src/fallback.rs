@@ -176,6 +176,7 @@ impl Sessions {
             Event::Granted { client, tag, lease } => {
                 if let Some(asked) = local.forget((*client, *tag)) {
                     lease.waited = asked.waited(now);
+                    local.grows(&asked.request.key);
                 }
             }
             Event::Failed { client, tag, error } => {

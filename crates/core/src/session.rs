@@ -139,7 +139,7 @@ impl Session {
             return self.tell(Event::Failed { client: request.client, tag: request.tag, error });
         }
         let line = self.line_for(&request.key);
-        self.enlist(now, Acquisition::new(now, line, request));
+        self.enlist(Acquisition::new(now, line, request));
     }
 
     /// Gives a lease back. A request that isn't granted yet is cancelled.
@@ -155,6 +155,7 @@ impl Session {
             State::Lost => (false, None),
             _ => return,
         };
+        let line = acquisition.line;
         if let Some(held_for) = held_for {
             self.stats.holds.record(held_for);
         }
@@ -164,8 +165,8 @@ impl Session {
         }
         let answer_by = was_held.then(|| now + self.settings.command_timeout);
         self.give_back(number, answer_by);
-        if was_held && !self.ready(now) {
-            self.arm(now, number);
+        if was_held {
+            self.line_mut(line).unarmed.push(number);
         }
     }
 

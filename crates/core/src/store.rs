@@ -137,7 +137,7 @@ impl fmt::Debug for Part {
 pub struct LinkInfo {
     /// Whether the subscription to the session's channel is confirmed.
     pub listens: bool,
-    /// Since when the server runs; `None` where asking isn't permitted (R30).
+    /// How long the server runs at least; `None` where asking isn't permitted (R30).
     pub uptime: Option<Duration>,
     /// What an operator should know of it.
     pub warnings: Vec<String>,

@@ -256,6 +256,11 @@ impl Local {
         }
     }
 
+    /// The first session holds more in this group than before.
+    pub(super) fn grows(&mut self, key: &Key) {
+        self.entered_groups.remove(key);
+    }
+
     /// A holder's lease was entered, or renewed, or is gone from here.
     pub(super) fn is_entered(&mut self, now: Moment, tag: Tag) {
         self.entering.remove(&tag);

@@ -73,7 +73,8 @@ pub(super) struct Held {
     pub(super) renewing: bool,
     /// Its claim window has been extended to the full length, or it never had one (R20).
     pub(super) confirmed: bool,
-    pub(super) hold_until: Option<Moment>,
+    /// When it ends at the latest, whatever is confirmed: the longest hold, or the one lease of who isn't renewed.
+    pub(super) ends_by: Option<Moment>,
 }
 
 impl Acquisition {
@@ -130,10 +131,9 @@ impl Acquisition {
         Duration::from_millis(self.terms.lease_ms)
     }
 
-    /// The length of a renewal now: no more than is left of the longest hold, or of the one lease of who isn't renewed.
+    /// The length of a renewal now.
     pub(super) fn length_from(&self, now: Moment, held: &Held) -> Duration {
-        let ends = (!self.wanted && !self.renew).then(|| held.since + self.lease());
-        let rest = held.hold_until.into_iter().chain(ends).map(|until| until.saturating_since(now)).min();
+        let rest = held.ends_by.map(|ends_by| ends_by.saturating_since(now));
         rest.map_or(self.lease(), |rest| rest.min(self.lease()))
     }
 
@@ -157,7 +157,7 @@ impl Acquisition {
 
 impl Session {
     /// A new request: it's asked with the next calls of its group.
-    pub(super) fn enlist(&mut self, now: Moment, acquisition: Acquisition) {
+    pub(super) fn enlist(&mut self, acquisition: Acquisition) {
         let number = self.next_number;
         self.next_number += 1;
         let line = acquisition.line;
@@ -166,14 +166,28 @@ impl Session {
         let side = self.line_mut(line);
         side.members += 1;
         side.pending.insert(number);
+        side.unarmed.push(number);
         self.soil(line);
-        if !(self.ready(now) && self.line(line).may_ask(now)) {
-            self.arm(now, number);
+    }
+
+    /// Whoever has just come and couldn't be sent with the others has a timer from now on.
+    pub(super) fn arm_the_unsent(&mut self, now: Moment, line: usize) {
+        let Some(side) = self.lines[line].as_mut() else { return };
+        let all_released = side.releases.is_empty();
+        let mut unarmed = std::mem::take(&mut side.unarmed);
+        for number in unarmed.drain(..) {
+            match self.acquisitions.get(&number).map(|a| &a.state) {
+                Some(State::Pending) => self.arm(now, number),
+                Some(State::Releasing { .. }) if !all_released => self.arm(now, number),
+                _ => {}
+            }
         }
+        // Its room is used again.
+        self.line_mut(line).unarmed = unarmed;
     }
 
     /// Sets the request's timer to what its state asks for. Requests that leave at once over a living connection have none:
-    /// the call's own time-out covers them.
+    /// their calls' own time-out covers them.
     pub(super) fn arm(&mut self, now: Moment, number: u64) {
         let ready = self.ready(now);
         let command = self.settings.command_timeout;

@@ -43,7 +43,7 @@ impl Session {
             side.under_way -= 1;
         }
         match &items {
-            Items::Reconcile(numbers) if !numbers.is_empty() => side.settling_calls -= 1,
+            Items::Reconcile { numbers, .. } if !numbers.is_empty() => side.settling_calls -= 1,
             Items::Renew { look: true, .. } => side.looking = false,
             _ => {}
         }
@@ -93,7 +93,7 @@ impl Session {
         let stated = Stated { sent_at, epoch: reply.epoch };
         // A waiter may be said to be in line again and be granted in the same reply, in this order. A look's count, on the
         // other hand, comes after all grants.
-        if matches!(items, Items::Reconcile(_)) {
+        if matches!(items, Items::Reconcile { .. }) {
             self.take_answers(now, line, stated, items, reply.answers);
             self.take_handed(now, line, reply.handed, reply.epoch, sent_at);
         } else {
@@ -178,7 +178,7 @@ impl Session {
                     self.take_left(now, number, answer, Fullness { held, waiting, next_end_in_ms }, stated);
                 }
             }
-            (Items::Reconcile(numbers), Answers::Reconcile { settled, own, own_next }) => {
+            (Items::Reconcile { numbers, .. }, Answers::Reconcile { settled, own, own_next }) => {
                 for (number, answer) in numbers.into_iter().zip(settled) {
                     self.take_settled(now, number, answer, stated);
                 }

@@ -16,7 +16,7 @@ use crate::protocol::{Ask, Call, Extend, Keep, MAX_TOUCHED, Renew, Settle, Targe
 pub(super) const BATCH: usize = MAX_TOUCHED / 2;
 
 /// Calls of one group that may be under way before later requests gather.
-pub(super) const WINDOW: u32 = 8;
+const WINDOW: u32 = 8;
 
 /// The claim window: how long a grant that isn't in the caller's reply is good for until it's confirmed (R20). Three times
 /// the longest time between two looks.
@@ -52,7 +52,11 @@ pub(super) enum Items {
         look: bool,
     },
     Leave(Vec<u64>),
-    Reconcile(Vec<u64>),
+    /// Ids to be settled, and the rank from which on the answer lists the session's own.
+    Reconcile {
+        numbers: Vec<u64>,
+        own_from: Option<u64>,
+    },
     Clean,
 }
 
@@ -66,6 +70,11 @@ impl Items {
 impl Session {
     /// Sends what the line has gathered, as far as it may go now.
     pub(super) fn flush(&mut self, now: Moment, line: usize) {
+        self.send_gathered(now, line);
+        self.arm_the_unsent(now, line);
+    }
+
+    fn send_gathered(&mut self, now: Moment, line: usize) {
         if self.lines[line].as_ref().is_none_or(|side| now < side.not_before) || !self.link.up() {
             return;
         }
@@ -109,7 +118,8 @@ impl Session {
     fn send_reconcile(&mut self, now: Moment, line: usize, batch: Vec<u64>) {
         let items = batch.iter().map(|number| self.settle_item(now, *number)).collect();
         let own_from = self.line_mut(line).own_from.take();
-        self.send(now, line, Verb::Reconcile { items, own_from }, Items::Reconcile(batch));
+        let about = Items::Reconcile { numbers: batch, own_from };
+        self.send(now, line, Verb::Reconcile { items, own_from }, about);
     }
 
     fn is_wanted(&self, number: u64) -> bool {

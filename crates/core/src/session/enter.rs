@@ -71,7 +71,7 @@ impl Session {
             renew_at: None,
             renewing: false,
             confirmed: true,
-            hold_until: None,
+            ends_by: None,
         });
         self.by_tag.insert((client, tag), number);
         self.acquisitions.insert(number, acquisition);

@@ -40,7 +40,7 @@ impl Session {
                     self.fail_asks(now, line, items, self.refused(text));
                 }
                 // To forget what isn't cleared away would leave a waiter in line, or a lease held, that nobody knows of.
-                Items::Release(_) | Items::Leave(_) | Items::Reconcile(_) | Items::Clean => {
+                Items::Release(_) | Items::Leave(_) | Items::Reconcile { .. } | Items::Clean => {
                     self.back_off(now, line, &text);
                     self.ask_all_again(now, line, items);
                 }
@@ -74,7 +74,11 @@ impl Session {
                 self.line_mut(line).releases.extend(numbers);
             }
             Items::Leave(numbers) => self.line_mut(line).leaves.extend(numbers),
-            Items::Reconcile(numbers) => self.line_mut(line).unsettled.extend(numbers),
+            Items::Reconcile { numbers, own_from } => {
+                let side = self.line_mut(line);
+                side.unsettled.extend(numbers);
+                side.own_from = own_from.or(side.own_from);
+            }
             Items::Renew { leases, look, .. } => {
                 self.renew_later(now, leases);
                 if look {
@@ -99,7 +103,7 @@ impl Session {
                     self.refuse_waiters(line, &failure);
                 }
             }
-            Items::Release(_) | Items::Leave(_) | Items::Reconcile(_) | Items::Clean => {}
+            Items::Release(_) | Items::Leave(_) | Items::Reconcile { .. } | Items::Clean => {}
         }
     }
 
@@ -112,7 +116,7 @@ impl Session {
             Items::Release(numbers) => {
                 numbers.into_iter().for_each(|number| self.take_released(number, false))
             }
-            Items::Reconcile(numbers) => {
+            Items::Reconcile { numbers, .. } => {
                 numbers.into_iter().for_each(|number| self.settle_without(now, number, failure.clone()));
             }
             Items::Clean => {}

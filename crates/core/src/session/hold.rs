@@ -39,8 +39,8 @@ impl Held {
     fn extend(&mut self, end_at_ms: u64, length: Duration, sent_at: Moment, renew: bool) {
         self.end_at_ms = end_at_ms;
         let valid_until = sent_at + length.saturating_sub(margin(length));
-        self.valid_until = self.hold_until.map_or(valid_until, |until| valid_until.min(until));
-        let last = self.hold_until.is_some_and(|until| sent_at + length >= until);
+        self.valid_until = self.ends_by.map_or(valid_until, |until| valid_until.min(until));
+        let last = self.ends_by.is_some_and(|until| sent_at + length >= until);
         self.renew_at = (renew && !last).then(|| sent_at + length / 3);
     }
 
@@ -81,7 +81,7 @@ impl Session {
             renew_at,
             renewing: false,
             confirmed: ttl >= lease,
-            hold_until: None,
+            ends_by: None,
         };
         let wake_at = held.wake_at();
         acquisition.state = State::Held(held);
@@ -102,9 +102,11 @@ impl Session {
     fn hand_out(&mut self, now: Moment, number: u64) {
         let id = self.lease_id(number);
         let Some(acquisition) = self.acquisitions.get_mut(&number) else { return };
+        let lease = acquisition.lease();
         let State::Held(held) = &mut acquisition.state else { return };
         held.since = now;
-        held.hold_until = acquisition.hold.map(|hold| now + hold);
+        let longest = acquisition.hold.or((!acquisition.renew).then_some(lease));
+        held.ends_by = longest.map(|longest| now + longest);
         let waited = now.saturating_since(acquisition.asked_at);
         let (slots, token, deadline) = (held.slots.clone(), held.token, held.valid_until);
         let lease = Granted { id, slots, token, deadline, waited, stood_in: false };
@@ -143,7 +145,7 @@ impl Session {
             let anew = acquisition.anew(why);
             self.disarm(number);
             self.give_back(number, None);
-            self.enlist(now, anew);
+            self.enlist(anew);
         } else {
             self.stats.refused += 1;
             let error = Some(self.unavailable(why));

@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use super::ask::WINDOW;
 use super::{Session, Timer};
 use crate::lease::Key;
 use crate::moment::Moment;
@@ -15,6 +14,8 @@ pub(super) struct Line {
     pub(super) members: u64,
     /// To be asked for, oldest first.
     pub(super) pending: BTreeSet<u64>,
+    /// New requests and releases without a timer: their calls' own time-outs cover them, if they leave with the next flush.
+    pub(super) unarmed: Vec<u64>,
     /// To be given back; a number without an acquisition is a stray grant.
     pub(super) releases: Vec<u64>,
     /// To leave the line.
@@ -66,7 +67,7 @@ pub(super) struct Line {
 /// How many groups are remembered in which nothing is left, and for how long. A replica that is promoted without the last
 /// writes may still show leases and waiters of this session there.
 const IDLE_LINES: usize = 256;
-const IDLE_FOR: Duration = Duration::from_secs(10);
+pub(super) const IDLE_FOR: Duration = Duration::from_secs(10);
 
 impl Line {
     fn new(key: Key) -> Self {
@@ -74,6 +75,7 @@ impl Line {
             key,
             members: 0,
             pending: BTreeSet::new(),
+            unarmed: Vec::new(),
             releases: Vec::new(),
             leaves: Vec::new(),
             held: HashSet::new(),
@@ -112,12 +114,6 @@ impl Line {
         self.leaves.clear();
         self.doubtful.clear();
         self.doubted = false;
-    }
-
-    /// A new request is asked with the next flush.
-    pub(super) fn may_ask(&self, now: Moment) -> bool {
-        let settled = self.unsettled.is_empty() && self.settling_calls == 0;
-        settled && self.not_before <= now && self.under_way < WINDOW
     }
 
     /// Something is still to be done here, or heard.
@@ -187,6 +183,12 @@ impl Session {
             self.idle_lines.push_back(line);
         }
         self.drop_idle_lines(now);
+    }
+
+    /// A group is in use, or was until just now.
+    pub(super) fn has_recent_lines(&self, now: Moment) -> bool {
+        let recent = |side: &Line| side.idle_since.is_none_or(|since| now < since + IDLE_FOR);
+        self.lines.iter().flatten().any(recent)
     }
 
     fn drop_idle_lines(&mut self, now: Moment) {

@@ -45,6 +45,9 @@ pub(super) struct Link {
     last_error: Option<String>,
     was_up: bool,
     down_since: Moment,
+    /// Until when a lost connection is made anew although nothing is asked: groups that were used just before may have
+    /// gone back to a state in which something of this session is left.
+    owed_until: Moment,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
@@ -110,7 +113,7 @@ impl Session {
             LinkState::Waiting(until) => until <= now,
             LinkState::Connecting | LinkState::Up => false,
         };
-        may && self.needs_link()
+        may && (self.needs_link() || now < self.link.owed_until)
     }
 
     /// Somebody waits for Redis, or was turned away and would like to know when it's back.
@@ -143,6 +146,7 @@ impl Session {
         self.link.overdue_since = None;
         self.link.failures = 0;
         self.link.slow = false;
+        self.link.owed_until = Moment::default();
         if again {
             self.stats.reconnects += 1;
             self.tell(Event::Reconnected);
@@ -193,6 +197,9 @@ impl Session {
         let wait = if self.link.brief > 1 { self.backoff(self.link.brief - 1) } else { Duration::ZERO };
         self.link.state = LinkState::Waiting(now + wait);
         self.link.down_since = now;
+        if self.has_recent_lines(now) {
+            self.link.owed_until = now + super::line::IDLE_FOR;
+        }
         self.link.listens = false;
         self.link.settled_at = None;
         for flight in std::mem::take(&mut self.flights) {
@@ -257,7 +264,7 @@ impl Session {
 
     pub(super) fn link_deadline(&self) -> Option<Moment> {
         match self.link.state {
-            LinkState::Waiting(until) => self.needs_link().then_some(until),
+            LinkState::Waiting(until) => (self.needs_link() || until < self.link.owed_until).then_some(until),
             LinkState::Up => {
                 let overdue = self.link.overdue_since.map(|since| since + GRACE);
                 let due = self.flights.front().map(|flight| flight.sent_at + self.settings.command_timeout);
@@ -346,7 +353,7 @@ impl Session {
                 }
             }
             // A number without an acquisition is a stray grant: it's given back again when the link stands.
-            Items::Release(numbers) | Items::Reconcile(numbers) => {
+            Items::Release(numbers) | Items::Reconcile { numbers, .. } => {
                 self.line_mut(line).releases.extend(numbers);
             }
             Items::Renew { leases, .. } => {

@@ -95,7 +95,7 @@ impl Session {
     fn loss_of(&self, now: Moment, acquisition: &Acquisition, held: &Held) -> Loss {
         // The last renewal asked for no more than was left of the longest hold; what is missing is the margin.
         let near_enough = held.valid_until + acquisition.lease() / 10;
-        if held.hold_until.is_some_and(|until| near_enough >= until) {
+        if acquisition.hold.is_some_and(|hold| near_enough >= held.since + hold) {
             Loss::HeldTooLong
         } else if !acquisition.renew {
             Loss::NotRenewed

@@ -1,8 +1,8 @@
 //! Groups in a Redis server: each call one script, each link one connection.
 //!
 //! Knows no rule and remembers nothing between links. `scripts`, `keys` and `reply` are the bytes; `server`, `sentinel`,
-//! `address` and `tls` are where; `connection` is how a link opens, `about` what it meets there, `link` how it runs, `bundle`
-//! what goes together; `push`, `list` and `replicas` are what comes beside the calls; `cluster` makes one of many servers.
+//! `address` and `tls` are where; `connection` is how a link opens, `attempts` how long that may hang, `about` what it meets
+//! there, `link` how it runs, `bundle` what goes together; `push`, `list` and `replicas` are what comes beside the calls; `cluster` makes one of many servers.
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use crate::lease::SessionId;
 
 mod about;
 mod address;
+mod attempts;
 mod bundle;
 mod cluster;
 mod connection;

@@ -53,6 +53,7 @@ impl RedisCluster {
                 member.run::<String>(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
                     && cluster.masters_by(member).len() == masters
                     && (replicas == 0 || cluster.is_replicated(member))
+                    && has_settled(member)
             })
         });
         cluster
@@ -174,6 +175,13 @@ impl RedisCluster {
             let _: String = self.members[member].run(&["CLUSTER", "SETSLOT", &slot, "NODE", &new]);
         }
     }
+}
+
+/// Whether it has surely been up for as long as a store's default wants before it asks for anything new.
+fn has_settled(member: &RedisServer) -> bool {
+    let info: String = member.run(&["INFO", "server"]);
+    let seconds = info.lines().find_map(|line| line.strip_prefix("uptime_in_seconds:"));
+    seconds.is_some_and(|seconds| seconds.trim().parse().is_ok_and(|seconds: u32| seconds >= 3))
 }
 
 fn parse_range(text: &str) -> Option<(u16, u16)> {

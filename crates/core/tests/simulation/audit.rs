@@ -46,6 +46,10 @@ pub(crate) struct Audit {
     /// Leases and names that an operator releases behind their holders' backs: that is the operator's to answer for.
     forced: HashSet<LeaseId>,
     forced_names: HashSet<Arc<str>>,
+    /// When the server last became an earlier one, by its clock: what was granted before may be unknown to it. When leases
+    /// were confirmed since.
+    went_back_us: u64,
+    confirmed: HashMap<LeaseId, u64>,
     /// Which token has a name.
     names: HashMap<(Key, Arc<str>), FencingToken>,
     pub(crate) granted: u64,
@@ -62,14 +66,18 @@ impl Audit {
         if self.is_taken_over(&lease) || self.is_gone_by_force(&lease) {
             return;
         }
+        if self.is_forgotten(&lease, u64::MAX) {
+            self.inside.insert(who, lease);
+            return;
+        }
         for (other, untold) in self.inside.iter().filter(|(_, other)| other.deadline + NEWS < now) {
-            let told = !awake(other.0) || !untold.shares_with(&lease);
+            let told = self.is_forgotten(untold, u64::MAX) || !awake(other.0) || !untold.shares_with(&lease);
             assert!(told, "{other:?} was never told that {untold:?} was lost, and {who:?} has {lease:?}");
         }
         self.inside.retain(|_, other| now < other.deadline);
         let mut before = lease.slots.len();
         for (holder, other) in self.inside.iter().filter(|(_, other)| other.key == lease.key) {
-            if self.is_forced(other) || other.stood_in {
+            if self.is_forced(other) || self.is_forgotten(other, lease.token.0) || other.stood_in {
                 continue;
             }
             assert!(
@@ -109,7 +117,9 @@ impl Audit {
         let here = self.inside.iter().filter(|(other, inside)| other.0 == who.0 && inside.key == lease.key);
         // Who was granted later, with a larger limit, isn't this request's concern (R1).
         let earlier = |inside: &&Inside| !inside.stood_in || inside.token < lease.token;
-        let here: Vec<&Inside> = here.map(|(_, inside)| inside).filter(earlier).collect();
+        // The names of those inside may have been acquired since by requests that were given up.
+        let is_its_own = |inside: &&Inside| inside.holder.is_none();
+        let here: Vec<&Inside> = here.map(|(_, inside)| inside).filter(earlier).filter(is_its_own).collect();
         let all = lease.slots.len() + here.iter().map(|inside| inside.slots.len()).sum::<usize>();
         // A name may only have been taken over from somebody who let go of it.
         assert!(
@@ -132,15 +142,40 @@ impl Audit {
         self.is_forced(lease) && lease.slots.iter().filter_map(last).any(|last| *last > lease.token)
     }
 
+    /// The server may not have known of it at this moment, since it went back: until its holder asks, newcomers may get in
+    /// beside it.
+    fn is_forgotten(&self, lease: &Inside, at_us: u64) -> bool {
+        let confirmed = self.confirmed.get(&lease.id).is_some_and(|confirmed_us| *confirmed_us < at_us);
+        let before = lease.token.0 < self.went_back_us && !confirmed;
+        // A waiter that only the old state still had may have taken a name over before it was given back.
+        let name_went = lease.holder.is_some() && self.went_back_us > 0;
+        !lease.stood_in && (before || name_went)
+    }
+
+    pub(crate) fn go_back(&mut self, now_us: u64) {
+        self.went_back_us = now_us;
+        self.confirmed.clear();
+    }
+
     fn is_forced(&self, lease: &Inside) -> bool {
         self.forced.contains(&lease.id)
             || lease.holder.as_ref().is_some_and(|name| self.forced_names.contains(name))
     }
 
-    /// A renewal was confirmed.
-    pub(crate) fn extend(&mut self, process: usize, tag: Tag, deadline: Moment) {
+    /// A renewal was confirmed, over a connection that was made at the first of these moments.
+    pub(crate) fn extend(
+        &mut self,
+        (linked_us, now_us): (u64, u64),
+        process: usize,
+        tag: Tag,
+        deadline: Moment,
+    ) {
         if let Some(lease) = self.inside.get_mut(&(process, tag)) {
             lease.deadline = deadline;
+            // What comes over an older connection, the server said before it went back.
+            if linked_us > self.went_back_us {
+                self.confirmed.insert(lease.id, now_us);
+            }
             let late = lease.last_at.filter(|last_at| deadline > *last_at);
             assert!(late.is_none(), "extended beyond {late:?}: {lease:?}");
         }
@@ -154,6 +189,11 @@ impl Audit {
     /// The process is no more.
     pub(crate) fn bury(&mut self, process: usize) {
         self.inside.retain(|(holder, _), _| *holder != process);
+    }
+
+    /// Until when this lease may last at the latest, if somebody has it and that is bounded.
+    pub(crate) fn last_at(&self, id: LeaseId) -> Option<Moment> {
+        self.inside.values().find(|lease| lease.id == id)?.last_at
     }
 
     /// One of those inside, for an operator to pick on.

@@ -38,10 +38,12 @@ pub(crate) enum Fault {
     FewReplicas,
     /// Nobody reaches the server for a while, which keeps its state; processes have a fallback.
     Outages,
+    /// A replica is promoted that lacks what was written last.
+    Rollbacks,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Cuts,
         Self::PartCuts,
         Self::LostPushes,
@@ -56,6 +58,7 @@ impl Fault {
         Self::FullMemory,
         Self::FewReplicas,
         Self::Outages,
+        Self::Rollbacks,
     ];
 
     /// How it's called on the command line.
@@ -75,6 +78,7 @@ impl Fault {
             Self::FullMemory => "full-memory",
             Self::FewReplicas => "few-replicas",
             Self::Outages => "outages",
+            Self::Rollbacks => "rollbacks",
         }
     }
 }
@@ -152,6 +156,7 @@ impl World {
         self.plan_refusals();
         self.plan_full_memory();
         self.plan_outage();
+        self.plan_rollback();
     }
 
     pub(crate) fn plan_stop(&mut self) {
@@ -174,6 +179,12 @@ impl World {
     pub(crate) fn plan_outage(&mut self) {
         let length = self.dice.ms(50, 8_000);
         self.strike(Fault::Outages, 2_000, 15_000, Parcel::Server(Turn::Hides { length }));
+    }
+
+    /// What is remembered is what will be left after the rollback.
+    pub(crate) fn plan_rollback(&mut self) {
+        let length = self.dice.ms(1, 2_000);
+        self.strike(Fault::Rollbacks, 1_000, 8_000, Parcel::Server(Turn::IsCopied { length }));
     }
 
     /// How much later than its call's reply a push may come.

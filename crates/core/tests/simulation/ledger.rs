@@ -21,6 +21,7 @@ pub(crate) struct Ledger {
 
 #[derive(Debug, Default)]
 struct Page {
+    went_back: bool,
     epoch: Option<Epoch>,
     last: FencingToken,
     stated: HashMap<LeaseId, FencingToken>,
@@ -42,6 +43,14 @@ struct Place {
 impl Ledger {
     pub(crate) fn new(judges_order: bool) -> Self {
         Self { pages: HashMap::new(), judges_order }
+    }
+
+    /// The server has become an earlier one: what was given back since may be there again.
+    pub(crate) fn go_back(&mut self) {
+        for page in self.pages.values_mut() {
+            page.given_back.clear();
+            page.went_back = true;
+        }
     }
 
     /// A call was carried out, or not. The names that went to somebody by it, each with the token that has it now.
@@ -91,7 +100,10 @@ impl Page {
             }
             assert!(!self.given_back.contains(&id), "{id} was given back and was revived");
         }
-        self.given_back.extend(given_back(verb, answers));
+        // What an operator releases just after the state went back may come back once (docs/operations.md).
+        if !self.went_back {
+            self.given_back.extend(given_back(verb, answers));
+        }
     }
 
     fn first_come_first_granted(&mut self, verb: &Verb, grants: &[&Grant]) {

@@ -162,6 +162,12 @@ fn a_fallback_holds_the_limit_in_its_process_and_leaves_nothing() {
     run(Faults::of(&[Fault::Outages, Fault::FewReplicas, Fault::Cuts]));
 }
 
+#[test]
+fn a_replica_that_lacks_the_last_writes_shows_nothing_for_long_that_nobody_wants() {
+    run(Faults::of(&[Fault::Rollbacks]));
+    run(Faults::of(&[Fault::Rollbacks, Fault::Cuts, Fault::Crashes, Fault::Deafness]));
+}
+
 /// Not together with suspended processes: a holder that sleeps through the settling time of a server that forgot
 /// everything is not covered, as `docs/operations.md` says.
 #[test]
@@ -233,6 +239,16 @@ fn mutation_a_renewal_that_revives_is_seen() {
 #[test]
 fn mutation_a_connection_number_that_a_cut_does_not_raise_is_seen() {
     is_caught(Mutation::NumbersAreNotRaised, &[Fault::PartCuts, Fault::Suspends], &["was revived"]);
+}
+
+#[test]
+fn mutation_own_ids_that_are_not_told_are_seen() {
+    is_caught(Mutation::OwnIdsAreNotTold, &[Fault::Rollbacks], &["ghost holds"]);
+}
+
+#[test]
+fn mutation_a_kept_lease_that_is_always_extended_is_seen() {
+    is_caught(Mutation::EveryKeptLeaseIsExtended, &[Fault::Cuts], &["extended beyond"]);
 }
 
 #[test]

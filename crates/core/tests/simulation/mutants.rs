@@ -1,4 +1,4 @@
-//! Eight ways to break the limiter, each between the sessions and the groups, to see that the simulation notices.
+//! Ten ways to break the limiter, each between the sessions and the groups, to see that the simulation notices.
 //!
 //! A mutant changes what is asked of a group or what it answers, never the group itself or the session. What can't be
 //! bent from there is shown by its effect: the look is made to find nothing, the second slot of a retry is asked for under
@@ -33,6 +33,10 @@ pub(crate) enum Mutation {
     NumbersAreNotRaised,
     /// What a session believes after a cut isn't settled, but taken for true.
     CutsAreNotReconciled,
+    /// A session isn't told what a group has of it and it doesn't know.
+    OwnIdsAreNotTold,
+    /// Reconcile extends every lease to its full length.
+    EveryKeptLeaseIsExtended,
 }
 
 /// The place where a mutation sits; without one it only passes on.
@@ -110,6 +114,14 @@ impl Mutant {
                     ..reply
                 })
             }
+            Mutation::OwnIdsAreNotTold => match verb {
+                Verb::Reconcile { items, .. } => {
+                    let items = items.clone();
+                    on(caller, &Verb::Reconcile { items, own_from: None }, publish)
+                }
+                verb => on(caller, verb, publish),
+            },
+            Mutation::EveryKeptLeaseIsExtended => on(caller, &extending_all(verb), publish),
         }
     }
 
@@ -187,6 +199,15 @@ fn with_a_wrong_epoch(verb: &Verb) -> Verb {
         other => other.clone(),
     };
     Verb::Reconcile { items: items.iter().map(bend).collect(), own_from: *own_from }
+}
+
+fn extending_all(verb: &Verb) -> Verb {
+    let Verb::Reconcile { items, own_from } = verb else { return verb.clone() };
+    let extended = |item: &Settle| match item {
+        Settle::Keep(keep) => Settle::Keep(Keep { extend_ms: Some(keep.terms.lease_ms), ..keep.clone() }),
+        item => item.clone(),
+    };
+    Verb::Reconcile { items: items.iter().map(extended).collect(), own_from: *own_from }
 }
 
 /// The answer that a session hopes for.

@@ -105,6 +105,11 @@ pub(crate) enum Turn {
         length: Duration,
     },
     Appears,
+    /// A replica has what it has now, and nothing more until it's promoted.
+    IsCopied {
+        length: Duration,
+    },
+    GoesBack,
 }
 
 /// A way of a connection; what goes one way arrives in order.

@@ -6,12 +6,16 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use concurrency_limit::group::Snapshot;
+use concurrency_limit::group::{LeaseSnapshot, Snapshot};
 use concurrency_limit::lease::{Key, LeaseId};
 use concurrency_limit::moment::Moment;
 
+use crate::faults::Fault;
 use crate::process::Process;
 use crate::world::World;
+
+/// What a call may take, in ms.
+const CALL: u64 = 50;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -42,8 +46,13 @@ impl World {
         for process in self.processes.iter().filter(|process| process.awake()) {
             process.must_have_answered(self.now);
         }
+        let lives = |lease: &LeaseSnapshot| lease.end_at_ms > now_us / 1_000;
+        let live = pictures.iter().flat_map(|(_, picture)| &picture.leases).filter(|lease| lives(lease));
+        let live: HashSet<LeaseId> = live.map(|lease| lease.id).collect();
+        self.patience.leases.retain(|id, _| live.contains(id));
+        self.must_end_what_is_not_renewed(&pictures);
         for (key, mut picture) in pictures {
-            picture.leases.retain(|lease| lease.end_at_ms > now_us / 1_000);
+            picture.leases.retain(lives);
             for lease in &picture.leases {
                 self.must_have_a_holder(lease.id);
             }
@@ -78,6 +87,21 @@ impl World {
         }
         let ghost = known + PATIENCE < now && self.steady(process);
         assert!(!ghost, "a ghost holds: {id}, unknown since {known:?}, {:#?}", process.sessions);
+    }
+
+    /// What isn't renewed ends, by the server's clock, too; unless a call was held up for long on its way.
+    fn must_end_what_is_not_renewed(&self, pictures: &[(Key, Snapshot)]) {
+        if self.faults.has(Fault::Stalls)
+            || self.faults.has(Fault::Suspends)
+            || self.faults.has(Fault::PartCuts)
+        {
+            return;
+        }
+        for lease in pictures.iter().flat_map(|(_, picture)| &picture.leases) {
+            let last_at = self.audit.last_at(lease.id);
+            let late = last_at.filter(|last_at| self.server_us_at(*last_at) / 1_000 + CALL < lease.end_at_ms);
+            assert!(late.is_none(), "extended beyond {late:?}: {lease:?}");
+        }
     }
 
     /// No wake-up is lost: whoever is first and fits is served.

@@ -35,6 +35,8 @@ pub(crate) struct Process {
     pub(crate) next_tag: Tag,
     /// The client that is closed now and then; the other one, 1, stays.
     pub(crate) guest: ClientId,
+    /// When its connection was last made.
+    pub(crate) linked_at: Moment,
     /// Requests that wait for their one answer.
     pub(crate) open: HashMap<Tag, Wanted>,
     pub(crate) held: HashMap<Tag, (ClientId, LeaseId)>,
@@ -76,6 +78,7 @@ impl Process {
             steady_since: now,
             next_tag: 1,
             guest: ClientId(2),
+            linked_at: now,
             open: HashMap::new(),
             held: HashMap::new(),
             releasing: HashSet::new(),
@@ -152,6 +155,9 @@ impl World {
         it.tell_time(now);
         if !matches!(parcel, Parcel::Reply { .. } | Parcel::Push { .. }) {
             it.steady_since = now;
+        }
+        if matches!(parcel, Parcel::Welcome { .. }) {
+            it.linked_at = now;
         }
         match parcel {
             Parcel::Welcome { listens, uptime, .. } => match it.link.welcome(link) {

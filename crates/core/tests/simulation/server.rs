@@ -19,6 +19,8 @@ const YOUTH: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) groups: HashMap<Key, Group>,
+    /// What a replica has that lags behind.
+    copy: HashMap<Key, Group>,
     links: BTreeMap<LinkId, Line>,
     started_at: Moment,
     /// Since when nothing has been wrong with it.
@@ -50,6 +52,7 @@ impl Server {
     pub(crate) fn new(now: Moment) -> Self {
         Self {
             groups: HashMap::new(),
+            copy: HashMap::new(),
             links: BTreeMap::new(),
             started_at: Moment::default(),
             steady_since: now,
@@ -202,8 +205,27 @@ impl World {
                 }
                 self.plan_outage();
             }
+            Turn::IsCopied { length } => {
+                self.server.copy = self.server.groups.clone();
+                self.network.post(self.now + length, Parcel::Server(Turn::GoesBack));
+                return;
+            }
+            Turn::GoesBack => {
+                self.go_back();
+                self.plan_rollback();
+            }
         }
         self.server.steady_since = self.now;
+    }
+
+    /// The replica takes over, without what was written last.
+    fn go_back(&mut self) {
+        if self.server.state == State::Up && self.server.started_at + YOUTH < self.now {
+            self.server.groups = std::mem::take(&mut self.server.copy);
+            self.lose_links();
+            self.audit.go_back(self.server_us());
+            self.ledger.go_back();
+        }
     }
 
     /// It is gone for a while and comes back without its memory, or it only stands still.

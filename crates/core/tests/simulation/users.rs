@@ -63,7 +63,8 @@ impl World {
         };
         let renew = !self.dice.one_in(10);
         let hold = self.dice.one_in(10).then(|| self.dice.ms(300, 5_000));
-        let lease = Duration::from_millis(terms.lease_ms).min(hold.unwrap_or(Duration::MAX));
+        let hold_ms = hold.map_or(u64::MAX, |hold| hold.as_millis() as u64);
+        let lease = Duration::from_millis(terms.lease_ms.min(hold_ms));
         let cancel = self.dice.one_in(8).then(|| self.dice.ms(0, 2_000));
         let as_guest = self.dice.one_in(3);
         let it = &mut self.processes[process];
@@ -214,7 +215,10 @@ impl World {
             Event::Lost { tag, .. } => {
                 self.audit.leave(process, tag);
             }
-            Event::Renewed { tag, deadline, .. } => self.audit.extend(process, tag, deadline),
+            Event::Renewed { tag, deadline, .. } => {
+                let linked_us = self.server_us_at(self.processes[process].linked_at);
+                self.audit.extend((linked_us, self.server_us()), process, tag, deadline);
+            }
             Event::Released { tag, .. } => {
                 assert!(it.releasing.remove(&tag), "told of a release that nobody asked for: {tag}");
             }

@@ -113,7 +113,11 @@ impl World {
     }
 
     pub(crate) fn server_us(&self) -> u64 {
-        1_700_000_000_000_000 + self.now.since_start().as_micros() as u64
+        self.server_us_at(self.now)
+    }
+
+    pub(crate) fn server_us_at(&self, moment: Moment) -> u64 {
+        1_700_000_000_000_000 + moment.since_start().as_micros() as u64
     }
 
     pub(crate) fn say(&self, who: &str, what: &str) {

@@ -4,9 +4,12 @@
 //! Asked once per connection, by `INFO` and a script; where that isn't permitted nothing is known, and nothing fails for it
 //! (R30).
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::{Pipeline, RedisResult, Value};
+use redis::{ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
+
+use crate::moment::Moment;
 
 /// The oldest version that the scripts work on, and the oldest that they're tested on.
 const LEAST: (u32, u32) = (6, 0);
@@ -20,7 +23,7 @@ const WRITE_LONG: &str = "return string.format('lua_integer:%d', 450359962737049
 /// What is known of a server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct About {
-    /// Since when it runs.
+    /// How long it runs at least.
     pub(super) uptime: Option<Duration>,
     /// Which process it is.
     pub(super) run_id: Option<String>,
@@ -51,7 +54,8 @@ impl About {
             let value = |line: &str| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned());
             info.lines().find_map(value)
         };
-        let uptime = field("uptime_in_seconds").and_then(|seconds| seconds.parse().ok());
+        let seconds = field("uptime_in_seconds").and_then(|seconds| seconds.parse().ok());
+        let clock = field("server_time_usec").and_then(|micros| micros.parse().ok());
         let mut warnings = Vec::new();
         if let Some(version) = field("redis_version") {
             match parts(&version) {
@@ -74,8 +78,58 @@ impl About {
                  hold. Set it to noeviction"
             ));
         }
-        Ok(Self { uptime: uptime.map(Duration::from_secs), run_id: field("run_id"), warnings })
+        Ok(Self {
+            uptime: seconds.map(|seconds| least_uptime(seconds, clock)),
+            run_id: field("run_id"),
+            warnings,
+        })
     }
+}
+
+/// Whether a server was found loading its data when a link was to be opened, and since when it's through with that.
+#[derive(Default)]
+pub(super) struct Loading(Mutex<Loaded>);
+
+#[derive(Default, Clone, Copy)]
+enum Loaded {
+    #[default]
+    AsFarAsIsKnown,
+    NotYet,
+    Since(Moment),
+}
+
+impl Loading {
+    /// Takes note of why a link couldn't be opened.
+    pub(super) fn note(&self, error: &RedisError) {
+        if error.kind() == ErrorKind::Server(ServerErrorKind::BusyLoading) {
+            *self.state() = Loaded::NotYet;
+        }
+    }
+
+    /// How long the server, with which a link is open now, has been up with its data at least; `uptime` is what it says.
+    pub(super) fn bound(&self, now: Moment, uptime: Option<Duration>) -> Option<Duration> {
+        let mut state = self.state();
+        let since = match *state {
+            Loaded::AsFarAsIsKnown => return uptime,
+            Loaded::NotYet => now,
+            Loaded::Since(since) => since,
+        };
+        *state = Loaded::Since(since);
+        uptime.map(|uptime| uptime.min(now.saturating_since(since)))
+    }
+
+    /// A panic elsewhere leaves it whole: it is changed by single steps.
+    fn state(&self) -> MutexGuard<'_, Loaded> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long a server runs at least that counts `seconds`: it counts how often a second of its wall clock has begun since its
+/// start, which may be a whole second more. How far into the present second its `clock` is (in µs, where it's told), it has run
+/// beyond that in any case.
+fn least_uptime(seconds: u64, clock: Option<u64>) -> Duration {
+    let begun = Duration::from_micros(clock.unwrap_or_default() % 1_000_000);
+    seconds.checked_sub(1).map_or(Duration::ZERO, |whole| Duration::from_secs(whole) + begun)
 }
 
 fn parts(version: &str) -> Option<(u32, u32)> {
@@ -115,9 +169,42 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_was_found_loading_is_up_from_when_it_no_longer_is() {
+        let (loading, at) = (Loading::default(), |seconds| Moment::default() + Duration::from_secs(seconds));
+        let said = Some(Duration::from_secs(60));
+        let refused = |code: ServerErrorKind| RedisError::from((ErrorKind::Server(code), "refused"));
+        loading.note(&refused(ServerErrorKind::MasterDown));
+        assert_eq!(loading.bound(at(1), said), said);
+        loading.note(&refused(ServerErrorKind::BusyLoading));
+        assert_eq!(loading.bound(at(5), said), Some(Duration::ZERO));
+        assert_eq!(loading.bound(at(7), said), Some(Duration::from_secs(2)));
+        assert_eq!(loading.bound(at(7), None), None);
+        assert_eq!(loading.bound(at(90), said), said);
+    }
+
+    #[test]
     fn what_is_not_said_is_not_known() {
         assert_eq!(about(&[]), Ok(About::default()));
         let known = about(&["run_id:abc", "uptime_in_seconds:7"]).unwrap();
-        assert_eq!((known.uptime, known.run_id.as_deref()), (Some(Duration::from_secs(7)), Some("abc")));
+        assert_eq!((known.uptime, known.run_id.as_deref()), (Some(Duration::from_secs(6)), Some("abc")));
+    }
+
+    #[test]
+    fn the_uptime_is_never_longer_than_the_server_runs() {
+        // What a server says that was started and is asked at these moments of its clock, in µs.
+        for started in [1_000_000_u64, 1_000_001, 1_400_000, 1_999_999] {
+            for ran in [0_u64, 1, 600_000, 999_999, 1_000_000, 1_061_000, 2_000_000, 7_300_000] {
+                let now = started + ran;
+                let seconds = format!("uptime_in_seconds:{}", now / 1_000_000 - started / 1_000_000);
+                let clock = format!("server_time_usec:{now}");
+                let coarse = about(&[&seconds]).unwrap().uptime.unwrap();
+                let fine = about(&[&seconds, &clock]).unwrap().uptime.unwrap();
+                let true_uptime = Duration::from_micros(ran);
+                assert!(coarse <= fine && fine <= true_uptime, "{started} {ran}: {coarse:?} {fine:?}");
+                // Nor is it much shorter: nobody waits longer than a second more than he must.
+                assert!(fine + Duration::from_secs(1) >= true_uptime, "{started} {ran}: {fine:?}");
+                assert!(coarse + Duration::from_secs(2) >= true_uptime, "{started} {ran}: {coarse:?}");
+            }
+        }
     }
 }

@@ -3,11 +3,12 @@
 //! Reads no reply and keeps no rule. `map` is who has what, `survey` asks for it, `member` is one server's link, `router`
 //! brings calls and answers together, `pages` is how the groups of all are listed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use super::about::Loading;
 use super::link::Task;
 use super::server::Server;
 use crate::config::{Access, Address, Node, Options, Place};
@@ -26,12 +27,19 @@ use map::Topology;
 use member::Opened;
 use router::Router;
 
+/// How many members are remembered.
+const MOST_REMEMBERED: usize = 64;
+
 /// Which cluster, and how long to wait for its members.
 struct Cluster {
     options: Options,
     /// Members to begin with.
     nodes: Vec<Node>,
     access: Access,
+    /// When any of its members was found loading.
+    loading: Arc<Loading>,
+    /// Members that the cluster named when it was last asked, beginning with who answered.
+    remembered: Mutex<Vec<Node>>,
 }
 
 impl Cluster {
@@ -41,7 +49,30 @@ impl Cluster {
         let place = Place::Server { address, db: 0, access: self.access.clone() };
         let mut server = Server::new(Options { place, ..self.options.clone() })?;
         server.cluster = true;
+        server.loading = Arc::clone(&self.loading);
         Ok(server)
+    }
+
+    /// Whom to ask about the cluster: first those that it was begun with, which are sure to mean this cluster, and among them
+    /// who answered last; then who was known last.
+    fn candidates(&self) -> Vec<Node> {
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut candidates = self.nodes.clone();
+        candidates.sort_by_key(|node| remembered.first() != Some(node));
+        candidates.extend(remembered.into_iter().filter(|node| !self.nodes.contains(node)));
+        candidates
+    }
+
+    /// Takes note of who belongs to the cluster, as `told` by one of them.
+    fn remember(&self, told: &Node, topology: &Topology) {
+        let masters = topology.ranges.iter().map(|(_, _, master)| master);
+        let mut members = Vec::new();
+        for node in [told].into_iter().chain(masters).chain(&topology.replicas) {
+            if members.len() < MOST_REMEMBERED && !members.contains(node) {
+                members.push(node.clone());
+            }
+        }
+        *self.remembered.lock().unwrap_or_else(PoisonError::into_inner) = members;
     }
 
     /// How long a member may owe an answer: a little less than the session waits, which would give up the whole link.
@@ -63,7 +94,8 @@ impl ClusterStore {
             let given = options.place.to_string();
             return Err(Error::Config { option: "cluster", given, expected: "members of a cluster".into() });
         };
-        let cluster = Cluster { options, nodes, access };
+        let (loading, remembered) = (Arc::default(), Mutex::default());
+        let cluster = Cluster { options, nodes, access, loading, remembered };
         // What is wrong with the options is found out here, not at the first call.
         cluster.nodes.iter().try_for_each(|node| cluster.server(node).map(drop))?;
         Ok(Self { cluster: Arc::new(cluster) })
@@ -110,7 +142,7 @@ async fn open(
     let asked_at = Moment::now();
     // Half of the time for who has what, half for the first link.
     let half = cluster.options.connect_timeout / 2;
-    let topology = survey::ask_all(&cluster, &cluster.nodes, half).await?;
+    let topology = survey::ask_all(&cluster, cluster.candidates(), half).await?;
     let (first, opened) = open_any(&cluster, &topology, session, half).await?;
     let info = LinkInfo {
         listens: opened.info.listens,
@@ -138,32 +170,10 @@ async fn open_any(
         }
     }
     masters.sort_by_key(|_| getrandom::u32().unwrap_or_default());
-    let open = |master: &Node| member::open(Arc::clone(cluster), master.clone(), session);
-    let (master, opened) = first_of(masters.into_iter(), limit, "the cluster has no masters", open).await?;
-    Ok((master.clone(), opened))
-}
-
-/// The first member with an answer: one is asked after the other, each for its share of the time that is left.
-async fn first_of<'a, T, Answer: Future<Output = Result<T, ConnectError>>>(
-    mut nodes: impl ExactSizeIterator<Item = &'a Node>,
-    limit: Duration,
-    nobody: &str,
-    ask: impl Fn(&'a Node) -> Answer,
-) -> Result<(&'a Node, T), ConnectError> {
-    let until = Moment::now() + limit;
-    let mut last = None;
-    while let Some(node) = nodes.next() {
-        let left = until.saturating_since(Moment::now());
-        let share = left / u32::try_from(nodes.len() + 1).unwrap_or(u32::MAX);
-        match tokio::time::timeout(share, ask(node)).await {
-            Ok(Ok(answer)) => return Ok((node, answer)),
-            Ok(Err(error)) if error.fatal => return Err(error),
-            Ok(Err(error)) => last = Some(error),
-            Err(_) => {
-                let message = format!("cannot connect to {node}: no answer within {share:?}");
-                last = Some(ConnectError { message, fatal: false });
-            }
-        }
+    if masters.is_empty() {
+        return Err(ConnectError { message: "the cluster has no masters".into(), fatal: false });
     }
-    Err(last.unwrap_or_else(|| ConnectError { message: nobody.into(), fatal: false }))
+    let masters: Vec<Node> = masters.into_iter().cloned().collect();
+    let (at, opened) = member::open_any(cluster, &masters, session, limit).await?;
+    Ok((masters[at].clone(), opened))
 }

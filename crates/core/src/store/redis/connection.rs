@@ -1,10 +1,11 @@
 //! Opening a link: connect, log in, and one round trip that names the client, looks for the scripts, subscribes and asks
 //! what server it is.
 //!
-//! It doesn't try again: the session does. What may be missing without harm is missing without a word (R22, R30): RESP3
+//! Attempts overlap until one is done (`attempts`); beyond that it doesn't try again: the session does. What may be missing without harm is missing without a word (R22, R30): RESP3
 //! gives way to RESP2 with a second connection for pushes, that to no pushes at all, and no rights for INFO to no uptime.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::{
@@ -12,14 +13,17 @@ use redis::{
     ServerErrorKind, Value,
 };
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
 
 use super::about::About;
-use super::link::{CONNECTION_QUEUE, Flow, RedisLink, Task};
+use super::attempts::Attempts;
+use super::link::{CONNECTION_QUEUE, Flow, RedisLink};
 use super::names::Names;
 use super::scripts::Layout;
-use super::server::Server;
+use super::server::{Connected, Server};
 use super::{keys, push};
 use crate::lease::SessionId;
+use crate::moment::Moment;
 use crate::store::{ConnectError, LinkEvent, LinkInfo};
 
 /// What one round trip told about the server.
@@ -29,42 +33,89 @@ struct Greeting {
     subscribed: RedisResult<()>,
 }
 
+/// A connection that was greeted, with the flow that its pushes go into.
+struct Greeted {
+    connected: Connected,
+    flow: Arc<Flow>,
+    greeting: Greeting,
+}
+
 /// Opens a link within the options' connect time-out.
 pub(super) async fn open(
     server: Arc<Server>,
     session: SessionId,
     events: UnboundedSender<LinkEvent>,
 ) -> Result<(RedisLink, LinkInfo), ConnectError> {
-    let seed = getrandom::u64().map_err(|error| ConnectError { message: error.to_string(), fatal: false })?;
-    let prefix = server.options.key_prefix.clone();
-    let flow = Flow::new(Names::new(Layout { prefix, cluster: server.cluster }, seed), events);
     let limit = server.options.connect_timeout;
-    let opened = match tokio::time::timeout(limit, handshake(&server, session, &flow)).await {
-        Ok(opened) => opened.map_err(|error| refusal(&server.address, &error)),
-        Err(_) => Err(ConnectError {
-            message: format!("cannot connect to {}: no answer within {limit:?}", server.address),
-            fatal: false,
-        }),
-    };
-    if opened.is_err() {
-        flow.close();
-    }
-    opened
+    let opened = open_any(&[server], session, events, limit).await?;
+    Ok((opened.1, opened.2))
 }
 
-async fn handshake(
+/// Opens a link to one of these servers, whose options are the same; which.
+pub(super) async fn open_any(
+    servers: &[Arc<Server>],
+    session: SessionId,
+    events: UnboundedSender<LinkEvent>,
+    limit: Duration,
+) -> Result<(usize, RedisLink, LinkInfo), ConnectError> {
+    let until = Instant::now() + limit;
+    let attempts = Attempts::new(&servers[0].options, others(&servers[0]));
+    let begin = |at: usize| {
+        let (server, events) = (Arc::clone(&servers[at]), events.clone());
+        async move {
+            let greeted = greeted(&server, session, events).await;
+            greeted.map_err(|error| {
+                server.loading.note(&error);
+                refusal(&server.address, &error)
+            })
+        }
+    };
+    let first = attempts.first(limit, servers.len(), begin).await;
+    let (at, greeted) = first.map_err(|error| error.unwrap_or_else(|| silent(&servers[0], limit)))?;
+    let server = &servers[at];
+    let opened = tokio::time::timeout_at(until, start(server, session, greeted)).await;
+    match opened {
+        Ok(Ok((link, info))) => Ok((at, link, info)),
+        Ok(Err(error)) => Err(refusal(&server.address, &error)),
+        Err(_) => Err(silent(server, limit)),
+    }
+}
+
+fn silent(server: &Server, limit: Duration) -> ConnectError {
+    let message = format!("cannot connect to {}: no answer within {limit:?}", server.address);
+    ConnectError { message, fatal: false }
+}
+
+/// One attempt. What its connection is told isn't passed on before it's the one that counts.
+async fn greeted(
     server: &Server,
     session: SessionId,
-    flow: &Arc<Flow>,
-) -> RedisResult<(RedisLink, LinkInfo)> {
+    events: UnboundedSender<LinkEvent>,
+) -> RedisResult<Greeted> {
+    let no_seed = |error: getrandom::Error| RedisError::from(std::io::Error::other(error.to_string()));
+    let seed = getrandom::u64().map_err(no_seed)?;
+    let prefix = server.options.key_prefix.clone();
+    let names = Names::new(Layout { prefix, cluster: server.cluster }, seed);
+    let flow = Flow::new(names, events, server.doubt.clone());
     let channel = keys::channel(&server.options.key_prefix, session);
-    let (mut connection, driver, resp3) = connect(server, flow).await?;
-    let greeting = greet(&mut connection, server, resp3.then_some(&channel)).await?;
+    let (mut connected, resp3) = connect(server, &flow).await?;
+    let greeting = greet(&mut connected.connection, server, resp3.then_some(&channel)).await?;
+    Ok(Greeted { connected, flow, greeting })
+}
+
+/// Makes a link of it, with a second connection for pushes where it needs one.
+async fn start(
+    server: &Arc<Server>,
+    session: SessionId,
+    Greeted { connected, flow, greeting }: Greeted,
+) -> RedisResult<(RedisLink, LinkInfo)> {
+    let Connected { connection, driver, at } = connected;
+    let channel = keys::channel(&server.options.key_prefix, session);
     let push = match &greeting.subscribed {
         Ok(()) => None,
         Err(error) if is_forbidden(error) => None,
         Err(_) if !has_room_for_pushes(server) => None,
-        Err(_) => push::subscribe(server, &channel, flow, connection.clone()).await,
+        Err(_) => push::subscribe(server, &at, &channel, &flow, connection.clone()).await,
     };
     let listens = greeting.subscribed.is_ok() || push.is_some();
     // Where pushes come on the connection of the calls, no proxy spreads keys over servers behind it.
@@ -73,18 +124,23 @@ async fn handshake(
     }
     let About { uptime, run_id, warnings } = greeting.about;
     server.met(run_id);
-    let tasks = push.into_iter().chain([driver]).collect();
-    Ok((RedisLink::start(Arc::clone(flow), tasks), LinkInfo { listens, uptime, warnings }))
+    let uptime = server.loading.bound(Moment::now(), uptime);
+    let tasks = push.into_iter().chain([driver]).chain(server.watch(&at, &flow)).collect();
+    Ok((RedisLink::start(flow, tasks), LinkInfo { listens, uptime, warnings }))
+}
+
+/// How many connections there may be beside the one for calls and the one for pushes.
+fn others(server: &Server) -> u32 {
+    u32::from(server.options.min_replicas > 0)
 }
 
 /// Whether one more connection may be opened for pushes alone.
 fn has_room_for_pushes(server: &Server) -> bool {
-    let others = if server.options.min_replicas > 0 { 2 } else { 1 };
-    server.options.max_connections.is_none_or(|most| most > others)
+    server.options.max_connections.is_none_or(|most| most > others(server) + 1)
 }
 
-/// The connection for calls, its task, and whether it speaks RESP3.
-async fn connect(server: &Server, flow: &Arc<Flow>) -> RedisResult<(MultiplexedConnection, Task, bool)> {
+/// The connection for calls, and whether it speaks RESP3.
+async fn connect(server: &Server, flow: &Arc<Flow>) -> RedisResult<(Connected, bool)> {
     // No time-out of the library's own: a call that was given up silently would hide that its outcome is unclear.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
@@ -93,10 +149,9 @@ async fn connect(server: &Server, flow: &Arc<Flow>) -> RedisResult<(MultiplexedC
     let with_push = config.clone().set_push_sender(push_sender(server, flow));
     match server.connect(ProtocolVersion::RESP3, with_push).await {
         Err(error) if knows_no_resp3(&error) => {
-            let (connection, driver) = server.connect(ProtocolVersion::RESP2, config).await?;
-            Ok((connection, driver, false))
+            Ok((server.connect(ProtocolVersion::RESP2, config).await?, false))
         }
-        connected => connected.map(|(connection, driver)| (connection, driver, true)),
+        connected => connected.map(|connected| (connected, true)),
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use self::pipelines::{MAX_PIPELINES, Pipelines};
 use super::names::Names;
+use super::sentinel::watch::Doubt;
 use crate::protocol::Push;
 use crate::store::{Link, LinkEvent, Request};
 
@@ -25,9 +26,9 @@ pub(super) const CONNECTION_QUEUE: usize = MAX_PIPELINES + 8;
 pub(super) struct Flow(Mutex<Pipelines>);
 
 impl Flow {
-    /// A flow whose connection is still being opened.
-    pub(super) fn new(names: Names, events: UnboundedSender<LinkEvent>) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Pipelines::new(names, events))))
+    /// A flow whose connection is still being opened; it raises `doubt` when a reply gives reason to.
+    pub(super) fn new(names: Names, events: UnboundedSender<LinkEvent>, doubt: Doubt) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Pipelines::new(names, events, doubt))))
     }
 
     fn lock(&self) -> MutexGuard<'_, Pipelines> {

@@ -13,9 +13,11 @@ use redis::RedisResult;
 use redis::aio::{MultiplexedConnection, PubSubStream};
 use tokio::time::timeout;
 
+use super::attempts::Attempts;
 use super::link::{Flow, Task};
 use super::reply;
 use super::server::Server;
+use crate::config::Address;
 
 /// A publication arrived; one that can't be read says nothing (the safety look finds what it meant, R21).
 pub(super) fn arrived(flow: &Flow, prefix: &str, payload: &[u8]) {
@@ -24,15 +26,21 @@ pub(super) fn arrived(flow: &Flow, prefix: &str, payload: &[u8]) {
     }
 }
 
-/// Subscribes on a connection of its own, if that can be had in time; the task ends with it.
+/// Subscribes on a connection of its own to where the one for calls leads, if that can be had in time; the task ends with it.
 pub(super) async fn subscribe(
-    server: &Server,
+    server: &Arc<Server>,
+    at: &Address,
     channel: &str,
     flow: &Arc<Flow>,
     calls: MultiplexedConnection,
 ) -> Option<Task> {
     let limit = server.options.command_timeout;
-    let messages = timeout(limit, subscribed(server, channel)).await.ok()?.ok()?;
+    let attempts = Attempts::new(&server.options, 1 + u32::from(server.options.min_replicas > 0));
+    let begin = |_| {
+        let (server, at, channel) = (Arc::clone(server), at.clone(), channel.to_owned());
+        async move { subscribed(&server, &at, &channel).await }
+    };
+    let (_, messages) = attempts.first(limit, 1, begin).await.ok()?;
     let (flow, prefix) = (Arc::clone(flow), server.options.key_prefix.clone());
     Some(Task::spawn(async move {
         let mut messages = pin!(messages);
@@ -44,8 +52,8 @@ pub(super) async fn subscribe(
     }))
 }
 
-async fn subscribed(server: &Server, channel: &str) -> RedisResult<PubSubStream> {
-    let mut subscription = server.subscriber().await?;
+async fn subscribed(server: &Server, at: &Address, channel: &str) -> RedisResult<PubSubStream> {
+    let mut subscription = server.subscriber(at).await?;
     subscription.subscribe(channel).await?;
     Ok(subscription.into_on_message())
 }

@@ -11,6 +11,7 @@ use redis::{Arg, Cmd, ErrorKind, RedisError, RedisResult, Value};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use self::desk::Desk;
+use super::about::Loading;
 use super::link::Task;
 use crate::carrier::{Carriage, Carried, Errand, To, Word};
 use crate::config::Options;
@@ -24,20 +25,22 @@ mod opening;
 pub struct RelayStore {
     carried: Carried,
     options: Arc<Options>,
+    loading: Arc<Loading>,
 }
 
 impl RelayStore {
     /// A store over this carrier; asks nothing of it yet. The options' place isn't looked at.
     pub fn new(carried: Carried, options: Options) -> Self {
-        Self { carried, options: Arc::new(options) }
+        Self { carried, options: Arc::new(options), loading: Arc::default() }
     }
 }
 
 impl Store for RelayStore {
     fn connect(&self, session: SessionId, events: UnboundedSender<LinkEvent>) -> Connecting {
         let (carried, options) = (self.carried.clone(), Arc::clone(&self.options));
+        let loading = Arc::clone(&self.loading);
         Box::pin(async move {
-            let (link, info) = opening::open(&carried, &options, session, events).await?;
+            let (link, info) = opening::open(&carried, &options, &loading, session, events).await?;
             Ok((Box::new(link) as Box<dyn Link>, info))
         })
     }

@@ -14,9 +14,10 @@ use redis::{AsyncConnectionConfig, ErrorKind, Pipeline, ProtocolVersion, RedisEr
 use tokio::time::timeout;
 
 use super::about::About;
+use super::attempts::Attempts;
 use super::keys;
 use super::link::Task;
-use super::server::Server;
+use super::server::{Connected, Server};
 use crate::store::{Checking, Replicas};
 
 /// Asks one server for its replicas.
@@ -52,27 +53,44 @@ impl Wait {
         question.cmd("WAIT").arg(options.min_replicas).arg(options.replica_timeout.as_millis().max(1) as u64);
         let bound = options.replica_timeout + options.command_timeout;
         let answer = question.query_async::<(u32,)>(&mut line.connection);
-        let (count,) = timeout(bound, answer).await.map_err(|_| silent(bound))??;
+        let (count,) = tokio::select! {
+            biased;
+            // It answers for a server that isn't asked any more.
+            () = self.server.met_another(line.run_id.as_deref()) => return Err(moved()),
+            answer = timeout(bound, answer) => answer.map_err(|_| silent(bound))??,
+        };
         if self.server.is_met(line.run_id.as_deref()) { Ok(count) } else { Err(moved()) }
     }
 }
 
-async fn connect(server: &Server) -> RedisResult<Line> {
+async fn connect(server: &Arc<Server>) -> RedisResult<Line> {
     let bound = server.options.connect_timeout;
-    let opening = async {
-        let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        let (mut connection, driver) = server.connect(ProtocolVersion::RESP2, config).await?;
-        let mut greeting = Pipeline::new();
-        About::ask(&mut greeting);
-        if let Some(name) = &server.options.client_name {
-            greeting.cmd("CLIENT").arg("SETNAME").arg(name);
-        }
-        let replies = connection.send_packed_commands(&greeting, 0, greeting.len()).await?;
-        let about = About::read(replies.into_iter().take(About::QUESTIONS).map(Ok));
-        let run_id = about.unwrap_or_default().run_id;
-        Ok(Line { connection, run_id, _driver: driver })
+    let begin = |_| {
+        let server = Arc::clone(server);
+        async move { open(&server).await }
     };
-    timeout(bound, opening).await.map_err(|_| silent(bound))?
+    let first = Attempts::new(&server.options, 1).first(bound, 1, begin).await;
+    first.map(|(_, line)| line).map_err(|error| error.unwrap_or_else(|| silent(bound)))
+}
+
+async fn open(server: &Arc<Server>) -> RedisResult<Line> {
+    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    let Connected { mut connection, driver, .. } = server.connect(ProtocolVersion::RESP2, config).await?;
+    let mut greeting = Pipeline::new();
+    About::ask(&mut greeting);
+    if let Some(name) = &server.options.client_name {
+        greeting.cmd("CLIENT").arg("SETNAME").arg(name);
+    }
+    let replies = connection.send_packed_commands(&greeting, 0, greeting.len()).await?;
+    let about = About::read(replies.into_iter().take(About::QUESTIONS).map(Ok));
+    let run_id = about.unwrap_or_default().run_id;
+    // The connection ends with its driver: nothing is kept to a server that isn't the primary any more.
+    let (server, met) = (Arc::clone(server), run_id.clone());
+    let driver = Task::spawn(async move {
+        let _driver = driver;
+        server.met_another(met.as_deref()).await;
+    });
+    Ok(Line { connection, run_id, _driver: driver })
 }
 
 fn silent(bound: Duration) -> RedisError {
@@ -89,6 +107,9 @@ impl Replicas for Wait {
             if kept && found.as_ref().is_err_and(RedisError::is_connection_dropped) {
                 self.line = None;
                 found = self.count().await;
+            }
+            if !matches!(found, Ok(count) if count >= need) {
+                self.server.doubt.raise();
             }
             match found {
                 Ok(count) if count >= need => Ok(()),

@@ -1,84 +1,120 @@
-//! Asks sentinels where the master is, one after another over short connections.
+//! Where the primary is, as sentinels say.
 //!
-//! The one whose word proved true last is asked first, so that a dead one costs its share of the time once. What they say
-//! may be out of date: whoever connects must see for itself that it's the master, and say so.
+//! All of them are asked at once over short connections when a link opens, and `watch` asks them again and again beside the
+//! open link. Whom to believe when they differ is `belief`'s to say, what is asked and answered `word`'s. What they say may be
+//! out of date: whoever connects must see for itself that it's the primary.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisError, RedisResult};
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
 
+use self::belief::Belief;
+use self::word::Word;
 use super::address;
+use super::attempts::Attempts;
 use super::link::Task;
 use super::tls::Secure;
-use crate::config::{Access, Node};
+use crate::config::{Access, Node, Options};
+use crate::moment::Moment;
 
-/// Sentinels that watch one master.
+mod belief;
+pub(super) mod watch;
+mod word;
+
+/// Sentinels that watch one primary.
 pub(super) struct Sentinels {
     name: String,
     nodes: Vec<Node>,
     access: Access,
     secure: Option<Secure>,
-    /// How long each of them may take.
+    /// How long each of them may take to be connected to and to answer.
     share: Duration,
-    asked_first: AtomicUsize,
-    answered: AtomicUsize,
+    attempts: Attempts,
+    belief: Mutex<Belief>,
 }
 
 impl Sentinels {
-    /// All of them together, and the server after them, have `limit` time.
+    /// Those of these names and rights.
     pub(super) fn new(
         name: String,
         nodes: Vec<Node>,
         access: Access,
         secure: Option<Secure>,
-        limit: Duration,
+        options: &Options,
     ) -> Self {
-        let share = limit / (nodes.len() as u32 + 1);
-        let (asked_first, answered) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { name, nodes, access, secure, share, asked_first, answered }
+        let share = options.connect_timeout / 2;
+        let attempts = Attempts::new(&Options { max_connections: None, ..options.clone() }, 0);
+        let belief = Mutex::new(Belief::new(nodes.len()));
+        Self { name, nodes, access, secure, share, attempts, belief }
     }
 
-    /// Where the master is.
-    pub(super) async fn master(&self) -> RedisResult<Node> {
-        let first = self.asked_first.load(Ordering::Relaxed) % self.nodes.len();
-        let mut refusals = Vec::new();
-        for offset in 0..self.nodes.len() {
-            let at = (first + offset) % self.nodes.len();
-            let node = &self.nodes[at];
-            match timeout(self.share, self.ask(node)).await {
-                Ok(Ok(Some(master))) => {
-                    // Unless its word proves true, the next one is asked first, which may know more.
-                    self.answered.store(at, Ordering::Relaxed);
-                    self.asked_first.store(at + 1, Ordering::Relaxed);
-                    return Ok(master);
+    /// Where the primary is. The others are waited for only as long as they might know more.
+    pub(super) async fn primary(self: &Arc<Self>) -> RedisResult<Node> {
+        let mut asked = JoinSet::new();
+        for at in 0..self.nodes.len() {
+            let this = Arc::clone(self);
+            asked.spawn(async move { (at, timeout(this.share, this.ask(&this.nodes[at])).await) });
+        }
+        let (mut words, mut refusals, mut until) = (Vec::new(), Vec::new(), None);
+        while !self.belief().is_plain(&words) {
+            let answer = tokio::select! {
+                Some(Ok(answer)) = asked.join_next() => answer,
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break,
+                else => break,
+            };
+            let node = &self.nodes[answer.0];
+            match answer.1 {
+                Ok(Ok(Some(word))) => {
+                    words.push(word);
+                    until.get_or_insert_with(|| Instant::now() + self.attempts.pace() / 2);
                 }
                 Ok(Ok(None)) => refusals.push(format!("{node} doesn't know {:?}", self.name)),
                 Ok(Err(error)) => refusals.push(format!("{node}: {error}")),
                 Err(_) => refusals.push(format!("{node}: no answer within {:?}", self.share)),
             }
         }
+        let believed = self.belief().judge(Moment::now(), &words);
         // Not an error of input or output: that would be taken for a server that hangs up on RESP3.
-        let kind = ErrorKind::MasterNameNotFoundBySentinel;
-        Err(RedisError::from((kind, "no sentinel says where the master is", refusals.join(", "))))
+        let unknown = |what, why| RedisError::from((ErrorKind::MasterNameNotFoundBySentinel, what, why));
+        match (believed, words.first()) {
+            (Some(word), _) => Ok(word.at),
+            (None, Some(word)) => {
+                let why = format!("{} is what they still say", word.at);
+                Err(unknown("the sentinels that answer know less than is known already", why))
+            }
+            (None, None) => Err(unknown("no sentinel says where the master is", refusals.join(", "))),
+        }
     }
 
-    /// Whom the last answer named is the master: that sentinel is asked first again.
-    pub(super) fn believe(&self) {
-        self.asked_first.store(self.answered.load(Ordering::Relaxed), Ordering::Relaxed);
+    /// Whether it's still believed that the primary is there.
+    pub(super) fn still_name(&self, at: &Node) -> bool {
+        self.belief().known().is_some_and(|known| known == at)
     }
 
-    async fn ask(&self, node: &Node) -> RedisResult<Option<Node>> {
-        let socket = address::open_tcp(node, self.secure.as_ref()).await?;
-        let login = address::login(&self.access, 0, ProtocolVersion::RESP2);
+    async fn ask(&self, node: &Node) -> RedisResult<Option<Word>> {
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        let (mut connection, driver) = MultiplexedConnection::new_with_config(&login, socket, config).await?;
-        let _driver = Task::spawn(driver);
-        let mut question = redis::cmd("SENTINEL");
-        question.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.name);
-        let answer: Option<(String, u16)> = question.query_async(&mut connection).await?;
-        Ok(answer.map(|(host, port)| Node { host, port }))
+        let (mut connection, _driver) = self.connect(node, ProtocolVersion::RESP2, config).await?;
+        word::ask(&mut connection, &self.name).await
+    }
+
+    async fn connect(
+        &self,
+        node: &Node,
+        protocol: ProtocolVersion,
+        config: AsyncConnectionConfig,
+    ) -> RedisResult<(MultiplexedConnection, Task)> {
+        let socket = address::open_tcp(node, self.secure.as_ref()).await?;
+        let login = address::login(&self.access, 0, protocol);
+        let (connection, driver) = MultiplexedConnection::new_with_config(&login, socket, config).await?;
+        Ok((connection, Task::spawn(driver)))
+    }
+
+    /// A panic elsewhere leaves it whole: it is changed by single calls.
+    fn belief(&self) -> MutexGuard<'_, Belief> {
+        self.belief.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

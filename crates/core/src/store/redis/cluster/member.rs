@@ -49,17 +49,24 @@ pub(super) struct Opened {
     events: UnboundedReceiver<LinkEvent>,
 }
 
-/// Opens a link to the member at this address.
-pub(super) async fn open(
-    cluster: Arc<Cluster>,
-    at: Node,
+/// Opens a link to one of the members at these addresses; which.
+pub(super) async fn open_any(
+    cluster: &Cluster,
+    nodes: &[Node],
     session: SessionId,
-) -> Result<Opened, ConnectError> {
+    limit: Duration,
+) -> Result<(usize, Opened), ConnectError> {
     let unusable = |error: Error| ConnectError { message: error.to_string(), fatal: true };
-    let server = cluster.server(&at).map_err(unusable)?;
+    let servers = nodes.iter().map(|at| cluster.server(at).map(Arc::new)).collect::<Result<Vec<_>, _>>();
     let (sender, events) = unbounded_channel();
-    let (link, info) = connection::open(Arc::new(server), session, sender).await?;
-    Ok(Opened { link, info, events })
+    let servers = servers.map_err(unusable)?;
+    let (at, link, info) = connection::open_any(&servers, session, sender, limit).await?;
+    Ok((at, Opened { link, info, events }))
+}
+
+async fn open(cluster: Arc<Cluster>, at: Node, session: SessionId) -> Result<Opened, ConnectError> {
+    let limit = cluster.options.connect_timeout;
+    open_any(&cluster, &[at], session, limit).await.map(|(_, opened)| opened)
 }
 
 enum Wire {

@@ -180,7 +180,13 @@ impl Router {
     fn candidates(&self) -> Vec<Node> {
         let mut listed: Vec<&Member> = self.members.iter().filter(|member| member.listed).collect();
         listed.sort_by_key(|member| (!member.is_open(), getrandom::u32().unwrap_or_default()));
-        listed.into_iter().map(|member| &member.at).chain(&self.cluster.nodes).cloned().collect()
+        let mut candidates: Vec<Node> = listed.into_iter().map(|member| member.at.clone()).collect();
+        for node in self.cluster.candidates() {
+            if !candidates.contains(&node) {
+                candidates.push(node);
+            }
+        }
+        candidates
     }
 
     fn emit(&self, event: LinkEvent) {

@@ -1,4 +1,4 @@
-//! Asking the members of a cluster who has what: one after the other until one knows, and not too often.
+//! Asking the members of a cluster who has what: in turn until one knows, and not too often.
 //!
 //! Each question has a short connection of its own. It's asked when there is a sign that the map is wrong; a cluster
 //! that is well is never asked again.
@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use redis::{AsyncConnectionConfig, ProtocolVersion};
 
+use super::Cluster;
 use super::map::Topology;
-use super::{Cluster, first_of};
-use crate::config::Node;
+use crate::config::{Node, Options};
 use crate::error::Error;
 use crate::moment::Moment;
 use crate::store::ConnectError;
+use crate::store::redis::attempts::Attempts;
 use crate::store::redis::connection;
+use crate::store::redis::server::Connected;
 
 /// The shortest time from one question to the next, and the longest while an answer isn't good enough.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -52,9 +54,9 @@ impl Survey {
     pub(super) fn begin(&mut self, now: Moment, cluster: Arc<Cluster>, candidates: Vec<Node>) {
         self.wanted = false;
         self.asked_at = now;
-        let limit = cluster.patience();
+        let limit = cluster.options.connect_timeout / 2;
         self.asking = Some(Box::pin(async move {
-            ask_all(&cluster, &candidates, limit).await.map_err(|error| error.message)
+            ask_all(&cluster, candidates, limit).await.map_err(|error| error.message)
         }));
     }
 
@@ -77,14 +79,23 @@ impl Survey {
     }
 }
 
-/// Asks one after the other until one knows.
+/// Asks them all in turn until one knows; what it tells is remembered.
 pub(super) async fn ask_all(
-    cluster: &Cluster,
-    candidates: &[Node],
+    cluster: &Arc<Cluster>,
+    candidates: Vec<Node>,
     limit: Duration,
 ) -> Result<Topology, ConnectError> {
-    let nobody = "the cluster has no members";
-    let (_, topology) = first_of(candidates.iter(), limit, nobody, |at| ask(cluster, at)).await?;
+    let begin = |at: usize| {
+        let (cluster, at) = (Arc::clone(cluster), candidates[at].clone());
+        async move { ask(&cluster, &at).await }
+    };
+    let attempts = Attempts::new(&Options { max_connections: None, ..cluster.options.clone() }, 0);
+    let first = attempts.first(limit, candidates.len(), begin).await;
+    let (at, topology) = first.map_err(|error| {
+        let message = format!("cannot connect to {}: no answer within {limit:?}", cluster.options.place);
+        error.unwrap_or(ConnectError { message, fatal: false })
+    })?;
+    cluster.remember(&candidates[at], &topology);
     Ok(topology)
 }
 
@@ -93,7 +104,8 @@ async fn ask(cluster: &Cluster, at: &Node) -> Result<Topology, ConnectError> {
     let server = cluster.server(at).map_err(unusable)?;
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let answer = async {
-        let (mut connection, _driver) = server.connect(ProtocolVersion::RESP2, config).await?;
+        let Connected { mut connection, driver: _driver, .. } =
+            server.connect(ProtocolVersion::RESP2, config).await?;
         connection::checked(connection.send_packed_command(redis::cmd("CLUSTER").arg("SLOTS")).await?)
     };
     let answer = answer.await.map_err(|error| connection::refusal(&at.to_string(), &error))?;

@@ -12,9 +12,10 @@ use redis::{Pipeline, RedisResult, ServerErrorKind, Value};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::unconstrained;
 
-use crate::protocol::{Call, Caller};
+use crate::protocol::{Call, CallError, Caller};
 use crate::store::redis::bundle::Bundle;
 use crate::store::redis::names::Names;
+use crate::store::redis::sentinel::watch::Doubt;
 use crate::store::redis::{list, reply};
 use crate::store::{LinkEvent, Request};
 
@@ -30,6 +31,9 @@ pub(super) struct Pipelines {
     stage: Stage,
     events: UnboundedSender<LinkEvent>,
     names: Names,
+    doubt: Doubt,
+    /// What came before the connection was taken over.
+    early: Vec<LinkEvent>,
     waiting: VecDeque<Waiting>,
     in_flight: VecDeque<InFlight>,
     /// Scripts were found missing: load them before the next call.
@@ -70,11 +74,13 @@ enum Row {
 }
 
 impl Pipelines {
-    pub(super) fn new(names: Names, events: UnboundedSender<LinkEvent>) -> Self {
+    pub(super) fn new(names: Names, events: UnboundedSender<LinkEvent>, doubt: Doubt) -> Self {
         Self {
             stage: Stage::Opening,
             events,
             names,
+            doubt,
+            early: Vec::new(),
             waiting: VecDeque::new(),
             in_flight: VecDeque::new(),
             scripts_missing: false,
@@ -88,6 +94,7 @@ impl Pipelines {
         let opening = matches!(self.stage, Stage::Opening);
         if opening {
             self.stage = Stage::Open(connection);
+            std::mem::take(&mut self.early).into_iter().for_each(|event| self.emit(event));
         }
         opening
     }
@@ -109,10 +116,13 @@ impl Pipelines {
         if matches!(self.stage, Stage::Closed) { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    pub(super) fn emit(&self, event: LinkEvent) {
-        if !matches!(self.stage, Stage::Closed) {
+    pub(super) fn emit(&mut self, event: LinkEvent) {
+        match self.stage {
+            // Another connection may still be taken instead of this one.
+            Stage::Opening => self.early.push(event),
             // Whoever dropped the receiver drops the link next.
-            let _ = self.events.send(event);
+            Stage::Open(_) => drop(self.events.send(event)),
+            Stage::Closed => {}
         }
     }
 
@@ -257,6 +267,9 @@ impl Pipelines {
                     Err(error) => vec![Err(error); calls.len()],
                 };
                 for (number, result) in numbers.into_iter().zip(results) {
+                    if matches!(&result, Err(CallError::NotExecuted(words)) if words.contains("NOREPLICAS")) {
+                        self.doubt.raise();
+                    }
                     self.emit(LinkEvent::Reply { number, result });
                 }
             }

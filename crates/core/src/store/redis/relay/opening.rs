@@ -15,7 +15,8 @@ use super::{RelayLink, errand, read};
 use crate::carrier::{Carriage, Carried, Ear, Errand, To, Word};
 use crate::config::Options;
 use crate::lease::SessionId;
-use crate::store::redis::about::About;
+use crate::moment::Moment;
+use crate::store::redis::about::{About, Loading};
 use crate::store::redis::names::Names;
 use crate::store::redis::scripts::Layout;
 use crate::store::redis::{connection, keys};
@@ -25,6 +26,7 @@ use crate::store::{ConnectError, LinkEvent, LinkInfo};
 pub(super) async fn open(
     carried: &Carried,
     options: &Options,
+    loading: &Loading,
     session: SessionId,
     events: UnboundedSender<LinkEvent>,
 ) -> Result<(RelayLink, LinkInfo), ConnectError> {
@@ -39,7 +41,10 @@ pub(super) async fn open(
         Ok(greeting) => greeting.map_err(|error| match error {
             Unready::Ended(why) => unusable(why, true),
             Unready::Down(why) => unusable(why, false),
-            Unready::Refused(error) => connection::refusal(&address, &error),
+            Unready::Refused(error) => {
+                loading.note(&error);
+                connection::refusal(&address, &error)
+            }
         })?,
         Err(_) => return Err(unusable(format!("the client was not ready within {limit:?}"), false)),
     };
@@ -48,7 +53,8 @@ pub(super) async fn open(
     let listens = timeout(options.command_timeout, opening.listen(channel)).await.unwrap_or(Ok(false));
     let listens = listens.map_err(|why| unusable(why, false))?;
     let layout = Layout { prefix: options.key_prefix.clone(), cluster: carried.is_cluster() };
-    let info = LinkInfo { listens, uptime: greeting.uptime, warnings: greeting.warnings };
+    let uptime = loading.bound(Moment::now(), greeting.uptime);
+    let info = LinkInfo { listens, uptime, warnings: greeting.warnings };
     let desk = Desk::new(Names::new(layout, seed), greeting.servers, opening.asked);
     Ok((RelayLink::start(opening.carriage, opening.words, desk, listens, events), info))
 }
