@@ -56,9 +56,9 @@ class IoredisWire {
   }
 
   async listen(channel, heard, deaf) {
-    const master = this.isCluster ? this.#client.nodes('master')[0] : this.#client
-    if (master === undefined) throw new Error(CLOSED)
-    const subscriber = master.duplicate({ lazyConnect: true, retryStrategy: null, enableAutoPipelining: false })
+    const server = this.isCluster ? this.#anyMember() : this.#client
+    if (server === undefined) throw new Error(CLOSED)
+    const subscriber = server.duplicate({ lazyConnect: true, retryStrategy: null, enableAutoPipelining: false })
     // Why it can't connect is what `connect` or `subscribe` rejects with; without a listener it would be printed.
     subscriber.on('error', () => {})
     subscriber.on('connect', () => subscriber.stream.unref())
@@ -72,6 +72,12 @@ class IoredisWire {
     }
     subscriber.on('end', () => deaf('the connection was closed'))
     return () => subscriber.disconnect()
+  }
+
+  // A publication reaches every member, so any will do. After a failover ioredis may know of no master, and asks the members
+  // anew only when it's used.
+  #anyMember() {
+    return this.#client.nodes('master')[0] ?? this.#client.nodes('all')[0]
   }
 
   // One pipeline for a client; in a cluster one for each group, as its keys are what leads it.
@@ -104,7 +110,8 @@ class IoredisWire {
 
   // Servers of a cluster that can't be reached are left out: others are asked about their keys.
   #sendToAll(number, words, settle) {
-    const servers = this.isCluster ? this.#client.nodes('master') : [this.#client]
+    const masters = this.isCluster ? this.#client.nodes('master') : []
+    const servers = masters.length > 0 ? masters : [this.#client]
     const answers = servers.map((redis) =>
       redis
         .pipeline()
