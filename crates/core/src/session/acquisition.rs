@@ -58,6 +58,13 @@ pub(super) enum State {
     Releasing { answer_by: Option<Moment> },
 }
 
+impl State {
+    /// Redis has been asked, or is about to be, what becomes of it.
+    fn awaits_answer(&self) -> bool {
+        matches!(self, Self::Asked | Self::Unclear | Self::Leaving)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Held {
     /// When its holder was told.
@@ -219,9 +226,7 @@ impl Session {
         acquisition.timer = None;
         match acquisition.due_at(ready, command) {
             // The answer may lie in the socket of a process that stood still.
-            Some(due)
-                if due + GRACE < now && matches!(acquisition.state, State::Leaving | State::Unclear) =>
-            {
+            Some(due) if due + GRACE < now && acquisition.state.awaits_answer() => {
                 acquisition.left_late = acquisition.left_late + now.saturating_since(due) + GRACE;
                 return self.arm(now, number);
             }

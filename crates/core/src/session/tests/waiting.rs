@@ -239,6 +239,23 @@ fn a_waiter_that_was_frozen_past_its_time_leaves_the_line_before_it_blames_the_s
 }
 
 #[test]
+fn a_request_that_was_frozen_before_it_heard_that_it_waits_hears_how_full_it_was() {
+    let mut desk = Desk::offline();
+    desk.other_holds();
+    desk.other_holds();
+    desk.submit(Request { timeout: Some(s(0.5)), ..request(1) });
+    desk.connect(Some(s(3_600.0)));
+    let asked = desk.sent.remove(0);
+    let answer = desk.call(&asked.caller, &asked.call.verb);
+    desk.now = desk.now + s(2.0);
+    desk.session.handle_timeout(desk.now);
+    desk.session.handle_reply(desk.now, asked.number, answer);
+    desk.pump();
+    desk.live(s(0.1));
+    assert!(matches!(desk.failed(1), Some(Error::LimitExceeded { .. })));
+}
+
+#[test]
 fn a_request_that_was_frozen_while_it_left_the_line_hears_how_it_left() {
     let (mut desk, _) = full();
     desk.submit(request(1));
