@@ -5,14 +5,15 @@
 //! Who may hold is not decided here: that is `group`'s. Kept here: R10 (the local verdict), R12 (unclear outcomes), R20
 //! (confirming), R21 (the look), R23 (leaving), R28 (renewing together), R29 (asking again), R30 (settling).
 //!
-//! `input` and `output` are the nouns it exchanges with its driver. `acquisition` is one request's life, `hold` one lease's,
-//! `line` one group's share of both; `ask` makes calls, `answer` reads replies, `failure` is what doesn't come to a lease,
-//! `enter` takes in leases from elsewhere, `tend` is everything that time does, `link` is the connection's coming and going,
-//! `question` is what people ask.
+//! `input` and `output` are the nouns it exchanges with its driver. `acquisition` is one request's life and `due` its time,
+//! `hold` one lease's life, `line` one group's share of all that; `ask` makes calls, `answer` reads replies, `failure` is what
+//! doesn't come to a lease, `enter` takes in leases from elsewhere, `tend` is everything that time does, `link` is the
+//! connection's coming and going and `unclear` what it leaves to be settled, `question` is what people ask.
 
 mod acquisition;
 mod answer;
 mod ask;
+mod due;
 mod enter;
 mod failure;
 mod histogram;
@@ -25,6 +26,7 @@ mod question;
 mod tend;
 #[cfg(test)]
 mod tests;
+mod unclear;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -198,6 +200,7 @@ impl Session {
 
     /// Ends a client: what waits fails as closed, what is held is given back (or left to its end), then the event follows.
     pub fn close(&mut self, now: Moment, client: ClientId, tag: Tag, release: bool) {
+        self.left_to_end.retain(|_, ended_by| *ended_by > now);
         let mut numbers: Vec<u64> =
             self.acquisitions.iter().filter(|(_, a)| a.client == client).map(|(number, _)| *number).collect();
         numbers.sort_unstable();

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use std::sync::Arc;
 
-use super::link::GRACE;
-use super::{ClientId, Event, Request, Session, Tag, Timer};
+use super::{ClientId, Event, Request, Session, Tag};
 use crate::error::Error;
 use crate::lease::{Epoch, FencingToken, Slot, Ticket};
 use crate::moment::Moment;
@@ -30,7 +29,7 @@ pub(super) struct Acquisition {
     pub(super) wanted: bool,
     pub(super) queued: bool,
     /// For how long the process stood still when it began to leave the line, or before it read the answer.
-    left_late: Duration,
+    pub(super) left_late: Duration,
     /// How many grants came when they were nearly over, one after the other.
     pub(super) late_grants: u32,
     /// Why the last grant was given back before its requester heard of it.
@@ -56,13 +55,6 @@ pub(super) enum State {
     Lost,
     /// Being given back; by `answer_by` the holder is told, whatever happens.
     Releasing { answer_by: Option<Moment> },
-}
-
-impl State {
-    /// Redis has been asked, or is about to be, what becomes of it.
-    fn awaits_answer(&self) -> bool {
-        matches!(self, Self::Asked | Self::Unclear | Self::Leaving)
-    }
 }
 
 #[derive(Debug)]
@@ -127,13 +119,6 @@ impl Acquisition {
         self.give_up_at == Some(self.asked_at)
     }
 
-    /// The server isn't blamed for time in which this process couldn't ask or read.
-    fn excuse(&mut self, now: Moment) {
-        if let Some(give_up_at) = self.give_up_at {
-            self.left_late = now.saturating_since(give_up_at);
-        }
-    }
-
     pub(super) fn lease(&self) -> Duration {
         Duration::from_millis(self.terms.lease_ms)
     }
@@ -142,23 +127,6 @@ impl Acquisition {
     pub(super) fn length_from(&self, now: Moment, held: &Held) -> Duration {
         let rest = held.ends_by.map(|ends_by| ends_by.saturating_since(now));
         rest.map_or(self.lease(), |rest| rest.min(self.lease()))
-    }
-
-    /// Until when the requester is told something, in its present state.
-    fn due_at(&self, ready: bool, command: Duration) -> Option<Moment> {
-        if let State::Releasing { answer_by } = self.state {
-            return answer_by;
-        }
-        if !self.wanted {
-            return None;
-        }
-        let give_up_at = self.give_up_at?;
-        match self.state {
-            State::InLine { .. } => Some(give_up_at),
-            // While it could be asked, it will be: only then is the answer "full" rather than "not available".
-            State::Pending if !ready && !self.tries_once() => Some(give_up_at),
-            _ => Some(give_up_at + self.left_late + command),
-        }
     }
 }
 
@@ -175,80 +143,6 @@ impl Session {
         side.pending.insert(number);
         side.unarmed.push(number);
         self.soil(line);
-    }
-
-    /// Whoever has just come and couldn't be sent with the others has a timer from now on.
-    pub(super) fn arm_the_unsent(&mut self, now: Moment, line: usize) {
-        let Some(side) = self.lines[line].as_mut() else { return };
-        let all_released = side.releases.is_empty();
-        let mut unarmed = std::mem::take(&mut side.unarmed);
-        for number in unarmed.drain(..) {
-            match self.acquisitions.get(&number).map(|a| &a.state) {
-                Some(State::Pending) => self.arm(now, number),
-                Some(State::Releasing { .. }) if !all_released => self.arm(now, number),
-                _ => {}
-            }
-        }
-        // Its room is used again.
-        self.line_mut(line).unarmed = unarmed;
-    }
-
-    /// Sets the request's timer to what its state asks for. Requests that leave at once over a living connection have none:
-    /// their calls' own time-out covers them.
-    pub(super) fn arm(&mut self, now: Moment, number: u64) {
-        let ready = self.ready(now);
-        let command = self.settings.command_timeout;
-        let Some(acquisition) = self.acquisitions.get_mut(&number) else { return };
-        let due = acquisition.due_at(ready, command);
-        if acquisition.timer == due {
-            return;
-        }
-        if let Some(old) = std::mem::replace(&mut acquisition.timer, due) {
-            self.timers.remove(&(old, Timer::Request(number)));
-        }
-        if let Some(due) = due {
-            self.timers.insert((due, Timer::Request(number)));
-        }
-    }
-
-    pub(super) fn disarm(&mut self, number: u64) {
-        if let Some(acquisition) = self.acquisitions.get_mut(&number)
-            && let Some(old) = acquisition.timer.take()
-        {
-            self.timers.remove(&(old, Timer::Request(number)));
-        }
-    }
-
-    pub(super) fn handle_request_timer(&mut self, now: Moment, number: u64) {
-        let ready = self.ready(now);
-        let command = self.settings.command_timeout;
-        let Some(acquisition) = self.acquisitions.get_mut(&number) else { return };
-        acquisition.timer = None;
-        match acquisition.due_at(ready, command) {
-            // The answer may lie in the socket of a process that stood still.
-            Some(due) if due + GRACE < now && acquisition.state.awaits_answer() => {
-                acquisition.left_late = acquisition.left_late + now.saturating_since(due) + GRACE;
-                return self.arm(now, number);
-            }
-            Some(due) if due <= now => {}
-            _ => return self.arm(now, number),
-        }
-        if let State::Releasing { answer_by } = &mut acquisition.state {
-            *answer_by = None;
-            let (client, tag) = (acquisition.client, acquisition.tag);
-            return self.tell(Event::Released { client, tag, was_held: false });
-        }
-        if let State::InLine { .. } = acquisition.state {
-            acquisition.state = State::Leaving;
-            acquisition.excuse(now);
-            let line = acquisition.line;
-            self.line_mut(line).leaves.push(number);
-            self.soil(line);
-            return self.arm(now, number);
-        }
-        self.stats.refused += 1;
-        let error = self.out_of_time(now, Some(number));
-        self.unwant(number, Some(error));
     }
 
     /// The requester gets its answer (an error, or none for a cancellation) and Redis forgets the request.
@@ -289,7 +183,6 @@ impl Session {
 
     /// Stops knowing a lease, without a word to Redis: it ends by itself.
     fn leave_to_end(&mut self, now: Moment, number: u64) {
-        self.left_to_end.retain(|_, ended_by| *ended_by > now);
         if let Some(acquisition) = self.acquisitions.get(&number) {
             self.left_to_end.insert(number, now + acquisition.lease());
             let line = acquisition.line;

@@ -216,6 +216,17 @@ fn trying_once_says_full_at_once() {
 }
 
 #[test]
+fn however_long_the_interval_a_dead_waiter_without_push_delays_the_next_by_seconds() {
+    let mut desk = Desk::offline();
+    desk.submit(Request { interval: s(600.0), ..request(1) });
+    desk.session.handle_connected(desk.now, false, Some(s(3_600.0)));
+    desk.pump();
+    let sent = &desk.sent[0];
+    assert_eq!(sent.caller.keep_alive_ms, 6_000);
+    assert!(matches!(&sent.call.verb, Verb::Acquire(asks) if asks[0].terms.claim_ms == 5_000));
+}
+
+#[test]
 fn without_push_the_look_comes_every_interval() {
     let (mut desk, _) = full();
     desk.session.handle_push_lost(desk.now);
