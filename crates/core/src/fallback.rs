@@ -5,11 +5,13 @@
 //! fails as out of reach the second is asked, under the same tag. Exactly one event ends each request, as without this.
 //! "Full" never comes here, nor what a Redis that answers refuses.
 
+mod holders;
 mod local;
 
 use std::time::Duration;
 
-use self::local::{HOLDERS, Local};
+use self::holders::HOLDERS;
+use self::local::Local;
 use crate::error::Error;
 use crate::moment::Moment;
 use crate::session::{ClientId, Event, Output, Question, Request, Session, Settings, Tag};

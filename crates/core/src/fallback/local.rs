@@ -1,25 +1,20 @@
 //! The second session, with what the first one may hand over to it.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Fallback;
+use super::holders::Holders;
 use crate::error::Error;
 use crate::lease::Key;
 use crate::moment::Moment;
-use crate::protocol::Terms;
-use crate::session::{ClientId, Event, Holding, Output, Request, Session, Tag};
+use crate::session::{ClientId, Event, Output, Request, Session, Tag};
 
 /// The limit of a request that is let in without one.
-const NO_LIMIT: u32 = 1_000_000;
-
-/// Whose the leases of Redis are that the second session counts, too.
-pub(super) const HOLDERS: ClientId = ClientId(0);
+pub(super) const NO_LIMIT: u32 = 1_000_000;
 
 /// A request of a client.
-type Name = (ClientId, Tag);
+pub(super) type Name = (ClientId, Tag);
 
 #[derive(Debug)]
 pub(super) struct Local {
@@ -38,11 +33,8 @@ pub(super) struct Local {
     since: Option<Moment>,
     /// The first session has a connection.
     connected: bool,
-    /// Leases of Redis that count here, too; the groups where all of them do; and those whose entry isn't answered yet.
-    entered: HashMap<Name, Entered>,
-    entered_groups: HashSet<Key>,
-    entering: HashSet<Tag>,
-    next_tag: Tag,
+    /// The leases of Redis that count here, too.
+    holders: Holders,
     /// Clients that end, and which of the two sessions have told it: the first with the tag to tell.
     closing: HashMap<ClientId, (Option<Tag>, bool)>,
     events: VecDeque<Event>,
@@ -71,14 +63,6 @@ enum Stage {
     Granted,
 }
 
-/// A lease of Redis that counts here, too, and the tag that it has here.
-#[derive(Debug)]
-struct Entered {
-    tag: Tag,
-    key: Key,
-    holding: Holding,
-}
-
 impl Local {
     pub(super) fn new(fallback: Fallback) -> Self {
         Self {
@@ -91,10 +75,7 @@ impl Local {
             returning: HashSet::new(),
             since: None,
             connected: false,
-            entered: HashMap::new(),
-            entered_groups: HashSet::new(),
-            entering: HashSet::new(),
-            next_tag: 1,
+            holders: Holders::default(),
             closing: HashMap::new(),
             events: VecDeque::new(),
         }
@@ -199,7 +180,7 @@ impl Local {
     /// Redis is reached, or was until now: the bound counts from the next request that needs this.
     pub(super) fn reached(&mut self) {
         self.since = None;
-        self.entered_groups.clear();
+        self.holders.forget_groups();
     }
 
     /// Whether a request that comes now is served here: not for ever, and not for a client that ends.
@@ -225,7 +206,7 @@ impl Local {
 
     /// Asks the second session for those who were held back, once it knows of all holders.
     fn go_on(&mut self, now: Moment) {
-        while self.entering.is_empty()
+        while self.holders.all_entered()
             && let Some(name) = self.held_back.pop_front()
         {
             let Some(served) = self.here.get_mut(&name) else { continue };
@@ -240,60 +221,37 @@ impl Local {
 
     /// What the first session holds counts here, too: in this process the limit is held (but for `lifts_limit`).
     pub(super) fn enter_holders(&mut self, now: Moment, key: &Key, redis: &Session) {
-        if self.lifts_limit || !self.entered_groups.insert(key.clone()) {
-            return;
-        }
-        for mut holding in redis.holdings(key) {
-            // It's inside already, whatever its limit and who comes first here; and its name is Redis's to know.
-            let terms = Arc::make_mut(&mut holding.terms);
-            (terms.limit, terms.holder) = (NO_LIMIT, None);
-            let Entry::Vacant(entry) = self.entered.entry(holding.name) else { continue };
-            let tag = self.next_tag;
-            self.next_tag += 1;
-            self.entering.insert(tag);
-            self.session.enter(now, HOLDERS, tag, key, holding.clone());
-            entry.insert(Entered { tag, key: key.clone(), holding });
+        if !self.lifts_limit {
+            self.holders.enter_all(now, key, redis, &mut self.session);
         }
     }
 
     /// The first session holds more in this group than before.
     pub(super) fn grows(&mut self, key: &Key) {
-        self.entered_groups.remove(key);
+        self.holders.grow(key);
     }
 
     /// A holder's lease was entered, or renewed, or is gone from here.
     pub(super) fn is_entered(&mut self, now: Moment, tag: Tag) {
-        self.entering.remove(&tag);
+        self.holders.answered(tag);
         self.go_on(now);
     }
 
-    /// A holder's lease has no place here: its slots were somebody else's, who was let in during an outage before. Then
-    /// other slots count for it.
+    /// A holder's lease has no place here.
     pub(super) fn enter_elsewhere(&mut self, now: Moment, tag: Tag) {
-        self.entering.remove(&tag);
-        self.session.release(now, HOLDERS, tag);
-        if let Some(entered) = self.entered.values_mut().find(|entered| entered.tag == tag) {
-            entered.tag = self.next_tag;
-            self.next_tag += 1;
-            self.session.submit(now, entered.request());
-        }
+        self.holders.enter_elsewhere(now, tag, &mut self.session);
         self.go_on(now);
     }
 
     /// A lease of Redis is over: it doesn't count here any more.
     pub(super) fn leave(&mut self, now: Moment, name: Name) {
-        if let Some(Entered { tag, .. }) = self.entered.remove(&name) {
-            self.session.release(now, HOLDERS, tag);
-        }
+        self.holders.leave(now, name, &mut self.session);
     }
 
     /// The client ends.
     pub(super) fn close(&mut self, now: Moment, client: ClientId, release: bool) {
         self.closing.insert(client, (None, false));
-        let mut theirs: Vec<Name> =
-            self.entered.keys().filter(|(owner, _)| *owner == client).copied().collect();
-        theirs.sort_unstable();
-        theirs.into_iter().for_each(|name| self.leave(now, name));
+        self.holders.leave_all_of(now, client, &mut self.session);
         let held_back: Vec<Name> =
             self.held_back.iter().filter(|(owner, _)| *owner == client).copied().collect();
         for name in held_back {
@@ -333,21 +291,5 @@ impl Asked {
     fn rest(&self, now: Moment) -> Request {
         let left = |timeout: Duration| timeout.saturating_sub(self.waited(now));
         Request { timeout: self.request.timeout.map(left), ..self.request.clone() }
-    }
-}
-
-impl Entered {
-    /// Asks for as much as the lease has, wherever it is.
-    fn request(&self) -> Request {
-        Request {
-            client: HOLDERS,
-            tag: self.tag,
-            key: self.key.clone(),
-            terms: Terms { max_waiting: None, ..(*self.holding.terms).clone() },
-            timeout: Some(Duration::ZERO),
-            interval: Duration::ZERO,
-            renew: true,
-            hold: None,
-        }
     }
 }
