@@ -7,6 +7,9 @@ use super::link::GRACE;
 use super::{Event, Session, Timer};
 use crate::moment::Moment;
 
+/// So many that have been sent are left among those without a timer before they are cleared out.
+const FORGOTTEN: usize = 64;
+
 impl State {
     /// Redis has been asked, or is about to be, what becomes of it.
     fn awaits_answer(&self) -> bool {
@@ -41,20 +44,27 @@ impl Acquisition {
 }
 
 impl Session {
-    /// Whoever has just come and couldn't be sent with the others has a timer from now on.
+    /// Whoever couldn't be sent since something stands in the way has a timer from now on. Who only waits until earlier calls
+    /// are answered needs none: either they are, or the link is found dead.
     pub(super) fn arm_the_unsent(&mut self, now: Moment, line: usize) {
+        let ready = self.ready(now);
         let Some(side) = self.lines[line].as_mut() else { return };
-        let all_released = side.releases.is_empty();
-        let mut unarmed = std::mem::take(&mut side.unarmed);
-        for number in unarmed.drain(..) {
+        let unsent = side.pending.len() + side.releases.len();
+        if unsent == 0 {
+            return side.unarmed.clear();
+        }
+        let held_up = !ready || side.is_held_up(now);
+        if !held_up && side.unarmed.len() <= 2 * unsent + FORGOTTEN {
+            return;
+        }
+        let unarmed = std::mem::take(&mut side.unarmed);
+        for number in unarmed {
             match self.acquisitions.get(&number).map(|a| &a.state) {
-                Some(State::Pending) => self.arm(now, number),
-                Some(State::Releasing { .. }) if !all_released => self.arm(now, number),
+                Some(State::Pending | State::Releasing { .. }) if held_up => self.arm(now, number),
+                Some(State::Pending | State::Releasing { .. }) => self.line_mut(line).unarmed.push(number),
                 _ => {}
             }
         }
-        // Its room is used again.
-        self.line_mut(line).unarmed = unarmed;
     }
 
     /// Sets the request's timer to what its state asks for. Requests that leave at once over a living connection have none:

@@ -14,7 +14,7 @@ pub(super) struct Line {
     pub(super) members: u64,
     /// To be asked for, oldest first.
     pub(super) pending: BTreeSet<u64>,
-    /// New requests and releases without a timer: their calls' own time-outs cover them, if they leave with the next flush.
+    /// New requests and releases without a timer, some of which have been sent: their calls' own time-outs cover them.
     pub(super) unarmed: Vec<u64>,
     /// To be given back; a number without an acquisition is a stray grant.
     pub(super) releases: Vec<u64>,
@@ -114,6 +114,11 @@ impl Line {
         self.leaves.clear();
         self.doubtful.clear();
         self.doubted = false;
+    }
+
+    /// Nothing new is asked before something else has come to its end.
+    pub(super) fn is_held_up(&self, now: Moment) -> bool {
+        !self.unsettled.is_empty() || self.settling_calls > 0 || now < self.not_before
     }
 
     /// Something is still to be done here, or heard.
