@@ -18,14 +18,14 @@ export interface LimitConfig {
    * 0 tries once and doesn't wait; it fails too while others wait. Connecting and leaving the line may take at most
    * `commandTimeout` more. With `Infinity` and no `signal`, a request may wait for ever.
    */
-  limitTimeout?: number
+  limitTimeout?: number | undefined
 
   /**
    * How often to look again where Redis can't push a grant, in seconds: 0.01 to 3600. Default 0.1.
    *
    * Not used where push works, which is the rule. Small values cost Redis a call each time.
    */
-  limitInterval?: number
+  limitInterval?: number | undefined
 
   /**
    * The lease, in seconds: 0.1 to 604,800 (7 days). Default 60.
@@ -36,30 +36,30 @@ export interface LimitConfig {
    * by a short cut in the network, and one below a round trip can't be had; a long one keeps the slot of a crashed holder
    * for long.
    */
-  limitExpire?: number
+  limitExpire?: number | undefined
 
   /** How many slots to take in one grant, all or none. An integer from 1 to 1,000, at most `limit`. Default 1. */
-  weight?: number
+  weight?: number | undefined
 
   /** Higher goes first. An integer from −10 to 10. Default 0. Danger: a steady stream of higher ones starves the lower. */
-  priority?: number
+  priority?: number | undefined
 
   /** Refuse with {@link QueueFullError} when so many wait already. An integer, 0 or more, or `Infinity`, the default. */
-  maxWaiting?: number
+  maxWaiting?: number | undefined
 
   /**
    * Whether the lease is renewed while it's held. Default true.
    *
    * With false it ends at most `limitExpire` after the grant was told, whatever its holder does.
    */
-  renew?: boolean
+  renew?: boolean | undefined
 
   /**
    * The longest hold, in seconds: 0.1 or more, or `Infinity`, the default. Renewal stops then, and the lease is lost.
    *
    * A guard against work that hangs while its process lives.
    */
-  limitHold?: number
+  limitHold?: number | undefined
 
   /**
    * A name of the caller's own for the lease. 1 to 256 bytes in UTF-8.
@@ -67,10 +67,10 @@ export interface LimitConfig {
    * Acquiring a name that is held takes the lease over: same slot, new token; the former owner has lost it. It can be
    * released by that name from any process. Danger: two workers that use one name by mistake take it from each other.
    */
-  holder?: string
+  holder?: string | undefined
 
   /** Shown by {@link Limiter.status}. 0 to 128 bytes in UTF-8. */
-  label?: string
+  label?: string | undefined
 
   /**
    * Leaves the line when aborted; the promise is then rejected with `signal.reason`. Doesn't touch a granted lease.
@@ -78,7 +78,7 @@ export interface LimitConfig {
    * One signal may serve any number of requests, for as long as the process lives: it has one listener of ours while
    * any of them waits, and none otherwise.
    */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /** Certificates and keys in PEM. */
@@ -87,32 +87,32 @@ export type Pem = string | NodeJS.ArrayBufferView
 /** How a connection is protected. */
 export interface TlsOptions {
   /** Certificates that are trusted instead of the built-in ones, which are Mozilla's. At most 1 MiB each. */
-  ca?: Pem | Pem[]
+  ca?: Pem | Pem[] | undefined
   /** Our own certificate, its chain after it, for a server that asks for one. Only with `key`. */
-  cert?: Pem
+  cert?: Pem | undefined
   /** The private key of `cert`: not encrypted, never shown in an error. */
-  key?: Pem
+  key?: Pem | undefined
   /** The name that the server's certificate must carry. Default: the host. */
-  servername?: string
+  servername?: string | undefined
   /** Whether a certificate that can't be verified ends the connection. Default true. Danger: with false, anybody may sit between. */
-  rejectUnauthorized?: boolean
+  rejectUnauthorized?: boolean | undefined
 }
 
 /** A host and a port: `'host:port'`, `'[::1]:port'`, or both as members. */
-export type NodeAddress = string | { host: string; port?: number }
+export type NodeAddress = string | { host: string; port?: number | undefined }
 
 /** Sentinels, which know where the primary is. */
 export interface SentinelOptions {
   /** What the sentinels call the primary. Required, unless the url says it. */
-  name?: string
+  name?: string | undefined
   /** The sentinels, at least one; default port 26379. All are asked, at once. Required, unless the url says them. */
-  nodes?: NodeAddress[]
+  nodes?: NodeAddress[] | undefined
   /** User name for the sentinels themselves. Default none; those of the server aren't used. */
-  username?: string
+  username?: string | undefined
   /** Password for the sentinels themselves; never shown in an error. Default none. */
-  password?: string
+  password?: string | undefined
   /** TLS to the sentinels. Default: as to the server. */
-  tls?: boolean | TlsOptions
+  tls?: boolean | TlsOptions | undefined
 }
 
 /**
@@ -130,37 +130,37 @@ export interface ConnectionOptions {
    *
    * Without any option that says where: the environment's `REDIS_URL`, else `memory:` with a warning.
    */
-  url?: string
+  url?: string | undefined
 
   /** Host name or IP address. Default `'127.0.0.1'`. */
-  host?: string
+  host?: string | undefined
 
   /** TCP port, 1 to 65535. Default 6379. */
-  port?: number
+  port?: number | undefined
 
   /** Absolute path of a Unix socket, up to 107 bytes. */
-  path?: string
+  path?: string | undefined
 
   /** Number of the database, 0 or more. Default 0; a cluster has no other. */
-  db?: number
+  db?: number | undefined
 
   /** User name of Redis' access control, 1 to 1024 bytes; needs a password. Default: Redis' default user. */
-  username?: string
+  username?: string | undefined
 
   /** Password. 1 to 4096 bytes; never shown in an error. */
-  password?: string
+  password?: string | undefined
 
   /** TLS: true, false, or its settings. Default false, or as the url says. False beside a `rediss:` url is an error. */
-  tls?: boolean | TlsOptions
+  tls?: boolean | TlsOptions | undefined
 
   /**
    * Members of a Redis Cluster to begin with, at least one; default port 6379. The others are found. User, password and TLS
    * are the same for every member; each group is on one master, which is asked for all that concerns it.
    */
-  cluster?: NodeAddress[]
+  cluster?: NodeAddress[] | undefined
 
   /** Asks sentinels for the primary, at every connect, and about once a second whether it still is. */
-  sentinel?: SentinelOptions
+  sentinel?: SentinelOptions | undefined
 
   /**
    * A client of ioredis (`Redis` or `Cluster`) or of node-redis 5 or newer (`createClient`), whose connection is used
@@ -174,26 +174,26 @@ export interface ConnectionOptions {
    * `limitExpire` loses its leases. At `process.exit()` and after an uncaught error nothing can be given back: slots
    * stay taken until their leases end, unless {@link Limiter.close} was awaited before.
    */
-  client?: object
+  client?: object | undefined
 
   /**
    * How long connecting may take, all steps together, in seconds: 0.01 to 3600. Default 10. While it hangs, it is tried
    * beside that on a fresh socket, every half a second at the default `settle`.
    */
-  connectTimeout?: number
+  connectTimeout?: number | undefined
 
   /**
    * How long an answer of Redis may take, in seconds: 0.01 to 3600. Default 1. After that its outcome counts as unclear,
    * and the connection is made anew. Danger: below the time of Redis' slowest command, healthy connections are cut.
    */
-  commandTimeout?: number
+  commandTimeout?: number | undefined
 
   /**
    * How many connections may be open at once: 1 to 1000. Default: as many as are needed, which is one; one more with
    * `minReplicas`; one more where RESP3 isn't to be had. What has no place is gone without, so that with 1 and without
    * RESP3 waiters look every `limitInterval`. All limiters of a process with the same options share these.
    */
-  maxConnections?: number
+  maxConnections?: number | undefined
 
   /**
    * A grant counts only when so many replicas have it: an integer from 0 to 1000. Default 0.
@@ -202,20 +202,20 @@ export interface ConnectionOptions {
    * fails with {@link UnavailableError} in the end (or as `onUnavailable` says). Costs a round trip to the replicas for each grant. Danger: with
    * fewer replicas alive nothing is granted. It makes losing a grant in a failover less likely, not impossible.
    */
-  minReplicas?: number
+  minReplicas?: number | undefined
 
   /** How long to wait for those replicas, in seconds: 0.01 to 3600. Default 1. */
-  replicaTimeout?: number
+  replicaTimeout?: number | undefined
 
   /** Name of the connection in `CLIENT LIST`: 1 to 128 printable ASCII characters without spaces. Default none. */
-  clientName?: string
+  clientName?: string | undefined
 
   /**
    * What every key in Redis begins with: 1 to 128 bytes without `{` and `}`. Default `'cl'`.
    *
    * Danger: processes with different prefixes don't share their limits.
    */
-  keyPrefix?: string
+  keyPrefix?: string | undefined
 
   /**
    * How long nothing new is granted after a start of the Redis server, in seconds: 0 to 3600. Default 2.
@@ -223,7 +223,7 @@ export interface ConnectionOptions {
    * A server that has just started empty doesn't know who holds; in this time the holders say so. Danger: with 0, a
    * restart without saved data lets others in beside those who hold.
    */
-  settle?: number
+  settle?: number | undefined
 
   /**
    * What becomes of requests while Redis can't be reached. Default `'reject'`: {@link UnavailableError}.
@@ -234,13 +234,13 @@ export interface ConnectionOptions {
    * Redis that answers refuses (memory, rights, loading, `settle`) stays refused. When Redis is back, those who still wait
    * are asked of it. Danger: across processes the limit isn't held meanwhile, and those let in may still run then.
    */
-  onUnavailable?: 'reject' | 'allow' | 'local'
+  onUnavailable?: 'reject' | 'allow' | 'local' | undefined
 
   /**
    * How long `'allow'` and `'local'` hold in one outage, in seconds: 0.1 to 604800. Default 60. It counts from the first
    * request that needs them after Redis was last connected.
    */
-  unavailableTimeout?: number
+  unavailableTimeout?: number | undefined
 
   /**
    * Renewing stops when the event loop hasn't turned for so long, in seconds: 0.1 to 604800 (7 days). Default: off.
@@ -249,7 +249,7 @@ export interface ConnectionOptions {
    * end `limitExpire` after their last renewal, and `lease.lost` says so when the loop turns again. Danger: set it well
    * above the longest time that healthy work blocks the loop.
    */
-  stallTimeout?: number
+  stallTimeout?: number | undefined
 }
 
 /**
@@ -441,7 +441,9 @@ export class Limiter extends EventEmitter<LimiterEvents> {
    *
    * Danger: the work of that lease goes on until it looks at its `signal`.
    */
-  release(target: { key: string; holder: string } | { key: string; leaseId: string }): Promise<boolean>
+  release(
+    target: { key: string; holder: string; leaseId?: undefined } | { key: string; holder?: undefined; leaseId: string },
+  ): Promise<boolean>
 
   /** What happened since this process first used these options; limiters that share a connection share the counters. */
   stats(): Promise<Stats>
@@ -451,7 +453,7 @@ export class Limiter extends EventEmitter<LimiterEvents> {
    * {@link ClosedError}, ends the connection. All later calls reject. Further calls give the same promise. A lease that
    * was granted but not told yet is given back in any case.
    */
-  close(options?: { release?: boolean }): Promise<void>
+  close(options?: { release?: boolean | undefined }): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 

@@ -132,6 +132,21 @@ describe('a request', () => {
     await Promise.all(leases.map((lease) => lease.release()))
   })
 
+  test('may say undefined for whatever may be left out, in the other calls too', async () => {
+    const optional =
+      'limitTimeout limitInterval limitExpire weight priority maxWaiting renew limitHold holder label signal'
+    const none = Object.fromEntries(optional.split(' ').map((name) => [name, undefined]))
+    const nowhere = Object.fromEntries(Object.keys(BAD_CONNECTION).map((name) => [name, undefined]))
+    const other = new Limiter('memory:', nowhere)
+    const lease = await other.acquire({ ...none, key: 'k', limit: 1 })
+    expect(await other.release({ key: 'k', holder: undefined, leaseId: lease.leaseId })).toBe(true)
+    await other.close({ release: undefined })
+    const tls = { ca: undefined, cert: undefined, key: undefined, servername: undefined, rejectUnauthorized: undefined }
+    const nodes = [{ host: '127.0.0.1', port: undefined }]
+    const sentinel = { name: 'm', nodes, username: undefined, password: undefined, tls: undefined }
+    await new Limiter({ ...nowhere, sentinel, tls }).close()
+  })
+
   test('may be an instance of a class with getters', async () => {
     class Settings {
       get key() {

@@ -6,7 +6,10 @@ import {
   type Lease,
   type LimitConfig,
   Limiter,
+  type NodeAddress,
+  type SentinelOptions,
   setDefaultLimiter,
+  type TlsOptions,
   withLimit,
 } from 'concurrency-limit'
 
@@ -35,6 +38,23 @@ const all: Required<LimitConfig> = {
   label: 'l',
   signal: new AbortController().signal,
 }
+
+// Whatever may be left out may be undefined as well, also under exactOptionalPropertyTypes.
+type Nothing<T> = { [K in keyof T as object extends Pick<T, K> ? K : never]-?: undefined }
+declare const noTerms: Nothing<LimitConfig>
+declare const nowhere: Nothing<ConnectionOptions>
+declare const noTls: Nothing<TlsOptions>
+declare const noSentinel: Nothing<SentinelOptions>
+declare const noAddress: Nothing<Exclude<NodeAddress, string>>
+export const request: LimitConfig = { ...noTerms, key: 'k', limit: 1 }
+export const place: ConnectionOptions = nowhere
+export const tls: TlsOptions = noTls
+export const sentinel: SentinelOptions = noSentinel
+export const address: NodeAddress = { ...noAddress, host: 'h' }
+new Limiter(undefined, undefined).close({ release: undefined })
+limiter.release({ key: 'k', holder: undefined, leaseId: 'l' })
+limiter.release({ key: 'k', holder: 'h', leaseId: undefined })
+
 export const slot: number = await withLimit(all, (lease) => lease.slot)
 export const text: string = await limiter.withLimit(config, async () => 'x')
 export const tried: Lease | null = await limiter.tryAcquire(config)
