@@ -460,13 +460,20 @@ export class Limiter extends EventEmitter<LimiterEvents> {
 /** {@link Limiter.withLimit} of one Limiter that the process shares: `new Limiter()`, made at first use. */
 export function withLimit<T>(config: LimitConfig, fn: (lease: Lease) => T): Promise<Awaited<T>>
 
-/** Replaces the Limiter of {@link withLimit}. The former one isn't closed; its work goes on. */
+/** Replaces the Limiter of {@link withLimit}, by one of another copy of this package, too. The former one isn't closed. */
 export function setDefaultLimiter(limiter: Limiter): void
 
-/** The base of all errors here; `instanceof` works for {@link ConfigError} too. */
+/**
+ * The base of all errors here; `instanceof` works for {@link ConfigError} too, and between copies of this package.
+ *
+ * `name` and `code` are an error's own properties. `structuredClone` and `postMessage` keep nothing of any error but its
+ * message, stack and cause: send `error.toJSON()` instead.
+ */
 export class ConcurrencyLimitError extends Error {
   protected constructor()
   readonly code: string
+  /** Name, code, message and what else the error says, without its stack: an object that any way of copying takes. */
+  toJSON(): { name: string; code: string; message: string; [member: string]: unknown }
 }
 
 /** Full, and `limitTimeout` is over. */

@@ -6,17 +6,21 @@
 
 const { inspect } = require('node:util')
 
+/** What each error is, for every copy of this package that is loaded: never to be changed between versions. */
+const KIND = Symbol.for('concurrency-limit.error')
+
 class ConcurrencyLimitError extends Error {
-  // ConfigError is a TypeError by its prototypes, and one of ours by this.
-  static [Symbol.hasInstance](value) {
-    const isInstance = Function.prototype[Symbol.hasInstance]
-    return isInstance.call(this, value) || (this === ConcurrencyLimitError && isInstance.call(ConfigError, value))
+  constructor(message, options) {
+    super(message, options)
+    takeAlong(this)
   }
 }
 
+// A TypeError by its prototypes, and one of ours by its kind.
 class ConfigError extends TypeError {
   constructor(option, given, expected, message = `${option}: expected ${expected}, but got ${show(given)}`) {
     super(message)
+    takeAlong(this)
     this.option = option
     this.given = given
     this.expected = expected
@@ -85,22 +89,53 @@ class BinaryError extends ConcurrencyLimitError {
   }
 }
 
-const CODES = [
-  [ConcurrencyLimitError, 'ERR_CONCURRENCY_LIMIT'],
-  [ConfigError, 'ERR_CONFIG'],
-  [ConcurrencyLimitExceededError, 'ERR_LIMIT_EXCEEDED'],
-  [QueueFullError, 'ERR_QUEUE_FULL'],
-  [LeaseLostError, 'ERR_LEASE_LOST'],
-  [UnavailableError, 'ERR_UNAVAILABLE'],
-  [ClosedError, 'ERR_CLOSED'],
-  [ProtocolError, 'ERR_PROTOCOL'],
-  [BinaryError, 'ERR_BINARY'],
+// The names are written out: tools that make code shorter rename classes.
+const KINDS = [
+  [ConcurrencyLimitError, 'ConcurrencyLimitError', 'ERR_CONCURRENCY_LIMIT'],
+  [ConfigError, 'ConfigError', 'ERR_CONFIG'],
+  [ConcurrencyLimitExceededError, 'ConcurrencyLimitExceededError', 'ERR_LIMIT_EXCEEDED'],
+  [QueueFullError, 'QueueFullError', 'ERR_QUEUE_FULL'],
+  [LeaseLostError, 'LeaseLostError', 'ERR_LEASE_LOST'],
+  [UnavailableError, 'UnavailableError', 'ERR_UNAVAILABLE'],
+  [ClosedError, 'ClosedError', 'ERR_CLOSED'],
+  [ProtocolError, 'ProtocolError', 'ERR_PROTOCOL'],
+  [BinaryError, 'BinaryError', 'ERR_BINARY'],
 ]
-for (const [Class, code] of CODES) {
-  // On the prototype, so that an error prints its name once and its own properties are what it carries.
-  Object.defineProperty(Class.prototype, 'name', { value: Class.name, configurable: true, writable: true })
-  Object.defineProperty(Class.prototype, 'code', { value: code, configurable: true, enumerable: true })
+for (const [Class, name, code] of KINDS) {
+  // Also on the prototype, since the stack is made before an error has properties of its own.
+  for (const [key, value] of Object.entries({ name, code, toJSON }).concat([[KIND, name]])) {
+    Object.defineProperty(Class.prototype, key, { value, configurable: true, writable: true })
+  }
 }
+for (const Class of [ConcurrencyLimitError, ConfigError]) {
+  Object.defineProperty(Class, Symbol.hasInstance, { value: isInstance })
+}
+
+/** Makes name and code an error's own, so that they go along where it is copied: in a log, to another process. */
+function takeAlong(error) {
+  const { name, code } = error
+  error.name = name
+  error.code = code
+}
+
+/** What `instanceof` asks: errors of another copy of this package are the same; a class that extends one of ours isn't. */
+function isInstance(value) {
+  const isOfThisCopy = Function.prototype[Symbol.hasInstance].call(this, value)
+  if (isOfThisCopy || !Object.hasOwn(this.prototype, KIND)) return isOfThisCopy
+  const kind = value?.[KIND]
+  return kind === this.prototype[KIND] || (this === ConcurrencyLimitError && typeof kind === 'string')
+}
+
+/** All that an error says, except its stack, as an object that any way of copying takes. */
+function toJSON() {
+  const { name, code, message, cause } = this
+  const json = { name, code, message }
+  for (const [key, value] of Object.entries(this)) json[key] = isPlain(value) ? value : show(value)
+  if (cause !== undefined) json.cause = { name: cause.name, code: cause.code, message: cause.message }
+  return json
+}
+
+const isPlain = (value) => value == null || ['string', 'number', 'boolean'].includes(typeof value)
 
 /** A value as a message shows it: short, on one line. */
 function show(value) {

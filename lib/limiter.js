@@ -22,7 +22,16 @@ for (const name of ['lost', ...Object.values(CONNECTION_EVENTS)]) {
   channels[name] = diagnostics.channel(`concurrency-limit:${name}`)
 }
 
+/** Marks the limiters of every copy of this package that is loaded. */
+const IS_LIMITER = Symbol.for('concurrency-limit.limiter')
+
 class Limiter extends EventEmitter {
+  // One of another copy of this package is taken as well.
+  static [Symbol.hasInstance](value) {
+    const isOfThisCopy = Function.prototype[Symbol.hasInstance].call(this, value)
+    return isOfThisCopy || (this === Limiter && value?.[IS_LIMITER] === true)
+  }
+
   #entry
   #client
   #owner
@@ -196,6 +205,8 @@ class Limiter extends EventEmitter {
     })
   }
 }
+
+Object.defineProperty(Limiter.prototype, IS_LIMITER, { value: true })
 
 function enter(limiter, settings, hear) {
   try {
