@@ -73,7 +73,8 @@ export interface LimitConfig {
   label?: string | undefined
 
   /**
-   * Leaves the line when aborted; the promise is then rejected with `signal.reason`. Doesn't touch a granted lease.
+   * Leaves the line when aborted; the promise is then rejected with `signal.reason`, or with an `AbortError` where the signal
+   * of a library has no reason. Doesn't touch a granted lease.
    *
    * One signal may serve any number of requests, for as long as the process lives: it has one listener of ours while
    * any of them waits, and none otherwise.
@@ -282,8 +283,11 @@ export interface Lease {
   readonly signal: AbortSignal
   /** Whether the lease is lost, computed when read. Once true it stays true; after a release it stays as it was. */
   readonly lost: boolean
-  /** Gives the slot back. False if it was gone already. Never rejects; further calls give the same promise. */
-  release(): Promise<boolean>
+  /**
+   * Gives the slot back. False if it was gone already. Never rejects; further calls give the same promise. Works by itself,
+   * too: `const { release } = await limiter.acquire(…)`.
+   */
+  release(this: void): Promise<boolean>
   [Symbol.asyncDispose](): Promise<void>
 }
 

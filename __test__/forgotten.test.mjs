@@ -67,6 +67,25 @@ describe.concurrent('a lease that was forgotten', () => {
     if (place === 'Redis') await isFree('kept signal')
   })
 
+  test('is none as long as its release is at hand, taken by itself', async () => {
+    const body = `
+      const take = async (key) => (({ release }) => release)(await limiter.acquire({ key, limit: 1 }))
+      globalThis.release = await take('release kept')
+      await limiter.acquire({ key: 'nothing kept', limit: 1 })
+      await collected(1)
+      for (let i = 0; i < 5; i++) {
+        await pause(50)
+        gc()
+      }
+      const { forgotten } = await limiter.stats()
+      console.log(forgotten, await release(), await release(), await held('release kept'))
+      process.exit(0)`
+    const { code, output } = await run(body, { place: 'memory:' })
+    expect({ code, output }).toMatchObject({ code: 0 })
+    expect(said(output)).toEqual(['1 true true 0'])
+    expect(output).not.toContain('release kept')
+  })
+
   test('ends by limitHold: its signal and the event say so, once, and nothing of it is left', async () => {
     const body = `
       import { createRequire } from 'node:module'

@@ -5,6 +5,7 @@
 
 const { ConfigError } = require('./errors.js')
 const { REQUIRED, between, boolean, check, integer, ms, number, object, rules, text } = require('./rules.js')
+const { EXPECTED: SIGNAL, isSignal } = require('./signals.js')
 
 const LIMIT = rules({
   key: text(1, 512, REQUIRED),
@@ -23,11 +24,7 @@ const LIMIT = rules({
   limitHold: between(0.1, Infinity, 'seconds, 0.1 or more, or Infinity', Infinity),
   holder: text(1, 256, undefined),
   label: text(0, 128, undefined),
-  signal: object(
-    (value) => typeof value?.aborted === 'boolean' && typeof value.addEventListener === 'function',
-    'an AbortSignal',
-    undefined,
-  ),
+  signal: object(isSignal, SIGNAL, undefined),
 })
 
 const RELEASE_BY = rules({

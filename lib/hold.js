@@ -38,10 +38,17 @@ class Hold {
   /** Resolves with null when granted, else with the refusal. */
   ask(terms) {
     this.terms = terms
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       this.answer = resolve
-      if (terms.signal !== undefined) signals.attend(terms.signal, this)
       this.n = border.acquire(this.client, terms, this)
+      if (terms.signal === undefined) return
+      // After the request has its number: a signal may abort while it's being listened to.
+      try {
+        signals.attend(terms.signal, this)
+      } catch (error) {
+        reject(error)
+        this.cancel()
+      }
     })
   }
 

@@ -12,6 +12,7 @@ const { ClosedError, configErrorFrom, failure } = require('./errors.js')
 const { Hold } = require('./hold.js')
 const { Lease } = require('./lease.js')
 const register = require('./register.js')
+const { isAborted, reasonOf } = require('./signals.js')
 const { warnOfMemory } = require('./warnings.js')
 
 const CANCELLED = border.CANCELLED.code
@@ -54,7 +55,7 @@ class Limiter extends EventEmitter {
     const terms = config.readLimit(limitConfig)
     const hold = this.#newHold(terms)
     const refusal = await hold.ask(terms)
-    if (refusal !== null) throw refusal.code === CANCELLED ? terms.signal.reason : failure(refusal, terms)
+    if (refusal !== null) throw refusal.code === CANCELLED ? reasonOf(terms.signal) : failure(refusal, terms)
     return this.#leaseOf(hold, terms.signal)
   }
 
@@ -65,7 +66,7 @@ class Limiter extends EventEmitter {
     const refusal = await hold.ask(terms)
     if (refusal === null) return this.#leaseOf(hold, terms.signal)
     if (refusal.code === LIMIT_EXCEEDED) return null
-    throw refusal.code === CANCELLED ? terms.signal.reason : failure(refusal, terms)
+    throw refusal.code === CANCELLED ? reasonOf(terms.signal) : failure(refusal, terms)
   }
 
   async withLimit(limitConfig, fn) {
@@ -157,7 +158,7 @@ class Limiter extends EventEmitter {
 
   #newHold(terms) {
     this.#checkOpen()
-    if (terms.signal?.aborted) throw terms.signal.reason
+    if (isAborted(terms.signal)) throw reasonOf(terms.signal)
     return new Hold(this.#client, terms.key, this.#owner)
   }
 
@@ -167,9 +168,9 @@ class Limiter extends EventEmitter {
       border.holds.delete(hold.n)
       throw new ClosedError()
     }
-    if (signal?.aborted) {
+    if (isAborted(signal)) {
       hold.release()
-      throw signal.reason
+      throw reasonOf(signal)
     }
     hold.isTold = true
     return new Lease(hold, this.#leaseId(hold))

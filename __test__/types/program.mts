@@ -65,6 +65,8 @@ setDefaultLimiter(limiter)
 await using lease = await limiter.acquire(config)
 export const held: readonly number[] = lease.slots
 export const given: Promise<boolean> = lease.release()
+const { release } = lease
+export const byItself: Promise<boolean> = release()
 for await (const key of limiter.keys('a*')) key.toUpperCase()
 
 export const wrapped: (page: number) => Promise<string> = limiter.wrap(config, async (page: number) => `${page}`)
