@@ -529,7 +529,10 @@ export class ConfigError extends ConcurrencyLimitError {
   private constructor()
   readonly code: 'ERR_CONFIG'
   readonly option: string
-  /** What was given; passwords are masked. */
+  /**
+   * What was given, if it is a number, a boolean or a text that can't have a secret in it. Of all else only the kind, as in
+   * `'a string that is not shown'`: of objects, urls, secrets and what unknown options have.
+   */
   readonly given: unknown
   readonly expected: string
 }

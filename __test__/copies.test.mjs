@@ -108,7 +108,6 @@ test('an error that carries what JSON has no words for becomes JSON all the same
   circular.self = circular
   for (const given of [1n, circular, () => {}, Symbol('s')]) {
     const error = await config(ourLimiter, given)
-    expect(error.given).toBe(given)
     expect(JSON.parse(JSON.stringify(error))).toMatchObject({ code: 'ERR_CONFIG', option: 'limit' })
     expect(structuredClone(error.toJSON()).name).toBe('ConfigError')
   }

@@ -7,6 +7,7 @@
 // asked of it. A client has one wire for its whole life: its listeners are never taken off again.
 
 const { ConfigError } = require('./errors.js')
+const { Told, conceal } = require('./told.js')
 const { IoredisWire } = require('./client/ioredis.js')
 const { NodeRedisWire } = require('./client/node-redis.js')
 
@@ -28,22 +29,15 @@ function kindOf(client) {
 /** The client, or a ConfigError if it can't be used. */
 function checkClient(client) {
   const kind = kindOf(client)
-  if (kind === undefined) throw new ConfigError('client', describe(client), EXPECTED)
+  if (kind === undefined) throw new ConfigError('client', conceal(client), EXPECTED)
   if (kind.prefixOf(client)) {
     throw new ConfigError(
       'client',
-      `one with the keyPrefix ${JSON.stringify(kind.prefixOf(client))}`,
+      new Told(`one with the keyPrefix ${JSON.stringify(kind.prefixOf(client))}`),
       'a client without a keyPrefix; the limiter has an option keyPrefix of its own',
     )
   }
   return client
-}
-
-// What is shown in an error is never a client itself, whose options have a password among them.
-function describe(value) {
-  if (value === null || typeof value !== 'object') return value
-  const name = value.constructor?.name
-  return name === undefined || name === 'Object' ? 'an object that is no client' : `an object of the class ${name}`
 }
 
 function wireOf(client) {

@@ -4,8 +4,9 @@
 // together. Here is only what JavaScript knows better: types, the environment, and who named nothing at all.
 
 const { checkClient } = require('./client.js')
-const { ConfigError, withoutPassword } = require('./errors.js')
+const { ConfigError } = require('./errors.js')
 const { between, boolean, check, fits, integer, ms, object, rules, secret, text } = require('./rules.js')
+const { conceal } = require('./told.js')
 
 const PEM_BYTES = 1024 * 1024
 const NODES = 1000
@@ -30,14 +31,14 @@ const nodes = object(
   "a list of 'host:port' or { host, port }",
   undefined,
 )
-const username = text(1, 1024, undefined)
+const username = secret(text(1, 1024, undefined))
 const password = secret(text(1, 4096, undefined))
-const tls = object(isSwitch, 'true, false or an object', undefined)
+const tls = secret(object(isSwitch, 'true, false or an object', undefined))
 const seconds = (fallback) => between(0.01, 3600, 'seconds from 0.01 to 3600', fallback)
 
 const TLS_MEMBERS = {
-  ca: object(isPems, 'certificates in PEM: a string, a Buffer or a list of them', undefined),
-  cert: object(isPem, 'a certificate in PEM: a string or a Buffer', undefined),
+  ca: secret(object(isPems, 'certificates in PEM: a string, a Buffer or a list of them', undefined)),
+  cert: secret(object(isPem, 'a certificate in PEM: a string or a Buffer', undefined)),
   key: secret(object(isPem, 'a private key in PEM: a string or a Buffer', undefined)),
   servername: object(isHost, 'a host name or an IP address', undefined),
   rejectUnauthorized: boolean(true),
@@ -46,10 +47,8 @@ const TLS = rules(TLS_MEMBERS, 'tls')
 const SENTINEL_TLS = rules(TLS_MEMBERS, 'sentinel.tls')
 const SENTINEL = rules({ name: text(1, 1024, undefined), nodes, username, password, tls }, 'sentinel')
 
-const hidePassword = (url) => (typeof url === 'string' ? withoutPassword(url) : '***')
-
 const CONNECTION = rules({
-  url: secret(text(1, 4096, undefined), hidePassword),
+  url: secret(text(1, 4096, undefined)),
   host: object(isHost, 'a host name or an IP address', undefined),
   port: integer(1, 65_535, undefined),
   path: object(
@@ -62,14 +61,15 @@ const CONNECTION = rules({
   password,
   tls,
   cluster: nodes,
-  sentinel: object((value) => typeof value === 'object' && value !== null, 'an object with name and nodes', undefined),
+  sentinel: secret(
+    object((value) => typeof value === 'object' && value !== null, 'an object with name and nodes', undefined),
+  ),
   client: secret(
     object(
       (value) => (typeof value === 'object' || typeof value === 'function') && value !== null,
       'a client of ioredis or node-redis',
       undefined,
     ),
-    hidePassword,
   ),
   connectTimeout: seconds(10),
   commandTimeout: seconds(1),
@@ -107,7 +107,7 @@ function readConnection(url, options, env) {
   if (typeof url === 'object' && url !== null && options === undefined) return readConnection(undefined, url, env)
   const given = check(CONNECTION, options === undefined ? {} : options, 'options')
   if (url !== undefined) {
-    if (given.url !== undefined) throw new ConfigError('url', withoutPassword(given.url), 'one url, not two')
+    if (given.url !== undefined) throw new ConfigError('url', conceal(given.url), 'one url, not two')
     given.url = check(CONNECTION, { url }, 'options').url
   }
   if (WHERE.every((name) => given[name] === undefined)) given.url = env.REDIS_URL || undefined
@@ -133,7 +133,7 @@ function readConnection(url, options, env) {
 /** The part of the options that says where, as the border takes it. */
 function readPlace({ url, host, port, path, db, username, password, tls, cluster, sentinel, client }) {
   if (url !== undefined && /^memory:/i.test(url) && !/^memory:(\/\/)?$/i.test(url)) {
-    throw new ConfigError('url', url, 'memory: alone')
+    throw new ConfigError('url', conceal(url), 'memory: alone')
   }
   return {
     ...{ url, host, port, path, db, username, password },

@@ -5,6 +5,7 @@
 // async method whose caller waits, after its await, so that the stack shows who asked.
 
 const { inspect } = require('node:util')
+const { Told, conceal, tell, withoutCredentials } = require('./told.js')
 
 /** What each error is, for every copy of this package that is loaded: never to be changed between versions. */
 const KIND = Symbol.for('concurrency-limit.error')
@@ -18,11 +19,13 @@ class ConcurrencyLimitError extends Error {
 
 // A TypeError by its prototypes, and one of ours by its kind.
 class ConfigError extends TypeError {
-  constructor(option, given, expected, message = `${option}: expected ${expected}, but got ${show(given)}`) {
-    super(message)
+  // Whatever is given here, only what may be shown of it is kept: see told.js.
+  constructor(option, given, expected, message) {
+    const told = tell(given)
+    super(message ?? `${option}: expected ${expected}, but got ${told instanceof Told ? told.text : show(told)}`)
     takeAlong(this)
     this.option = option
-    this.given = given
+    this.given = told instanceof Told ? told.text : told
     this.expected = expected
   }
 }
@@ -142,21 +145,17 @@ function show(value) {
   return inspect(value, { depth: 0, breakLength: Infinity, maxStringLength: 80, maxArrayLength: 3 })
 }
 
-/** `text` without the password of a URL in it. */
-function withoutPassword(text) {
-  return text.replace(/(:\/\/[^/?#:@]*):.*@/g, '$1:***@')
-}
-
 /** A ConfigError out of the core's three lines: option, given, expected. */
 function configErrorFrom(text) {
   const [option, given, ...expected] = text.split('\n')
-  return new ConfigError(option, withoutPassword(given), expected.join('\n'))
+  // The core quotes what was written; anything else is its own words.
+  return new ConfigError(option, given.startsWith('"') ? tell(given) : new Told(given), expected.join('\n'))
 }
 
 /** A ConfigError for a name that no option has. */
 function unknownOption(option, given, names) {
   const expected = `one of ${names.join(', ')}`
-  return new ConfigError(option, given, expected, `unknown option ${show(option)}: expected ${expected}`)
+  return new ConfigError(option, conceal(given), expected, `unknown option ${show(option)}: expected ${expected}`)
 }
 
 const seconds = (ms) => Math.round(ms) / 1000
@@ -175,7 +174,7 @@ const BY_CODE = {
     }),
   2: (_, { key, maxWaiting }) => new QueueFullError(key, maxWaiting),
   3: ({ text }) => {
-    const [address, ...cause] = withoutPassword(text).split('\n')
+    const [address, ...cause] = withoutCredentials(text).split('\n')
     return new UnavailableError(address, cause.join('\n'))
   },
   4: () => new ClosedError(),
@@ -205,5 +204,4 @@ module.exports = {
   configErrorFrom,
   failure,
   unknownOption,
-  withoutPassword,
 }

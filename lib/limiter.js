@@ -13,6 +13,7 @@ const { Hold } = require('./hold.js')
 const { Lease } = require('./lease.js')
 const register = require('./register.js')
 const { isAborted, reasonOf } = require('./signals.js')
+const { withoutCredentials } = require('./told.js')
 const { warnOfMemory } = require('./warnings.js')
 
 const CANCELLED = border.CANCELLED.code
@@ -48,7 +49,7 @@ class Limiter extends EventEmitter {
   }
 
   static #hear(limiter, kind, text) {
-    limiter.#tell(CONNECTION_EVENTS[kind], { message: text })
+    limiter.#tell(CONNECTION_EVENTS[kind], { message: withoutCredentials(text) })
   }
 
   async acquire(limitConfig) {

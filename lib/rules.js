@@ -1,14 +1,14 @@
 'use strict'
 
 // How options are checked: a rule says what one option accepts, a table of rules what an object of options may have.
-// A bad value never reaches the core, where a number would be converted silently; no error shows a secret. Lengths come
+// A bad value never reaches the core, where a number would be converted silently; no error shows a secret: see told.js. Lengths come
 // in seconds and leave in whole milliseconds, with -1 for "without end".
 
 const { ConfigError, unknownOption } = require('./errors.js')
+const { conceal } = require('./told.js')
 
 const NO_END = -1
 const REQUIRED = Symbol('required')
-const HIDDEN = '***'
 
 const object = (accepts, expected, fallback) => ({ accepts, expected, fallback })
 const number = (accepts, expected, fallback) =>
@@ -24,8 +24,8 @@ const text = (min, max, fallback) =>
     fallback,
   )
 
-/** A rule whose values are shown in errors as `hide` says, or not at all. */
-const secret = (rule, hide = () => HIDDEN) => ({ ...rule, hide })
+/** A rule whose values are never shown in errors. */
+const secret = (rule) => ({ ...rule, isSecret: true })
 
 function fits(value, min, max) {
   return value.length >= min && value.length <= max && value.isWellFormed() && Buffer.byteLength(value) <= max
@@ -40,13 +40,13 @@ function rules(table, of) {
 
 /** A copy of `given` in which everything is as the rules say, or a ConfigError for the first thing that isn't. */
 function check({ names, required, table, prefix }, given, what) {
-  if (given === null || typeof given !== 'object') throw new ConfigError(what, given, 'an object')
+  if (given === null || typeof given !== 'object') throw new ConfigError(what, conceal(given), 'an object')
   const copy = copyOf(given, names)
   for (const name of Object.keys(copy)) {
     const rule = table[name]
     if (rule === undefined) throw unknownOption(prefix + name, copy[name], names)
     if (copy[name] !== undefined && !rule.accepts(copy[name])) {
-      throw new ConfigError(prefix + name, shown(rule, copy[name]), rule.expected)
+      throw new ConfigError(prefix + name, rule.isSecret ? conceal(copy[name]) : copy[name], rule.expected)
     }
   }
   for (const name of required) {
@@ -60,11 +60,6 @@ function copyOf(given, names) {
   const copy = { ...given }
   if (Object.getPrototypeOf(given) !== Object.prototype) for (const name of names) copy[name] = given[name]
   return copy
-}
-
-function shown(rule, value) {
-  const mayTell = typeof value === 'string' || ArrayBuffer.isView(value) || Array.isArray(value)
-  return rule.hide !== undefined && mayTell ? rule.hide(value) : value
 }
 
 /** Whole milliseconds; a length that isn't zero never becomes zero, and what exceeds all clocks has no end. */
