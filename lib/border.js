@@ -7,14 +7,15 @@
 // in the core until it wakes this thread, once for many, and are then drained into a buffer that is never made anew.
 // Texts (keys, names) cross once and are numbers from then on. No rule of the limiter lives here.
 //
-// One port per module instance, so a worker thread has its own. The event loop is kept alive exactly while an answer is
-// outstanding.
+// One port per module instance, so a worker thread has its own, and only while a client is open. The event loop is kept
+// alive exactly while an answer is outstanding.
 
-const { setInterval } = require('node:timers')
+const exits = require('./exits.js')
 const { loadBinary } = require('./native.js')
 const { outside, paced } = require('./pace.js')
 const { Relay } = require('./relay.js')
 const { Table } = require('./table.js')
+const { clearInterval, microtask, setInterval } = require('./timers.js')
 
 const ROWS = 8192 // numbers in a buffer
 const LONGEST_ROW = 15
@@ -72,6 +73,7 @@ class Left {
 
 let port = null
 let relay = null // between the core and the clients that users bring
+let letGo = null // makes the port collectable
 let keepAlive = null
 const outbox = new Float64Array(ROWS)
 let outboxLength = 0
@@ -93,6 +95,7 @@ function open(options, hear) {
     return client
   } catch (error) {
     if (brought !== undefined) relay.letGo(brought)
+    microtask(stop)
     throw error
   }
 }
@@ -101,10 +104,33 @@ function start() {
   const { Port } = loadBinary()
   keepAlive = setInterval(() => {}, 0x7fffffff)
   keepAlive.unref()
-  process.on('exit', exit)
-  const opened = new Port(paced(drain), (...order) => outside(() => relay.obey(...order)))
-  relay = new Relay(opened)
-  return opened
+  exits.add(exit)
+  // The core keeps these two functions for as long as there is a port, so they must not keep it. What a port says after its
+  // end is for nobody; links over clients end then, each in its own time.
+  const mine = { port: null, relay: null }
+  const wake = paced(
+    () => port !== null && port === mine.port && drain(),
+    () => mine.port?.now() ?? 0,
+  )
+  mine.port = new Port(wake, (...order) => outside(() => mine.relay.obey(...order)))
+  mine.relay = relay = new Relay(mine.port)
+  letGo = () => {
+    mine.port = null
+    mine.relay.end()
+  }
+  return mine.port
+}
+
+/** Without a client and an answer to wait for nothing stays open. */
+function stop() {
+  if (port === null || listeners.size > 0 || askers.size > 0) return
+  flush()
+  letGo()
+  port = null
+  relay = null
+  texts.clear()
+  clearInterval(keepAlive)
+  exits.remove(exit)
 }
 
 // Also with nothing held or asked: what was left or given back last may still be on its way.
@@ -124,7 +150,7 @@ function begin(op, client, n) {
     texts.clear()
   }
   if (outboxLength > ROWS - LONGEST_ROW) flush()
-  if (outboxLength === 0) queueMicrotask(flush)
+  if (outboxLength === 0) microtask(flush)
   put(op)
   put(client)
   put(n)
@@ -287,7 +313,11 @@ function refusalAt(at) {
 
 function take(n) {
   const asker = askers.delete(n)
-  if (asker !== undefined && askers.size === 0) keepAlive.unref()
+  if (asker !== undefined && askers.size === 0) {
+    keepAlive.unref()
+    // Not at once: the port is being drained.
+    if (listeners.size === 0) microtask(stop)
+  }
   return asker
 }
 
@@ -303,6 +333,16 @@ function forget(client) {
   const { brought } = listeners.get(client)
   if (brought !== undefined) relay.letGo(brought)
   listeners.delete(client)
+  if (listeners.size === 0) microtask(stop)
+}
+
+/** The local clock. A lease may be asked whether it's lost after everything was closed. */
+function now() {
+  if (port === null) {
+    port = start()
+    microtask(stop)
+  }
+  return port.now()
 }
 
 module.exports = {
@@ -318,8 +358,8 @@ module.exports = {
   beat,
   ask,
   forget,
-  now: () => port.now(),
-  deadlineOf: (client, n) => port.deadline(client, n),
+  now,
+  deadlineOf: (client, n) => port?.deadline(client, n) ?? 0,
   sessionOf: (client) => port.sessionText(client),
   forgot: (client) => port.forgot(client),
   forgottenOf: (client) => port.forgotten(client),

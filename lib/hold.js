@@ -7,6 +7,7 @@
 const border = require('./border.js')
 const { LeaseLostError } = require('./errors.js')
 const signals = require('./signals.js')
+const { clearTimeout, setTimeout } = require('./timers.js')
 
 const LONGEST_TIMER_MS = 0x7fffffff
 

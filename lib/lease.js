@@ -6,6 +6,7 @@
 // FinalizationRegistry.
 
 const border = require('./border.js')
+const { setTimeout } = require('./timers.js')
 const { warnOfForgotten } = require('./warnings.js')
 
 const YOUNG_MS = 1000

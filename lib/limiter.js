@@ -13,6 +13,7 @@ const { Hold } = require('./hold.js')
 const { Lease } = require('./lease.js')
 const register = require('./register.js')
 const { isAborted, reasonOf } = require('./signals.js')
+const { nextTick } = require('./timers.js')
 const { withoutCredentials } = require('./told.js')
 const { warnOfMemory } = require('./warnings.js')
 
@@ -201,7 +202,7 @@ class Limiter extends EventEmitter {
 
   // In a turn of its own: an exception of a listener must not stop what told the news.
   #tell(event, detail) {
-    process.nextTick(() => {
+    nextTick(() => {
       this.emit(event, detail)
       if (channels[event].hasSubscribers) channels[event].publish({ limiter: this, ...detail })
     })

@@ -3,20 +3,20 @@
 // When what the core calls is done: at once, but not for so long that the event loop stands still; and outside of the
 // call, where errors are concerned.
 
-const { setImmediate } = require('node:timers')
+const { nextTick, setImmediate } = require('./timers.js')
 
 const LONGEST_STAY_MS = 5
 
 /**
  * Calls that come while one is dealt with are dealt with in the same stay of the event loop, without end if the core is
- * quick; after a while the rest is put off until the loop has turned.
+ * quick; after a while the rest is put off until the loop has turned. `now` is a clock in milliseconds.
  */
-function paced(work) {
+function paced(work, now) {
   let stayBegan = 0 // when the first call came since the event loop has turned
   let isPutOff = false
 
   function wake() {
-    const at = performance.now()
+    const at = now()
     if (stayBegan === 0) {
       stayBegan = at
       setImmediate(turn).unref()
@@ -40,7 +40,7 @@ function outside(work) {
   try {
     work()
   } catch (error) {
-    queueMicrotask(() => {
+    nextTick(() => {
       throw error
     })
   }

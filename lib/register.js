@@ -5,6 +5,7 @@
 // Limiters that share a session have the same options, and are counted.
 
 const border = require('./border.js')
+const { clearInterval, setInterval } = require('./timers.js')
 const { warnOfMany } = require('./warnings.js')
 
 const MOST_ALIKE = 100

@@ -7,6 +7,7 @@
 
 const { wireOf } = require('./client.js')
 const { isFromServer, resp } = require('./resp.js')
+const { microtask } = require('./timers.js')
 
 const OPEN = 1
 const CARRY = 2
@@ -87,7 +88,7 @@ class Link {
   #settle(number, reply) {
     if (this.#isOver) return
     if (reply instanceof Error && !isFromServer(reply)) return this.down(reply.message)
-    if (this.#count++ === 0) queueMicrotask(() => this.#flush())
+    if (this.#count++ === 0) microtask(() => this.#flush())
     this.#answers += `:${number}\r\n${resp(reply)}`
   }
 
@@ -99,6 +100,8 @@ class Link {
     if (!this.#isOver) this.#tell(ANSWERS, answers)
   }
 }
+
+const NO_PORT = { tell() {} }
 
 /** The links of one environment. `port` is the core's: see border.js. */
 class Relay {
@@ -130,6 +133,11 @@ class Relay {
     this.#clients.delete(number)
     this.#numbers.delete(known.wire)
     this.#port.takeAway(number)
+  }
+
+  /** The port has no client any more. Links that still stand are closed when the core says so. */
+  end() {
+    this.#port = NO_PORT
   }
 
   /** An order of the core's. */
