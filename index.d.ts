@@ -515,12 +515,14 @@ export class LeaseLostError extends ConcurrencyLimitError {
   readonly why: string
 }
 
-/** Redis could not be reached within the request's own time. */
+/** Redis didn't do it within the request's own time: nothing answered, or it refused. */
 export class UnavailableError extends ConcurrencyLimitError {
   private constructor()
   readonly code: 'ERR_UNAVAILABLE'
   /** Where, never with a password. */
   readonly address: string
+  /** Whether a server answered: then `message` and `cause` have its words. Otherwise nothing answered. */
+  readonly answered: boolean
   readonly cause: Error
 }
 

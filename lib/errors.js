@@ -62,9 +62,10 @@ class LeaseLostError extends ConcurrencyLimitError {
 }
 
 class UnavailableError extends ConcurrencyLimitError {
-  constructor(address, cause) {
-    super(`${address} is not reachable: ${cause}`, { cause: new Error(cause) })
+  constructor(address, cause, answered) {
+    super(`${address} ${answered ? 'refused' : 'is not reachable'}: ${cause}`, { cause: new Error(cause) })
     this.address = address
+    this.answered = answered
   }
 }
 
@@ -173,9 +174,9 @@ const BY_CODE = {
       retryAfter: retryAfterMs < 0 ? undefined : seconds(retryAfterMs),
     }),
   2: (_, { key, maxWaiting }) => new QueueFullError(key, maxWaiting),
-  3: ({ text }) => {
+  3: ({ numbers: [answered], text }) => {
     const [address, ...cause] = withoutCredentials(text).split('\n')
-    return new UnavailableError(address, cause.join('\n'))
+    return new UnavailableError(address, cause.join('\n'), answered === 1)
   },
   4: () => new ClosedError(),
   5: ({ text }) => configErrorFrom(text),

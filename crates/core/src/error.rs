@@ -51,8 +51,10 @@ pub enum Error {
         address: String,
         /// What was seen.
         cause: String,
-        /// Redis answered, but refused: for instance without memory, or without the rights.
+        /// The connection stood: Redis refused, for instance without memory, or without the rights.
         reached: bool,
+        /// The cause is what a server said, or what came of its answers. Otherwise nothing answered.
+        answered: bool,
     },
     /// An option can't be used. Mend the program.
     #[error("{option}: got {given}, expected {expected}")]

@@ -148,6 +148,7 @@ impl Limiter {
             address: self.inner.address.clone(),
             cause: "another question was answered".into(),
             reached: true,
+            answered: true,
         }
     }
 }

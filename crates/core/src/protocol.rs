@@ -431,6 +431,14 @@ pub struct Push {
 pub enum CallError {
     /// Surely not executed, and worth asking again (NOSCRIPT, LOADING, READONLY, …).
     NotExecuted(String),
+    /// Surely not executed by the one member of a cluster that has the group, which says nothing of the others; worth asking
+    /// again.
+    NotExecutedThere {
+        /// The member's words, or why it has none.
+        why: String,
+        /// They are its words.
+        answered: bool,
+    },
     /// A later connection of this session has already reconciled (R12): the call came too late.
     Stale,
     /// Out of memory: surely not executed, release and renewal would have been (R25).

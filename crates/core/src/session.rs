@@ -288,12 +288,16 @@ impl Session {
 
     /// Redis gives no answer.
     fn unavailable(&self, cause: impl Into<String>) -> Error {
-        Error::Unavailable { address: self.settings.address.clone(), cause: cause.into(), reached: false }
+        self.failure(cause, false, false)
     }
 
     /// Redis answers, but refuses.
     fn refused(&self, cause: impl Into<String>) -> Error {
-        Error::Unavailable { address: self.settings.address.clone(), cause: cause.into(), reached: true }
+        self.failure(cause, true, true)
+    }
+
+    fn failure(&self, cause: impl Into<String>, reached: bool, answered: bool) -> Error {
+        Error::Unavailable { address: self.settings.address.clone(), cause: cause.into(), reached, answered }
     }
 
     fn caller(&self, now: Moment, keep_alive: Duration) -> Caller {

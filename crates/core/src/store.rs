@@ -151,4 +151,6 @@ pub struct ConnectError {
     pub message: String,
     /// Trying again won't help: wrong password, wrong database, an address that can't be.
     pub fatal: bool,
+    /// The message has the words of a server that refused. Otherwise nothing answered.
+    pub answered: bool,
 }

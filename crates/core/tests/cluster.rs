@@ -122,7 +122,7 @@ async fn insist(peer: &mut Peer, key: &Key, verb: Verb) -> (Reply, u32) {
         loop {
             match peer.call(key, verb.clone()).await {
                 Ok(reply) => return (reply, refusals),
-                Err(CallError::NotExecuted(_)) => refusals += 1,
+                Err(CallError::NotExecutedThere { .. }) => refusals += 1,
                 Err(error) => panic!("{error:?}"),
             }
         }

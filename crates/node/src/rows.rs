@@ -229,7 +229,10 @@ impl Outbox {
                 figures[0] = waiting as f64;
                 (2.0, None)
             }
-            Some(Error::Unavailable { address, cause, .. }) => (3.0, Some(format!("{address}\n{cause}"))),
+            Some(Error::Unavailable { address, cause, answered, .. }) => {
+                figures[0] = f64::from(u8::from(answered));
+                (3.0, Some(format!("{address}\n{cause}")))
+            }
             Some(Error::Closed) => (4.0, None),
             Some(Error::Config { option, given, expected }) => {
                 (5.0, Some(format!("{option}\n{given}\n{expected}")))

@@ -248,6 +248,9 @@ impl Driver {
                 session.handle_connected(now, info.listens, info.uptime);
                 info.warnings.into_iter().for_each(|warning| self.book(Event::Warning(warning)));
             }
+            News::Failed(error) if error.answered => {
+                session.handle_connect_refused(now, error.message, error.fatal);
+            }
             News::Failed(error) => session.handle_connect_failed(now, error.message, error.fatal),
             News::Heard(event) => self.take_events(now, side, event),
         }

@@ -25,11 +25,15 @@ impl Session {
     pub(super) fn take_error(&mut self, now: Moment, line: usize, items: Items, error: CallError) {
         let key = self.line_mut(line).key.clone();
         match error {
+            CallError::NotExecutedThere { why, answered } => {
+                self.back_off(now, line, self.failure(why, true, answered));
+                self.ask_all_again(now, line, items);
+            }
             CallError::NotExecuted(text) => {
-                self.back_off(now, line, &text);
+                self.back_off(now, line, self.refused(&*text));
                 self.ask_all_again(now, line, items);
                 if text.contains("READONLY") {
-                    self.look_for_the_primary(now);
+                    self.look_for_the_primary(now, &text);
                 }
                 if text.contains("LOADING") {
                     self.settle_anew(now);
@@ -41,7 +45,7 @@ impl Session {
                 }
                 // To forget what isn't cleared away would leave a waiter in line, or a lease held, that nobody knows of.
                 Items::Release(_) | Items::Leave(_) | Items::Reconcile { .. } | Items::Clean => {
-                    self.back_off(now, line, &text);
+                    self.back_off(now, line, self.refused(text));
                     self.ask_all_again(now, line, items);
                 }
             },

@@ -148,7 +148,7 @@ impl Session {
             self.enlist(anew);
         } else {
             self.stats.refused += 1;
-            let error = Some(self.unavailable(why));
+            let error = Some(self.failure(why, false, true));
             self.unwant(number, error);
         }
     }
@@ -164,9 +164,10 @@ impl Session {
         }
         let (client, tag, lease) = (acquisition.client, acquisition.tag, acquisition.lease());
         let took = now.saturating_since(base);
-        let error = self.unavailable(format!(
+        let why = format!(
             "its answer took {took:?}, and a lease lasts {lease:?}: limitExpire is too short for this network"
-        ));
+        );
+        let error = self.failure(why, false, true);
         self.stats.refused += 1;
         self.disarm(number);
         self.give_back(number, None);

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use super::{Session, Timer};
+use crate::error::Error;
 use crate::lease::Key;
 use crate::moment::Moment;
 
@@ -51,9 +52,9 @@ pub(super) struct Line {
     pub(super) again: bool,
     /// Not asked before: the server refused for now (R29).
     pub(super) not_before: Moment,
-    /// How often in a row, and with which words the last time.
+    /// How often in a row, and the error with its words of the last time.
     pub(super) refusals: u32,
-    pub(super) refusal: Option<String>,
+    pub(super) refusal: Option<Error>,
     pub(super) timer: Option<Moment>,
     pub(super) dirty: bool,
     /// The rank from which on the group is asked for ids of this session that it doesn't know.

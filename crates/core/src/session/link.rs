@@ -40,6 +40,8 @@ pub(super) struct Link {
     up_since: Moment,
     brief: u32,
     last_error: Option<String>,
+    /// It's what a server said.
+    last_answered: bool,
     was_up: bool,
     pub(super) down_since: Moment,
     /// Until when a lost connection is made anew although nothing is asked: groups that were used just before may have
@@ -62,6 +64,18 @@ impl Link {
     }
 }
 
+/// The error of a link that is down, with what the server had said to whoever asked before that.
+pub(super) fn said_before(mut error: Error, refusal: &Error) -> Error {
+    if let (
+        Error::Unavailable { cause, answered: false, .. },
+        Error::Unavailable { cause: words, answered: true, .. },
+    ) = (&mut error, refusal)
+    {
+        *cause = format!("{cause}; before that it said: {words}");
+    }
+    error
+}
+
 impl Session {
     /// A request may be asked at once.
     pub(super) fn ready(&self, now: Moment) -> bool {
@@ -79,28 +93,29 @@ impl Session {
 
     /// The error of a request whose time is over.
     pub(super) fn out_of_time(&self, now: Moment, number: Option<u64>) -> Error {
-        let cause = self.why_not_available(now);
-        if !self.link.up() {
-            return self.unavailable(cause);
-        }
+        let error = self.why_not_available(now);
         let acquisition = number.and_then(|number| self.acquisitions.get(&number));
-        let returned = acquisition.and_then(|a| a.returned.clone());
         let refusal = acquisition.and_then(|a| self.line(a.line).refusal.clone());
+        if !self.link.up() {
+            return refusal.map_or(error.clone(), |refusal| said_before(error, &refusal));
+        }
+        let returned = acquisition.and_then(|a| a.returned.clone());
         match (returned, refusal) {
-            _ if self.settling(now) => self.refused(cause),
-            (Some(returned), _) => self.unavailable(returned),
-            (None, Some(refusal)) => self.refused(refusal),
-            (None, None) => self.unavailable(cause),
+            _ if self.settling(now) => error,
+            (Some(returned), _) => self.failure(returned, false, true),
+            (None, Some(refusal)) => refusal,
+            (None, None) => error,
         }
     }
 
-    pub(super) fn why_not_available(&self, now: Moment) -> String {
+    /// The error for what is asked of a link like this.
+    pub(super) fn why_not_available(&self, now: Moment) -> Error {
         if self.settling(now) {
-            return SETTLES.into();
+            return self.refused(SETTLES);
         }
         match &self.link.last_error {
-            Some(error) if !self.link.up() => error.clone(),
-            _ => "no answer in time".into(),
+            Some(error) if !self.link.up() => self.failure(error.as_str(), false, self.link.last_answered),
+            _ => self.unavailable("no answer in time"),
         }
     }
 
@@ -162,14 +177,24 @@ impl Session {
 
     /// The connection couldn't be opened. `fatal`: trying again won't help those who ask.
     pub fn handle_connect_failed(&mut self, now: Moment, message: String, fatal: bool) {
+        self.take_failed_connect(now, message, fatal, false);
+    }
+
+    /// The server answered, and refused the connection: its words are in the message. `fatal` as above.
+    pub fn handle_connect_refused(&mut self, now: Moment, message: String, fatal: bool) {
+        self.take_failed_connect(now, message, fatal, true);
+    }
+
+    fn take_failed_connect(&mut self, now: Moment, message: String, fatal: bool, answered: bool) {
         self.link.failures += 1;
         self.link.slow = false;
         self.link.last_error = Some(message);
+        self.link.last_answered = answered;
         self.link.state = LinkState::Waiting(now + self.backoff(self.link.failures));
-        let cause = self.why_not_available(now);
+        let error = self.why_not_available(now);
         let all = fatal || self.settings.impatient;
-        self.refuse_all(|a| a.wanted && (all || a.tries_once()), &self.unavailable(cause.clone()));
-        self.fail_questions(&cause);
+        self.refuse_all(|a| a.wanted && (all || a.tries_once()), &error);
+        self.fail_questions(&error);
         self.forget_ended_traces(now);
     }
 
@@ -211,6 +236,7 @@ impl Session {
         }
         self.tell(Event::Disconnected(reason.clone()));
         self.link.last_error = Some(reason);
+        self.link.last_answered = false;
     }
 
     /// A part of the link is gone, and why. The groups there are settled anew over what counts as the next connection of the
@@ -308,9 +334,10 @@ impl Session {
     }
 
     /// The server has become a replica: whoever is the primary now may be found under the same address.
-    pub(super) fn look_for_the_primary(&mut self, now: Moment) {
+    pub(super) fn look_for_the_primary(&mut self, now: Moment, words: &str) {
         if self.link.up() {
-            self.drop_link(now, "the server is a read-only replica".into());
+            self.drop_link(now, format!("the server is a read-only replica: {words}"));
+            self.link.last_answered = true;
             self.link.state = LinkState::Waiting(now + self.jitter(LONGEST_BACKOFF / 2));
         }
     }
@@ -328,12 +355,12 @@ impl Session {
     }
 
     /// The server refuses the line's calls for now.
-    pub(super) fn back_off(&mut self, now: Moment, line: usize, words: &str) {
+    pub(super) fn back_off(&mut self, now: Moment, line: usize, refusal: Error) {
         let refusals = self.line_mut(line).refusals;
         let wait = self.jitter((BACKOFF / 5 * 2u32.saturating_pow(refusals.min(10))).min(LONGEST_BACKOFF));
         let side = self.line_mut(line);
         side.refusals = refusals.saturating_add(1);
-        side.refusal = Some(words.to_owned());
+        side.refusal = Some(refusal);
         side.not_before = now + wait;
         self.wake(line, now + wait);
     }

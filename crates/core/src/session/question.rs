@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::ask::{About, Flight};
+use super::link::said_before;
 use super::{ClientId, Event, Output, Session, Stats, Tag};
 use crate::error::Error;
 use crate::lease::Key;
@@ -73,6 +74,8 @@ struct Open {
     page: Page,
     picture: Picture,
     cleaned: u64,
+    /// With what it was refused for now the last time.
+    refusal: Option<Error>,
 }
 
 impl Questions {
@@ -120,6 +123,7 @@ impl Session {
             page: Page::default(),
             picture: Picture::default(),
             cleaned: 0,
+            refusal: None,
         };
         self.questions.open.insert(number, open);
         self.questions.unasked.push_back(number);
@@ -207,12 +211,21 @@ impl Session {
     }
 
     fn refuse_question(&mut self, now: Moment, number: u64, error: CallError) {
+        let refusal = match &error {
+            CallError::NotExecuted(text) => Some(self.refused(text.as_str())),
+            CallError::NotExecutedThere { why, answered } => {
+                Some(self.failure(why.as_str(), true, *answered))
+            }
+            _ => None,
+        };
+        let Some(open) = self.questions.open.get_mut(&number) else { return };
+        if refusal.is_some() {
+            open.refusal = refusal;
+            self.questions.not_before = now + self.jitter(AGAIN);
+            return self.questions.unasked.push_back(number);
+        }
         let Some(open) = self.questions.open.get(&number) else { return };
         let error = match (error, &open.question) {
-            (CallError::NotExecuted(_), _) => {
-                self.questions.not_before = now + self.jitter(AGAIN);
-                return self.questions.unasked.push_back(number);
-            }
             (CallError::Unusable(message) | CallError::Garbage(message), question) => {
                 let key = match question {
                     Question::Status(key) | Question::Clean(key) | Question::Release(key, _) => {
@@ -221,12 +234,18 @@ impl Session {
                     Question::Keys { .. } | Question::Stats => None,
                 };
                 key.map_or_else(
-                    || self.unavailable(message.clone()),
+                    || self.refused(message.clone()),
                     |key| Error::Protocol { key, message: message.clone() },
                 )
             }
-            (CallError::Stale, _) => self.unavailable("a newer connection of this session exists"),
-            (CallError::OutOfMemory(text) | CallError::Denied(text), _) => self.unavailable(text),
+            (CallError::Stale, _) => self.refused("a newer connection of this session exists"),
+            (
+                CallError::OutOfMemory(text)
+                | CallError::Denied(text)
+                | CallError::NotExecuted(text)
+                | CallError::NotExecutedThere { why: text, .. },
+                _,
+            ) => self.refused(text),
         };
         self.finish_question(number, Err(error));
     }
@@ -244,12 +263,11 @@ impl Session {
         }
     }
 
-    pub(super) fn fail_questions(&mut self, cause: &str) {
+    pub(super) fn fail_questions(&mut self, error: &Error) {
         let mut open: Vec<u64> = self.questions.open.keys().copied().collect();
         open.sort_unstable();
         for number in open {
-            let error = self.unavailable(cause);
-            self.finish_question(number, Err(error));
+            self.finish_question(number, Err(error.clone()));
         }
     }
 
@@ -259,7 +277,12 @@ impl Session {
             self.questions.open.iter().filter(|(_, o)| due(o)).map(|(n, _)| *n).collect();
         late.sort_unstable();
         for number in late {
-            let error = self.unavailable(self.why_not_available(now));
+            let refusal = self.questions.open.get(&number).and_then(|open| open.refusal.clone());
+            let error = match (refusal, self.link.up()) {
+                (Some(refusal), true) => refusal,
+                (Some(refusal), false) => said_before(self.why_not_available(now), &refusal),
+                (None, _) => self.why_not_available(now),
+            };
             self.finish_question(number, Err(error));
         }
     }

@@ -24,6 +24,7 @@ pub mod keys;
 mod link;
 mod list;
 mod names;
+mod overheard;
 mod push;
 mod relay;
 mod replicas;

@@ -110,7 +110,7 @@ impl Store for ClusterStore {
             let opened = tokio::time::timeout(limit, open(cluster, session, events)).await;
             let (link, info) = opened.unwrap_or_else(|_| {
                 let message = format!("cannot connect to the cluster: no answer within {limit:?}");
-                Err(ConnectError { message, fatal: false })
+                Err(ConnectError { message, fatal: false, answered: false })
             })?;
             Ok((Box::new(link) as Box<dyn Link>, info))
         })
@@ -171,7 +171,11 @@ async fn open_any(
     }
     masters.sort_by_key(|_| getrandom::u32().unwrap_or_default());
     if masters.is_empty() {
-        return Err(ConnectError { message: "the cluster has no masters".into(), fatal: false });
+        return Err(ConnectError {
+            message: "the cluster has no masters".into(),
+            fatal: false,
+            answered: true,
+        });
     }
     let masters: Vec<Node> = masters.into_iter().cloned().collect();
     let (at, opened) = member::open_any(cluster, &masters, session, limit).await?;

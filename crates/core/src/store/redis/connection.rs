@@ -19,6 +19,7 @@ use super::about::About;
 use super::attempts::Attempts;
 use super::link::{CONNECTION_QUEUE, Flow, RedisLink};
 use super::names::Names;
+use super::overheard::HUNG_UP;
 use super::scripts::Layout;
 use super::server::{Connected, Server};
 use super::{keys, push};
@@ -83,7 +84,7 @@ pub(super) async fn open_any(
 
 fn silent(server: &Server, limit: Duration) -> ConnectError {
     let message = format!("cannot connect to {}: no answer within {limit:?}", server.address);
-    ConnectError { message, fatal: false }
+    ConnectError { message, fatal: false, answered: false }
 }
 
 /// One attempt. What its connection is told isn't passed on before it's the one that counts.
@@ -266,15 +267,19 @@ pub(super) fn refusal(address: &str, error: &RedisError) -> ConnectError {
     // An "unknown command" goes on with the arguments, which may be a password.
     let detail = error.detail().unwrap_or_default().split(", with args").next().unwrap_or_default();
     let (why, fatal) = match (error.kind(), error.code()) {
-        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS")) => {
-            ("the user name or password was refused".to_owned(), true)
+        (_, Some(code @ "WRONGPASS")) => {
+            (format!("the user name or password was refused: {code} {detail}"), true)
         }
+        (ErrorKind::AuthenticationFailed, _) => ("the user name or password was refused".to_owned(), true),
         (ErrorKind::InvalidClientConfig, _) => (detail.to_owned(), true),
-        (_, Some("NOAUTH")) => ("the server wants a password".to_owned(), true),
+        (_, Some(code @ "NOAUTH")) => (format!("the server wants a password: {code} {detail}"), true),
         (_, Some(code @ ("NOPERM" | "DENIED"))) => (format!("{code} {detail}"), true),
         (_, Some("ERR")) => (detail.to_owned(), is_our_fault(detail)),
         (_, Some(code)) => (format!("{code} {detail}"), false),
         _ => (error.to_string(), is_about_certificates(&error.to_string())),
     };
-    ConnectError { message: format!("cannot connect to {address}: {why}"), fatal }
+    let answered = error.code().is_some()
+        || error.to_string().contains(HUNG_UP)
+        || matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig);
+    ConnectError { message: format!("cannot connect to {address}: {why}"), fatal, answered }
 }

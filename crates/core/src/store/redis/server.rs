@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::about::Loading;
 use super::address::{self, Socket};
 use super::link::{Flow, Task};
+use super::overheard::{FirstLine, Overheard};
 use super::sentinel::Sentinels;
 use super::sentinel::watch::{self as switches, Doubt};
 use super::tls::{self, Secure};
@@ -104,9 +105,11 @@ impl Server {
         protocol: ProtocolVersion,
         config: AsyncConnectionConfig,
     ) -> RedisResult<Connected> {
-        let socket = self.socket(&at).await?;
+        let first = FirstLine::default();
+        let socket = Overheard::new(self.socket(&at).await?, first.clone());
         let login = self.login(protocol);
-        let (connection, driver) = MultiplexedConnection::new_with_config(&login, socket, config).await?;
+        let opened = MultiplexedConnection::new_with_config(&login, socket, config).await;
+        let (connection, driver) = opened.map_err(|error| first.explain(error))?;
         Ok(Connected { connection, driver: Task::spawn(driver), at })
     }
 

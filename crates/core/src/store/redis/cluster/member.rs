@@ -56,7 +56,7 @@ pub(super) async fn open_any(
     session: SessionId,
     limit: Duration,
 ) -> Result<(usize, Opened), ConnectError> {
-    let unusable = |error: Error| ConnectError { message: error.to_string(), fatal: true };
+    let unusable = |error: Error| ConnectError { message: error.to_string(), fatal: true, answered: false };
     let servers = nodes.iter().map(|at| cluster.server(at).map(Arc::new)).collect::<Result<Vec<_>, _>>();
     let (sender, events) = unbounded_channel();
     let servers = servers.map_err(unusable)?;
@@ -88,6 +88,8 @@ pub(super) struct Member {
     settles_until: Option<Moment>,
     wire: Wire,
     failures: u32,
+    /// Why it couldn't be opened the last time.
+    pub(super) refusal: Option<ConnectError>,
     was_open: bool,
     outgoing: Vec<Request>,
     in_flight: VecDeque<Sent>,
@@ -108,6 +110,7 @@ impl Member {
             settles_until: None,
             wire: Wire::Closed(None),
             failures: 0,
+            refusal: None,
             was_open: false,
             outgoing: Vec::new(),
             in_flight: VecDeque::new(),
@@ -161,6 +164,7 @@ impl Member {
     pub(super) fn take(&mut self, Opened { link, info, events }: Opened) -> LinkInfo {
         self.wire = Wire::Open { link, events };
         self.failures = 0;
+        self.refusal = None;
         let first = !std::mem::replace(&mut self.was_open, true);
         // Without INFO, a member that had a link before counts as one that has just started (R30).
         LinkInfo { uptime: info.uptime.or(first.then_some(Duration::MAX)), ..info }

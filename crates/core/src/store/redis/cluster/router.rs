@@ -162,7 +162,8 @@ impl Router {
         while self.held_back.front().is_some_and(|sent| sent.asked_at + patience <= now)
             && let Some(sent) = self.held_back.pop_front()
         {
-            self.refuse(sent, "the member of the cluster that has it can't be reached".into());
+            let (why, answered) = self.why_not_routed(&sent);
+            self.refuse(sent, why, answered);
         }
         if self.held_back.front().is_some_and(|sent| sent.asked_at + HELD_TOO_LONG <= now) {
             self.survey.want();
@@ -201,8 +202,9 @@ impl Router {
                 self.opened(now, from, opened);
                 None
             }
-            News::Opened(Err(_)) => {
+            News::Opened(Err(error)) => {
                 self.members[from].back_off(now, LONGEST_BACKOFF);
+                self.members[from].refusal = Some(error);
                 self.survey.want();
                 None
             }
@@ -277,7 +279,7 @@ impl Router {
         for sent in self.members[member].close() {
             match &sent.request {
                 Request::Call { call, .. } => slots.add(hash_slot(&call.key)),
-                Request::Keys { .. } => self.refuse(sent, reason.to_owned()),
+                Request::Keys { .. } => self.refuse(sent, reason.to_owned(), false),
             }
         }
         self.survey.want();

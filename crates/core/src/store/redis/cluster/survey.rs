@@ -93,14 +93,14 @@ pub(super) async fn ask_all(
     let first = attempts.first(limit, candidates.len(), begin).await;
     let (at, topology) = first.map_err(|error| {
         let message = format!("cannot connect to {}: no answer within {limit:?}", cluster.options.place);
-        error.unwrap_or(ConnectError { message, fatal: false })
+        error.unwrap_or(ConnectError { message, fatal: false, answered: false })
     })?;
     cluster.remember(&candidates[at], &topology);
     Ok(topology)
 }
 
 async fn ask(cluster: &Cluster, at: &Node) -> Result<Topology, ConnectError> {
-    let unusable = |error: Error| ConnectError { message: error.to_string(), fatal: true };
+    let unusable = |error: Error| ConnectError { message: error.to_string(), fatal: true, answered: false };
     let server = cluster.server(at).map_err(unusable)?;
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let answer = async {
@@ -112,10 +112,11 @@ async fn ask(cluster: &Cluster, at: &Node) -> Result<Topology, ConnectError> {
     let topology = Topology::read(answer, at).ok_or_else(|| ConnectError {
         message: format!("{at} doesn't answer CLUSTER SLOTS as a member of a cluster does"),
         fatal: true,
+        answered: true,
     })?;
     if topology.ranges.is_empty() {
         let message = format!("cannot connect to {at}: its cluster serves no hash slot");
-        return Err(ConnectError { message, fatal: false });
+        return Err(ConnectError { message, fatal: false, answered: true });
     }
     Ok(topology)
 }

@@ -31,8 +31,11 @@ pub(super) async fn open(
     events: UnboundedSender<LinkEvent>,
 ) -> Result<(RelayLink, LinkInfo), ConnectError> {
     let address = carried.address();
-    let unusable =
-        |why: String, fatal| ConnectError { message: format!("cannot use {address}: {why}"), fatal };
+    let unusable = |why: String, fatal| ConnectError {
+        message: format!("cannot use {address}: {why}"),
+        fatal,
+        answered: false,
+    };
     let seed = getrandom::u64().map_err(|error| unusable(error.to_string(), false))?;
     let (ear, words) = Ear::new();
     let mut opening = Opening { carriage: carried.open(ear), words, asked: 0 };

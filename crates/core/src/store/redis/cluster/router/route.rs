@@ -64,7 +64,7 @@ impl Router {
             match &mut request {
                 Request::Call { call, .. } if matches!(call.verb, Verb::Acquire(_)) => {
                     let why = format!("{} has just started and settles", member.at);
-                    return self.refuse(sent, why);
+                    return self.refuse(sent, why, true);
                 }
                 Request::Call { caller, .. } => caller.settling = true,
                 Request::Keys { .. } => {}
@@ -88,9 +88,22 @@ impl Router {
         }
     }
 
+    /// Why a request has waited in vain for a member that has it, and whether that member answered.
+    pub(super) fn why_not_routed(&self, sent: &Sent) -> (String, bool) {
+        let owner = match &sent.request {
+            Request::Call { call, .. } => self.map.owner(hash_slot(&call.key)),
+            Request::Keys { .. } => None,
+        };
+        let refusal = owner.and_then(|owner| self.members[owner].refusal.as_ref());
+        match refusal {
+            Some(refusal) => (refusal.message.clone(), refusal.answered),
+            None => ("the member of the cluster that has it can't be reached".into(), false),
+        }
+    }
+
     /// Surely not carried out.
-    pub(super) fn refuse(&self, sent: Sent, why: String) {
-        let error = CallError::NotExecuted(why);
+    pub(super) fn refuse(&self, sent: Sent, why: String, answered: bool) {
+        let error = CallError::NotExecutedThere { why, answered };
         self.emit(match sent.request {
             Request::Call { number, .. } => LinkEvent::Reply { number, result: Err(error) },
             Request::Keys { number, .. } => LinkEvent::Keys { number, result: Err(error) },
@@ -108,31 +121,25 @@ impl Router {
             }
             sent.redirections += 1;
             if sent.redirections > MOST_REDIRECTIONS || sent.asked_at + self.cluster.patience() <= now {
-                return self.refuse(sent, words.to_owned());
+                return self.refuse(sent, words.to_owned(), true);
             }
             if !once {
                 return self.route(now, sent);
             }
             if !self.members[to].is_open() {
                 self.members[to].want(&self.cluster, self.session);
-                return self.refuse(sent, words.to_owned());
+                return self.refuse(sent, words.to_owned(), true);
             }
             sent.sent_at = now;
             return self.members[to].send_asking(sent);
         }
-        // What the session would take for a word about the whole link is one about this member.
-        let at = self.members[from].at.clone();
         let loading = words.contains("LOADING");
         let down = words.contains("CLUSTERDOWN") || words.contains("MASTERDOWN");
         // Its settling time counts from when it answers normally.
         self.members[from].settle_longer(loading, down, now + self.cluster.options.settle);
-        if loading {
-            return self.refuse(sent, format!("{at} is loading its data"));
-        }
-        let replica = words.contains("READONLY");
-        if down || replica {
+        if down || words.contains("READONLY") {
             self.survey.want();
         }
-        self.refuse(sent, if replica { format!("{at} is a replica") } else { words.to_owned() });
+        self.refuse(sent, format!("{} says: {words}", self.members[from].at), true);
     }
 }
