@@ -128,6 +128,7 @@ export interface ConnectionOptions {
    * `unix:///path/of/the/socket[?db=1&username=u&password=p]`, also as `redis+unix:`.
    * `redis+sentinel://[[user]:password@]host[:port],…/name[/db]` and `redis+cluster://[[user]:password@]host[:port],…`, with
    * TLS as `rediss+…`. `memory:` for limits in this process only. Special characters as `%40`; never shown with its password.
+   * Parameters are `db`, `username` and `password`; `family` and those of ioredis for waiting and retrying are skipped.
    *
    * Without any option that says where: the environment's `REDIS_URL`, else `memory:` with a warning.
    */

@@ -146,9 +146,14 @@ function show(value) {
   return inspect(value, { depth: 0, breakLength: Infinity, maxStringLength: 80, maxArrayLength: 3 })
 }
 
+const UNREPEATED = "a url that can't be used"
+
 /** A ConfigError out of the core's three lines: option, given, expected. */
 function configErrorFrom(text) {
   const [option, given, ...expected] = text.split('\n')
+  // Of a URL it says in a whole sentence what is wrong with it, and nothing of what was given.
+  if (given === UNREPEATED)
+    return new ConfigError(option, new Told(given), expected.join('\n'), `${option}: ${expected.join('\n')}`)
   // The core quotes what was written; anything else is its own words.
   return new ConfigError(option, given.startsWith('"') ? tell(given) : new Told(given), expected.join('\n'))
 }

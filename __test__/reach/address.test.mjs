@@ -45,6 +45,7 @@ describe('the server is reached by', () => {
     ['valkey:', () => [server.url.replace('redis:', 'valkey:'), options], { db: '0' }],
     ['a database in the URL', () => [`${server.url}/3`, options], { db: '3' }],
     ['a database as a parameter', () => [`${server.url}?db=3`, options], { db: '3' }],
+    ['a URL with parameters for ioredis', () => [`${server.url}/3?family=0&lazyConnect=true`, options], { db: '3' }],
     ['a database that beats the URL’s', () => [`${server.url}/3`, { ...options, db: 4 }], { db: '4' }],
     ['a port that beats the URL’s', () => ['redis://127.0.0.1:1', { ...options, port: server.port }], {}],
     ['host and port', () => [{ ...options, host: 'localhost', port: server.port, db: 2 }], { db: '2' }],
@@ -112,6 +113,14 @@ test('REDIS_URL counts unless an option says where', async () => {
     if (before === undefined) delete process.env.REDIS_URL
     else process.env.REDIS_URL = before
   }
+})
+
+test.each([
+  ['tls=true', 'url: the URL\'s parameter "tls" isn\'t known: db, username and password are'],
+  ['family=5', 'url: the URL\'s parameter "family" isn\'t known'],
+  ['db=x', 'url: the URL\'s database "x" is not a number'],
+])('?%s is refused in a sentence that names it', (parameter, words) => {
+  expect(() => new Limiter(`redis://:hunter2@127.0.0.1?${parameter}`)).toThrow(words)
 })
 
 test('an error names the place and no password', async () => {

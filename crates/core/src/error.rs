@@ -57,7 +57,7 @@ pub enum Error {
         answered: bool,
     },
     /// An option can't be used. Mend the program.
-    #[error("{option}: got {given}, expected {expected}")]
+    #[error("{option}: {}", what_is_wrong(.given, .expected))]
     Config {
         /// Which option.
         option: &'static str,
@@ -77,6 +77,14 @@ pub enum Error {
         /// What was seen.
         message: String,
     },
+}
+
+/// Stands for a URL that can't be used, in which there may be a password. What is expected is then a whole sentence that
+/// says what is wrong.
+pub(crate) const UNREPEATED: &str = "a url that can't be used";
+
+fn what_is_wrong(given: &str, expected: &str) -> String {
+    if given == UNREPEATED { expected.to_owned() } else { format!("got {given}, expected {expected}") }
 }
 
 /// How a lease came to be lost.

@@ -6,7 +6,20 @@
 use super::bad;
 use super::parts::Kind;
 use super::place::{Node, SENTINEL_PORT, SERVER_PORT, Secret};
-use crate::error::Error;
+use crate::error::{Error, UNREPEATED};
+
+/// Parameters that URLs have for other clients, ioredis above all: how these wait, queue and try again. They say nothing
+/// about the server, and nothing that this one could do differently. (All addresses of a name are tried, whatever `family`.)
+const OF_OTHERS: [&str; 8] = [
+    "allowUsernameInURI",
+    "enableOfflineQueue",
+    "enableReadyCheck",
+    "keepAlive",
+    "lazyConnect",
+    "maxRetriesPerRequest",
+    "noDelay",
+    "protocol",
+];
 
 /// What a URL says.
 #[derive(Debug)]
@@ -41,7 +54,7 @@ impl Default for Said {
 /// Reads a URL.
 pub(super) fn read(url: &str) -> Result<Said, Error> {
     // What was given isn't repeated: it may have a password in it.
-    parse(url).map_err(|wrong| bad("url", "a url that can't be used", &wrong))
+    parse(url).map_err(|wrong| bad("url", UNREPEATED, &wrong))
 }
 
 fn parse(url: &str) -> Result<Said, String> {
@@ -142,16 +155,15 @@ impl Said {
 
     fn read_parameters(&mut self, query: &str) -> Result<(), String> {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            // Without a value it's no parameter that is known, and may be a torn password.
+            let (name, value) = pair.split_once('=').unwrap_or(("", ""));
             let twice = match name {
                 "db" => std::mem::replace(&mut self.db, read_db(value)?).is_some(),
                 "user" | "username" => self.username.replace(decode(value)?).is_some(),
                 "pass" | "password" => self.password.replace(Secret::new(decode(value)?)).is_some(),
-                _ => {
-                    return Err("the URL has parameters after '?' that aren't known: \
-                                db, username and password are"
-                        .into());
-                }
+                "family" if ["", "0", "4", "6"].contains(&value) => false,
+                _ if OF_OTHERS.contains(&name) => false,
+                _ => return Err(unknown_parameter(name)),
             };
             if twice {
                 return Err(format!("the URL says {name} twice"));
@@ -159,6 +171,15 @@ impl Said {
         }
         Ok(())
     }
+}
+
+/// Says which parameter isn't taken; only what can't be a torn password is quoted.
+fn unknown_parameter(name: &str) -> String {
+    let word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    let named = if word && (1..=32).contains(&name.len()) { format!(" {name:?}") } else { String::new() };
+    format!(
+        "the URL's parameter{named} isn't known: db, username and password are, and what else there is to say are options"
+    )
 }
 
 fn read_db(text: &str) -> Result<Option<u32>, String> {
@@ -204,6 +225,8 @@ mod tests {
             ("REDIS://[::1]:7/12", "redis://[::1]:7/12"),
             ("redis://app:secret@h/3", "redis://h:6379/3"),
             ("redis://h?db=3", "redis://h:6379/3"),
+            ("redis://h/3?family=0", "redis://h:6379/3"),
+            ("rediss://h?family=6&lazyConnect=true&db=3", "rediss://h:6379/3"),
             ("rediss://h", "rediss://h:6379/0"),
             ("valkeys://h:1/2", "rediss://h:1/2"),
             ("unix:///run/my%20redis.sock", "unix:///run/my redis.sock?db=0"),
@@ -260,7 +283,9 @@ mod tests {
             ("redis://:hunter2@h#x", "'#'"),
             ("redis://:hunter2@h/x", "database"),
             ("redis://:hunter2@h/4294967295", "database"),
-            ("redis://:hunter2@h/1?tls=1", "parameters"),
+            ("redis://:hunter2@h/1?tls=1", "parameter \"tls\""),
+            ("redis://:hunter2@h/1?family=hunter2", "parameter \"family\""),
+            ("redis://:hunter2@h/1?hunter2", "parameter"),
             ("redis://:hunter2@h/1?db=2", "twice"),
             ("redis://:hunter2@h?password=hunter2", "twice"),
             ("unix:///s?pass=hunter2@", "%40"),
