@@ -87,7 +87,10 @@ export type Pem = string | NodeJS.ArrayBufferView
 
 /** How a connection is protected. */
 export interface TlsOptions {
-  /** Certificates that are trusted instead of the built-in ones, which are Mozilla's. At most 1 MiB each. */
+  /**
+   * Certificates that are trusted instead of the built-in ones, which are Mozilla's; a server's own may be one of them. At
+   * most 1 MiB each.
+   */
   ca?: Pem | Pem[] | undefined
   /** Our own certificate, its chain after it, for a server that asks for one. Only with `key`. */
   cert?: Pem | undefined

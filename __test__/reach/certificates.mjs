@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** `{ folder, ca, stranger, server, client, remove() }`: files to name to a server, texts to give to a client. */
+/** `{ folder, ca, stranger, own, server, client, remove() }`: files to name to a server, texts to give to a client. */
 export function makeCertificates() {
   const folder = mkdtempSync(join(tmpdir(), 'concurrency-limit-tls-'))
   const openssl = (...args) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' })
@@ -23,6 +23,9 @@ export function makeCertificates() {
   }
   authority('authority')
   authority('stranger')
+  key('own')
+  const own = ['-subj', '/CN=own', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '2']
+  openssl('req', '-x509', '-new', '-key', 'own.key', ...own, '-out', 'own.crt')
   signed('server', 'DNS:redis.test,IP:127.0.0.1')
   signed('client', 'DNS:client.test')
   const pem = (file) => readFileSync(join(folder, file), 'utf8')
@@ -31,18 +34,19 @@ export function makeCertificates() {
     folder,
     ca: pem('authority.crt'),
     stranger: pem('stranger.crt'),
+    own: pem('own.crt'),
     server: pair('server'),
     client: pair('client'),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   }
 }
 
-/** What makes a redis-server speak TLS on `port`; `auth` is `yes`, `no` or `optional`. */
-export function tlsArgs({ folder }, port, auth) {
+/** What makes a redis-server speak TLS on `port`; `auth` is `yes`, `no` or `optional`, `name` whose certificate. */
+export function tlsArgs({ folder }, port, auth, name = 'server') {
   const file = (name) => join(folder, name)
   return [
     ...['--tls-port', String(port), '--tls-auth-clients', auth],
-    ...['--tls-cert-file', file('server.crt'), '--tls-key-file', file('server.key')],
+    ...['--tls-cert-file', file(`${name}.crt`), '--tls-key-file', file(`${name}.key`)],
     ...['--tls-ca-cert-file', file('authority.crt')],
   ]
 }

@@ -73,6 +73,31 @@ describe.skipIf(!speaksTls())('a server with TLS', () => {
     expect((await refused(`rediss://127.0.0.1:${open.tlsPort}`, wrong)).message).toMatch(/invalid peer certificate/)
   })
 
+  test('a certificate that a server issued to itself is taken when it is given, for its own name', async () => {
+    const port = await freePort()
+    const server = await startRedis({ args: tlsArgs(made, port, 'no', 'own') })
+    const url = `rediss://127.0.0.1:${port}`
+    await works(url, { tls: { ca: made.own } })
+    await works(url, { tls: { ca: [made.ca, made.own] } })
+    await works(url, { tls: { rejectUnauthorized: false } })
+    for (const options of [{}, { tls: { ca: made.stranger } }]) {
+      const { message } = await refused(url, options)
+      expect(message).toContain(
+        "invalid peer certificate: it was issued by itself and isn't trusted; give it as tls.ca",
+      )
+    }
+    const { message } = await refused(url, { tls: { ca: made.own, servername: 'other.test' } })
+    expect(message).toMatch(/invalid peer certificate: .*other\.test.*; say the name that it has as tls\.servername/)
+    await server.stop()
+  })
+
+  test('an error names the option that helps', async () => {
+    const stranger = await refused(`rediss://127.0.0.1:${open.tlsPort}`, { tls: { ca: made.stranger } })
+    expect(stranger.message).toContain('nobody who is trusted has issued it; give its authority, or itself, as tls.ca')
+    const name = await refused(`rediss://localhost:${open.tlsPort}`, { tls: { ca: made.ca } })
+    expect(name.message).toMatch(/localhost.*; say the name that it has as tls\.servername/)
+  })
+
   test('a server that asks who we are is shown our certificate', async () => {
     await works(`rediss://127.0.0.1:${closed.tlsPort}`, { tls: { ca: made.ca, ...made.client } })
     const error = await refused(`rediss://127.0.0.1:${closed.tlsPort}`, { tls: { ca: made.ca } })

@@ -52,7 +52,7 @@ pub(super) struct Connected {
 impl Server {
     /// Takes resolved options.
     pub(super) fn new(options: Options) -> Result<Self, Error> {
-        let secure = |access: &Access, names| -> Result<Option<Secure>, Error> {
+        let secure = |access: &Access, names: &'static tls::Names| -> Result<Option<Secure>, Error> {
             access.tls.as_ref().map(|tls| Secure::new(tls, names)).transpose()
         };
         let (to, secure) = match &options.place {

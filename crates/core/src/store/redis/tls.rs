@@ -1,17 +1,19 @@
 //! TLS to a server or a sentinel, by rustls with ring; the roots are Mozilla's unless a CA is given.
 //!
 //! Certificates are read here, before anything is connected: what can't be read is a `ConfigError` that names the member
-//! and shows nothing of it.
+//! and shows nothing of it. What is wrong with a server's certificate is said in words that name the option that helps.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -43,17 +45,19 @@ pub(super) const SENTINEL: Names = Names {
 pub(super) struct Secure {
     connector: TlsConnector,
     servername: Option<ServerName<'static>>,
+    names: &'static Names,
 }
 
 impl Secure {
     /// Reads the certificates.
-    pub(super) fn new(tls: &Tls, names: &Names) -> Result<Self, Error> {
+    pub(super) fn new(tls: &Tls, names: &'static Names) -> Result<Self, Error> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| bad(names.ca, &error.to_string()))?;
         let builder = if tls.reject_unauthorized {
-            builder.with_root_certificates(roots(tls, names)?)
+            let verifier = Trusted::new(tls, names, provider)?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         } else {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
         };
@@ -74,6 +78,7 @@ impl Secure {
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),
             servername: servername.map_err(|_| bad(names.servername, "a host name or an IP address"))?,
+            names,
         })
     }
 
@@ -83,8 +88,35 @@ impl Secure {
             Some(name) => name.clone(),
             None => server_name(host).map_err(io::Error::other)?,
         };
-        self.connector.connect(name, stream).await
+        self.connector.connect(name, stream).await.map_err(|error| self.names.explain(error))
     }
+}
+
+impl Names {
+    /// What is wrong with the server's certificate, and which option helps.
+    fn explain(&self, error: io::Error) -> io::Error {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        let Some(rustls::Error::InvalidCertificate(wrong)) = inner else { return error };
+        let what = match wrong {
+            CertificateError::UnknownIssuer => {
+                format!("nobody who is trusted has issued it; give its authority, or itself, as {}", self.ca)
+            }
+            CertificateError::Other(other) if is_own_authority(other) => {
+                format!("it was issued by itself and isn't trusted; give it as {}", self.ca)
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                format!("{wrong}; say the name that it has as {}", self.servername)
+            }
+            CertificateError::Other(other) => format!("it can't be checked: {other}"),
+            _ => wrong.to_string(),
+        };
+        io::Error::new(error.kind(), format!("invalid peer certificate: {what}"))
+    }
+}
+
+/// A certificate that may issue others is shown as a server's own.
+fn is_own_authority(error: &rustls::OtherError) -> bool {
+    error.to_string().contains("CaUsedAsEndEntity")
 }
 
 fn server_name(host: &str) -> Result<ServerName<'static>, String> {
@@ -110,6 +142,69 @@ fn certificates(pem: &str, option: &'static str) -> Result<Vec<CertificateDer<'s
 
 fn bad(option: &'static str, expected: &str) -> Error {
     Error::Config { option, given: "what can't be used".into(), expected: expected.into() }
+}
+
+/// Takes a certificate that somebody trusted has issued, or that is itself among those that are given as trusted: a server's
+/// own one is often made as an authority's.
+#[derive(Debug)]
+struct Trusted {
+    by_issuer: Arc<WebPkiServerVerifier>,
+    pinned: Vec<CertificateDer<'static>>,
+}
+
+impl Trusted {
+    fn new(tls: &Tls, names: &Names, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
+        let pinned = tls.ca.as_ref().map(|ca| certificates(ca, names.ca)).transpose()?.unwrap_or_default();
+        let by_issuer =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots(tls, names)?), provider).build();
+        Ok(Self { by_issuer: by_issuer.map_err(|error| bad(names.ca, &error.to_string()))?, pinned })
+    }
+}
+
+impl ServerCertVerifier for Trusted {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified =
+            self.by_issuer.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verified {
+            // Its time is checked before this is found out; its name isn't.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(other)))
+                if is_own_authority(&other) && self.pinned.contains(end_entity) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.by_issuer.verify_tls12_signature(message, cert, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.by_issuer.verify_tls13_signature(message, cert, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.by_issuer.supported_verify_schemes()
+    }
 }
 
 /// Takes any certificate (`rejectUnauthorized: false`); the other end must still own the key of the one it shows.
