@@ -2,9 +2,9 @@
 import { spawn } from 'node:child_process'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { redis, startRedis, until } from '../helpers.mjs'
+import { redis, rejection, startRedis, until } from '../helpers.mjs'
 import { freePort } from '../programs.mjs'
-import { bring, CLUSTER_KINDS } from './clients.mjs'
+import { bring, CLUSTER_KINDS, KINDS } from './clients.mjs'
 
 const MASTERS = 3
 
@@ -114,5 +114,33 @@ describe.each(CLUSTER_KINDS)('%s', (kind) => {
         return held === 0 && waiting === 0
       }, `nothing is left of ${key}`)
     }
+  })
+})
+
+describe('a member that is taken for a server by itself says at once what to write', () => {
+  async function expectAdvice(limiter) {
+    const keys = Array.from({ length: 20 }, (_, i) => `far {${i}}`)
+    const asked = await Promise.all(keys.map((key) => limiter.acquire({ key, limit: 1 }).catch((error) => error)))
+    const errors = asked.filter((one) => one instanceof Error)
+    // Two thirds of the hash slots are elsewhere. Nobody waits: without a limitTimeout that would be for ever.
+    expect(errors.length).toBeGreaterThan(0)
+    for (const error of errors) {
+      expect(error.code).toBe('ERR_UNAVAILABLE')
+      expect(error.answered).toBe(true)
+      expect(error.message).toMatch(
+        /refused: MOVED \d+ 127\.0\.0\.1:\d+: .*member of a Redis Cluster.*redis\+cluster:\/\//,
+      )
+    }
+    const far = keys[asked.indexOf(errors[0])]
+    expect((await rejection(limiter.status(far))).message).toContain('redis+cluster://')
+    await limiter.close()
+  }
+
+  test('by its URL', () => expectAdvice(new Limiter(`redis://127.0.0.1:${nodes[0].port}`)))
+
+  test.each(KINDS)('over %s', async (kind) => {
+    const { client, end } = await bring(kind, nodes[0])
+    await expectAdvice(new Limiter({ client }))
+    end()
   })
 })

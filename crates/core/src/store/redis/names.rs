@@ -23,6 +23,11 @@ impl Names {
         &self.layout.prefix
     }
 
+    /// Whether the groups are spread over the members of a cluster.
+    pub(super) fn of_cluster(&self) -> bool {
+        self.layout.cluster
+    }
+
     /// The command that makes these calls, which go together.
     pub(super) fn call(&mut self, caller: &Caller, calls: &[Call]) -> Cmd {
         scripts::command(&self.layout, caller, calls, self.epochs.next())

@@ -19,6 +19,7 @@ use crate::protocol::{
 };
 
 pub use self::errors::call_error;
+pub(super) use self::errors::outside_a_cluster;
 
 /// The reply to a call of this verb.
 pub fn parse(verb: &Verb, value: Value) -> Result<Reply, CallError> {

@@ -253,7 +253,8 @@ impl Pipelines {
                 {
                     return self.send_apart(row);
                 }
-                Err(reply::call_error(&error.into()))
+                let error = reply::call_error(&error.into());
+                Err(if self.names.of_cluster() { error } else { reply::outside_a_cluster(error) })
             }
             value => Ok(value),
         };

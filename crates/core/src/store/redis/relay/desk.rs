@@ -93,7 +93,8 @@ impl Desk {
             let Some(row) = self.rows.remove(&at) else { continue };
             let value = connection::checked(value).map_err(|error| {
                 self.scripts_missing |= error.kind() == ErrorKind::Server(ServerErrorKind::NoScript);
-                reply::call_error(&error)
+                let error = reply::call_error(&error);
+                if self.names.of_cluster() { error } else { reply::outside_a_cluster(error) }
             });
             tell(
                 events,

@@ -36,6 +36,20 @@ pub fn call_error(error: &RedisError) -> CallError {
     of_text(text)
 }
 
+/// What a refusal means to who takes the server for one that is by itself: it can't be asked again where another member of
+/// its cluster has the keys.
+pub(in crate::store::redis) fn outside_a_cluster(error: CallError) -> CallError {
+    match error {
+        CallError::NotExecuted(words) if words.starts_with("MOVED ") || words.starts_with("ASK ") => {
+            CallError::Denied(format!(
+                "{words}: the server is a member of a Redis Cluster, and another member has this key. Write \
+                 redis+cluster://host:port, or cluster: ['host:port'], or give a client of the whole cluster"
+            ))
+        }
+        error => error,
+    }
+}
+
 pub(super) fn garbage(what: &str) -> CallError {
     CallError::Garbage(what.to_owned())
 }
