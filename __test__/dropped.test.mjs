@@ -1,5 +1,5 @@
-// Limiters that are made for one use and dropped, never closed: they end by themselves once they are collected, a warning
-// names the habit, and whatever still holds, waits or was asked goes on.
+// Limiters that are made for one use and dropped, never closed: they end by themselves once they are collected, a
+// warning names the habit, and whatever still holds, waits or was asked goes on.
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { useRedis } from './fixtures.mjs'

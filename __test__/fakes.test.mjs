@@ -1,4 +1,5 @@
-// In a test's world: a fake clock that stands still, or that runs all its timers, and modules that are loaded over and over.
+// In a test's world: a fake clock that stands still, or that runs all its timers, and modules that are loaded over and
+// over.
 import { expect, test } from 'vitest'
 import { runNode } from './helpers.mjs'
 

@@ -1,5 +1,5 @@
-// A lease that its user has forgotten stays held while its process lives: nothing of ours lets another in beside work that
-// may still run. Each program collects garbage until the lease's object is gone.
+// A lease that its user has forgotten stays held while its process lives: nothing of ours lets another in beside work
+// that may still run. Each program collects garbage until the lease's object is gone.
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { useRedis } from './fixtures.mjs'

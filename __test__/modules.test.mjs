@@ -1,5 +1,5 @@
-// The package is right for every way of loading it and of finding its types, as the tools that look for mistakes in that
-// say of its tarball.
+// The package is right for every way of loading it and of finding its types, as the tools that look for mistakes in
+// that say of its tarball.
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { publint } from 'publint'

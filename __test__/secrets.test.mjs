@@ -1,4 +1,5 @@
-// Errors end in logs: whatever is wrong with the options, nothing that may be a secret is in an error, however it's printed.
+// Errors end in logs: whatever is wrong with the options, nothing that may be a secret is in an error, however it's
+// printed.
 import { inspect } from 'node:util'
 import { ConcurrencyLimitError, ConfigError, Limiter, setDefaultLimiter } from 'concurrency-limit'
 import Redis from 'ioredis'

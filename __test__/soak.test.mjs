@@ -1,5 +1,5 @@
-// The days of `npm run soak -- --mix`: a seed repeats its draw, and the observer finds what it's there for. Records are made
-// by hand here; days on real servers are lived through by .ci/run.
+// The days of `npm run soak -- --mix`: a seed repeats its draw, and the observer finds what it's there for. Records are
+// made by hand here; days on real servers are lived through by .ci/run.
 import { expect, test } from 'vitest'
 import { drawDay, leaveOut } from '../scripts/soak/draw.mjs'
 import { names } from '../scripts/soak/faults.mjs'

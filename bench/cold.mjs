@@ -1,6 +1,6 @@
-// What a cold start costs, as in a serverless function: `npm run build && node bench/cold.mjs [--runs 21] [--json file]`.
-// Each run is a fresh process; the best of them and the median. Starts a Redis of its own. BINARY=<file> measures another
-// binary than the one in the clone, for instance that of `npm run build:release`.
+// What a cold start costs, as in a serverless function: `npm run build && node bench/cold.mjs [--runs 21] [--json
+// file]`. Each run is a fresh process; the best of them and the median. Starts a Redis of its own. BINARY=<file>
+// measures another binary than the one in the clone, for instance that of `npm run build:release`.
 import { execFileSync } from 'node:child_process'
 import { readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'

@@ -1,5 +1,5 @@
-// P12: what one operation costs when there is more and more of everything. Ours alone; each size in a process of its own.
-// Rows are sizes instead of systems.
+// P12: what one operation costs when there is more and more of everything. Ours alone; each size in a process of its
+// own. Rows are sizes instead of systems.
 import { coreThreadCpu, median, now, redisFigures, redisTime, sleep, Violation } from './measure.mjs'
 import { together } from './processes.mjs'
 import { ioredis } from './systems.mjs'

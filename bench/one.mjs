@@ -1,5 +1,5 @@
-// One measurement in a process of its own: `node one.mjs P1 ours redis://… 2000` prints the figures as JSON; with a share
-// as JSON instead of a length it does one process's part of a workload and sends it to its parent.
+// One measurement in a process of its own: `node one.mjs P1 ours redis://… 2000` prints the figures as JSON; with a
+// share as JSON instead of a length it does one process's part of a workload and sends it to its parent.
 import { Violation } from './measure.mjs'
 import { WORKLOADS } from './workloads.mjs'
 

@@ -1,7 +1,8 @@
-// A delaying proxy: `fork('proxy.mjs', [port, delayMs])` sends the port that it listens on. Every piece of data, and the
-// end of a connection, is passed on in order, `delayMs` after it came, each way.
+// A delaying proxy: `fork('proxy.mjs', [port, delayMs])` sends the port that it listens on. Every piece of data, and
+// the end of a connection, is passed on in order, `delayMs` after it came, each way.
 //
-// Timers count whole milliseconds; so while something is under way the loop turns without a pause, and that costs a core.
+// Timers count whole milliseconds; so while something is under way the loop turns without a pause, and that costs a
+// core.
 import { connect, createServer } from 'node:net'
 import { now } from './measure.mjs'
 

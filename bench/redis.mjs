@@ -1,4 +1,5 @@
-// A redis-server of the run's own: on a free port of this machine, without persistence, with a folder that goes with it.
+// A redis-server of the run's own: on a free port of this machine, without persistence, with a folder that goes with
+// it.
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'

@@ -1,8 +1,8 @@
 // All workloads by name. Each runs in a process of its own: `run(system, url, ms)` gives the figures of one system, or
 // `{ rows }` of several; `work` is one process's share of it.
 //
-// `limit` and `local` say which systems it is for, `not` which can't do it, `tools` which of those it has that only some
-// workloads have; `alone` is for ours only.
+// `limit` and `local` say which systems it is for, `not` which can't do it, `tools` which of those it has that only
+// some workloads have; `alone` is for ours only.
 import { ALONE } from './alone.mjs'
 import { CHURN } from './churn.mjs'
 import { GROWTH } from './growth.mjs'

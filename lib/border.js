@@ -3,9 +3,9 @@
 // The one place where JavaScript and the core meet: everything above reads like ordinary promises.
 //
 // A promise, an object or an error made natively costs more than a whole request, so none is: requests are rows of
-// numbers in one buffer, and all rows of a turn go down in one call, at the end of its microtasks. Completions lie ready
-// in the core until it wakes this thread, once for many, and are then drained into a buffer that is never made anew.
-// Texts (keys, names) cross once and are numbers from then on. No rule of the limiter lives here.
+// numbers in one buffer, and all rows of a turn go down in one call, at the end of its microtasks. Completions lie
+// ready in the core until it wakes this thread, once for many, and are then drained into a buffer that is never made
+// anew. Texts (keys, names) cross once and are numbers from then on. No rule of the limiter lives here.
 //
 // One port per module instance, so a worker thread has its own, and only while a client is open. The event loop is kept
 // alive exactly while an answer is outstanding.
@@ -105,8 +105,8 @@ function start() {
   keepAlive = setInterval(() => {}, 0x7fffffff)
   keepAlive.unref()
   exits.add(exit)
-  // The core keeps these two functions for as long as there is a port, so they must not keep it. What a port says after its
-  // end is for nobody; links over clients end then, each in its own time.
+  // The core keeps these two functions for as long as there is a port, so they must not keep it. What a port says after
+  // its end is for nobody; links over clients end then, each in its own time.
   const mine = { port: null, relay: null }
   const wake = paced(
     () => port !== null && port === mine.port && drain(),

@@ -1,7 +1,7 @@
 'use strict'
 
-// What may be asked of a limiter: the rules of a request and of the other calls, and the reading of both. Where Redis is,
-// `connection.js` reads. Times given in defaults are seconds as the user writes them.
+// What may be asked of a limiter: the rules of a request and of the other calls, and the reading of both. Where Redis
+// is, `connection.js` reads. Times given in defaults are seconds as the user writes them.
 
 const { ConfigError } = require('./errors.js')
 const { REQUIRED, between, boolean, check, integer, ms, number, object, rules, text } = require('./rules.js')

@@ -1,7 +1,7 @@
 'use strict'
 
-// What `new Limiter(…)` names, checked member by member and handed to the core, which reads the URL and decides what goes
-// together. Here is only what JavaScript knows better: types, the environment, and who named nothing at all.
+// What `new Limiter(…)` names, checked member by member and handed to the core, which reads the URL and decides what
+// goes together. Here is only what JavaScript knows better: types, the environment, and who named nothing at all.
 
 const { checkClient } = require('./client.js')
 const { ConfigError } = require('./errors.js')

@@ -1,7 +1,7 @@
 'use strict'
 
-// What is done when the process (or worker) exits: one listener for all copies of this package, however often it is loaded.
-// A test runner that loads modules anew would add a listener each time, up to a warning of Node.js.
+// What is done when the process (or worker) exits: one listener for all copies of this package, however often it is
+// loaded. A test runner that loads modules anew would add a listener each time, up to a warning of Node.js.
 
 const WORKS = Symbol.for('concurrency-limit.exits') // on `process`, shared by versions: a Set of functions
 

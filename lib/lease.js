@@ -1,9 +1,9 @@
 'use strict'
 
 // A held lease, as its user sees it; all that it does is done by its Hold. Also here: noticing a lease that was dropped
-// without release. It stays held, since work under it may still run; its user is told. A lease is kept alive while it is
-// young, so that the many that live for milliseconds don't pay for the watch; those that live longer are then handed to a
-// FinalizationRegistry.
+// without release. It stays held, since work under it may still run; its user is told. A lease is kept alive while it
+// is young, so that the many that live for milliseconds don't pay for the watch; those that live longer are then handed
+// to a FinalizationRegistry.
 
 const border = require('./border.js')
 const { setTimeout } = require('./timers.js')

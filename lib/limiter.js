@@ -164,7 +164,8 @@ class Limiter extends EventEmitter {
     return new Hold(this.#client, terms.key, this.#owner)
   }
 
-  // Between the grant and this, other work of the turn may have closed the limiter, which gave the lease back, or aborted.
+  // Between the grant and this, other work of the turn may have closed the limiter, which gave the lease back, or
+  // aborted.
   #leaseOf(hold, signal) {
     if (this.#owner.closed) {
       border.holds.delete(hold.n)

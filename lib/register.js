@@ -1,8 +1,8 @@
 'use strict'
 
 // The limiters that are open in this thread, and what ends with each. A limiter is known here weakly: what it holds,
-// waits for or was asked refers to it, and its user; one that nothing refers to is ended in the core once it is collected.
-// Limiters that share a session have the same options, and are counted.
+// waits for or was asked refers to it, and its user; one that nothing refers to is ended in the core once it is
+// collected. Limiters that share a session have the same options, and are counted.
 
 const border = require('./border.js')
 const { clearInterval, setInterval } = require('./timers.js')

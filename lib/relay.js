@@ -1,9 +1,11 @@
 'use strict'
 
-// Links of the core over clients that users bring: its commands go to a client's wire, what comes back goes to the core.
+// Links of the core over clients that users bring: its commands go to a client's wire, what comes back goes to the
+// core.
 //
-// Knows neither the protocol nor a client library: the core makes the commands and reads the answers, client.js finds the
-// wire. Answers of one turn go down together. A link's end is told once, and nothing is sent before the client is ready.
+// Knows neither the protocol nor a client library: the core makes the commands and reads the answers, client.js finds
+// the wire. Answers of one turn go down together. A link's end is told once, and nothing is sent before the client is
+// ready.
 
 const { wireOf } = require('./client.js')
 const { isFromServer, resp } = require('./resp.js')

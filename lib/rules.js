@@ -1,8 +1,8 @@
 'use strict'
 
 // How options are checked: a rule says what one option accepts, a table of rules what an object of options may have.
-// A bad value never reaches the core, where a number would be converted silently; no error shows a secret: see told.js. Lengths come
-// in seconds and leave in whole milliseconds, with -1 for "without end".
+// A bad value never reaches the core, where a number would be converted silently; no error shows a secret: see told.js.
+// Lengths come in seconds and leave in whole milliseconds, with -1 for "without end".
 
 const { ConfigError, unknownOption } = require('./errors.js')
 const { conceal } = require('./told.js')

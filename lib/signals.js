@@ -3,8 +3,8 @@
 // Which requests an AbortSignal takes out of the line. However many wait on one signal, it has one listener: from the
 // first of them until the last is settled. One signal may live as long as the process and serve every request in it.
 //
-// A signal may be one of a library's own, older than `reason` or short of a part. One that can't be listened to is refused,
-// and nothing that it throws keeps an answer from who waits, or a slot from who is next.
+// A signal may be one of a library's own, older than `reason` or short of a part. One that can't be listened to is
+// refused, and nothing that it throws keeps an answer from who waits, or a slot from who is next.
 
 const { ConfigError } = require('./errors.js')
 

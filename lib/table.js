@@ -2,9 +2,9 @@
 
 // Values by the number of their request. It does what a Map does, for positive integers, in arrays that are reused.
 //
-// A Map makes a new table every few hundred insertions, also when as many entries leave as come; the old ones, once they
-// have moved to the old space, keep what was in them alive for another collection. Measured at 500 requests in flight,
-// that cost two thirds of this package's time on the JavaScript thread.
+// A Map makes a new table every few hundred insertions, also when as many entries leave as come; the old ones, once
+// they have moved to the old space, keep what was in them alive for another collection. Measured at 500 requests in
+// flight, that cost two thirds of this package's time on the JavaScript thread.
 
 const FIRST_CAPACITY = 1024 // a power of two; at most half of it is used
 const SPREAD = 0x9e3779b1 // multiplies neighbours apart, so that runs stay short

@@ -1,10 +1,11 @@
 'use strict'
 
-// The timers of Node.js, out of reach of a test's fake ones: a fake clock that stands still must not keep an answer from
-// who waits, and one that runs all its timers must not run ours without end. They are taken once, when this is loaded. By
-// then the clock of jest, sinon or vitest may be in place; each of its functions knows what it stands for.
+// The timers of Node.js, out of reach of a test's fake ones: a fake clock that stands still must not keep an answer
+// from who waits, and one that runs all its timers must not run ours without end. They are taken once, when this is
+// loaded. By then the clock of jest, sinon or vitest may be in place; each of its functions knows what it stands for.
 //
-// Microtasks are those of promises, which nobody fakes. What they throw would be a rejection: throw in `nextTick` instead.
+// Microtasks are those of promises, which nobody fakes. What they throw would be a rejection: throw in `nextTick`
+// instead.
 
 const timers = require('node:timers')
 

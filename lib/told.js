@@ -1,7 +1,7 @@
 'use strict'
 
-// What of a value an error may show. Errors end in logs, so nothing of a value that may carry a secret does: of objects,
-// lists and functions only the kind is told, of texts only those that are no url, address with a user, or key.
+// What of a value an error may show. Errors end in logs, so nothing of a value that may carry a secret does: of
+// objects, lists and functions only the kind is told, of texts only those that are no url, address with a user, or key.
 
 const URL_OR_SECRET = /[@=]|-----BEGIN|:(?!\d{1,5}$)/
 

@@ -1,8 +1,8 @@
 // Writes THIRD_PARTY_LICENSES.txt: the licences of all crates whose code is in a binary, of all platforms together.
 // `npm run licences` writes it, `node scripts/licences.mjs --check` says whether it is current.
 //
-// Of a crate with a choice that has MIT in it, MIT is taken. Crates that only build (macros, build scripts) and those of
-// the tests aren't in a binary. A crate without a licence text of its own ends this with an error, unless it is MIT.
+// Of a crate with a choice that has MIT in it, MIT is taken. Crates that only build (macros, build scripts) and those
+// of the tests aren't in a binary. A crate without a licence text of its own ends this with an error, unless it is MIT.
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'

@@ -1,5 +1,5 @@
-// `npm run test:servers [-- name…]`: all tests that need a Redis, on each of the servers that are supported: the system's
-// and those that `servers.mjs` fetches.
+// `npm run test:servers [-- name…]`: all tests that need a Redis, on each of the servers that are supported: the
+// system's and those that `servers.mjs` fetches.
 import { binding, dependencies, redisServer, requireCargo } from './prepare.mjs'
 import { names, serverOf } from './servers.mjs'
 import { runAll } from './step.mjs'

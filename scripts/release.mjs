@@ -1,8 +1,8 @@
 // `npm run build:release [-- --target <triple>]`: a binary as it is published, in artifacts/<triple>/.
 //
 // Linux binaries are linked by zig, so that one binary suits old and new systems: glibc down to 2.17, or musl. zig and
-// cargo-zigbuild are taken from the PATH, else installed from PyPI into target/zig. Other platforms are built with their
-// own linker, on themselves. Tests nothing; that is `npm run test:package`.
+// cargo-zigbuild are taken from the PATH, else installed from PyPI into target/zig. Other platforms are built with
+// their own linker, on themselves. Tests nothing; that is `npm run test:package`.
 import { execFileSync } from 'node:child_process'
 import { homedir } from 'node:os'
 import { delimiter, join } from 'node:path'

@@ -1,5 +1,6 @@
 // `npm run soak -- [minutes]`: load and one fault after the other on one server, for long (soak/long.mjs).
-// `npm run soak -- --mix [--seed N] [--minutes M]`: short days drawn from seeds, with all of it together (soak/mix.mjs).
+// `npm run soak -- --mix [--seed N] [--minutes M]`: short days drawn from seeds, with all of it together
+// (soak/mix.mjs).
 import { parseArgs } from 'node:util'
 import { binding, dependencies, redisServer } from './prepare.mjs'
 

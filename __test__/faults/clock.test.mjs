@@ -80,8 +80,8 @@ describe.skipIf(maySkip && !canRun)('clocks', () => {
       await finished(processes)
       const { wrong, left } = judge(crowd.events(), 3)
       expect(left).toBe(0)
-      // What has just been handed over counts 5 s until it's confirmed: a step forward ends it too. There were two. (Tokens
-      // don't show the second: they go on from the highest.)
+      // What has just been handed over counts 5 s until it's confirmed: a step forward ends it too. There were two.
+      // (Tokens don't show the second: they go on from the highest.)
       const isAcrossStep = ({ by }) => stepsForward.some((step) => by?.at > step && by.at < step + 1_000_000_000n)
       expect(wrong.filter((one) => !isAcrossStep(one))).toEqual([])
       expect(wrong.length).toBeLessThanOrEqual(2 * 3 * 2)

@@ -1,5 +1,5 @@
-// A crowd of processes that use one key, and the observer who judges them by what they wrote themselves, each to its own
-// file with the machine's clock: the limiter isn't asked.
+// A crowd of processes that use one key, and the observer who judges them by what they wrote themselves, each to its
+// own file with the machine's clock: the limiter isn't asked.
 //
 // A holder is inside from when it has its lease until it leaves, is told that the lease is lost, or its process is
 // killed. A process that is stopped does nothing: what it hears in its first moments afterwards counts from the stop.

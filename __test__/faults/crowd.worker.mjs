@@ -1,6 +1,6 @@
 // One process of a crowd: so many tasks at once, each acquires, writes what it sees to this process's own file, works a
-// little and releases, over and over until the process is told to finish. Started by startCrowd of crowd.mjs, which says
-// what the settings are.
+// little and releases, over and over until the process is told to finish. Started by startCrowd of crowd.mjs, which
+// says what the settings are.
 import { openSync, writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Limiter } from 'concurrency-limit'

@@ -1,4 +1,5 @@
-// A black hole in front of a server: whoever connects is let in, and hears nothing. Or a long line: every byte takes its time.
+// A black hole in front of a server: whoever connects is let in, and hears nothing. Or a long line: every byte takes
+// its time.
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 

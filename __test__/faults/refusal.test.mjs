@@ -1,4 +1,5 @@
-// A server that refuses: no memory left, or rights that are missing. What can work works, the rest says clearly why not.
+// A server that refuses: no memory left, or rights that are missing. What can work works, the rest says clearly why
+// not.
 import { readFileSync } from 'node:fs'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'

@@ -1,5 +1,5 @@
-// Whatever Redis has for a process that doesn't want it goes, and what isn't renewed ends: rights that are withdrawn for a
-// while, a server that goes back to an earlier state, connections that are cut, a network slower than a lease.
+// Whatever Redis has for a process that doesn't want it goes, and what isn't renewed ends: rights that are withdrawn
+// for a while, a server that goes back to an earlier state, connections that are cut, a network slower than a lease.
 import { Limiter } from 'concurrency-limit'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { redis, rejection, startRedis, until, watchPauses } from '../helpers.mjs'

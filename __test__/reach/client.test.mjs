@@ -1,5 +1,5 @@
-// Clients that users bring: the same limiter over somebody else's connection, which it neither closes nor depends on for
-// more than it must.
+// Clients that users bring: the same limiter over somebody else's connection, which it neither closes nor depends on
+// for more than it must.
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'

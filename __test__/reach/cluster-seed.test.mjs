@@ -1,4 +1,5 @@
-// Whom a process asks about its cluster when the members that it was begun with are gone for good, or are something else by now.
+// Whom a process asks about its cluster when the members that it was begun with are gone for good, or are something
+// else by now.
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { redis, startRedis, until } from '../helpers.mjs'

@@ -1,8 +1,8 @@
-// Groups are spread over the masters of a cluster; all that a Limiter does works on whatever master a group is. A master is
-// killed under load from two processes: the other groups go on, its own do by themselves after the promotion.
+// Groups are spread over the masters of a cluster; all that a Limiter does works on whatever master a group is. A
+// master is killed under load from two processes: the other groups go on, its own do by themselves after the promotion.
 //
-// A promoted replica may lack the last writes of the dead master: those who held then may be joined by others until they
-// notice. How many were inside at most is counted from the outside and bounded, not promised to be the limit.
+// A promoted replica may lack the last writes of the dead master: those who held then may be joined by others until
+// they notice. How many were inside at most is counted from the outside and bounded, not promised to be the limit.
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { redis, rejection, startRedis, until } from '../helpers.mjs'

@@ -1,5 +1,5 @@
-// A connection that hangs is left for a fresh one within half a second, whatever hangs: the socket, TLS, the log-in, a sentinel,
-// a member of a cluster, the second connection. What is only slow isn't given up.
+// A connection that hangs is left for a fresh one within half a second, whatever hangs: the socket, TLS, the log-in, a
+// sentinel, a member of a cluster, the second connection. What is only slow isn't given up.
 
 import { connect } from 'node:net'
 import { Limiter } from 'concurrency-limit'
@@ -104,7 +104,8 @@ describe('what hangs is left for a fresh connection within half a second:', () =
   })
 
   test('a socket whose packets are dropped', async () => {
-    // The kernel drops what has no place in the line of a process that stands still, and tries again after 1, 3 and 7 s.
+    // The kernel drops what has no place in the line of a process that stands still, and tries again after 1, 3 and 7
+    // s.
     const full = await startRedis({ args: ['--tcp-backlog', '1'] })
     ends.push(full.stop)
     process.kill(full.pid, 'SIGSTOP')

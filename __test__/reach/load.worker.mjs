@@ -1,5 +1,5 @@
-// A process that keeps a limit busy until it's told to stop, and then tells what it held and when. Moments are those of the
-// machine's monotonic clock, in ms; an interval ends when the lease was given back or known to be lost.
+// A process that keeps a limit busy until it's told to stop, and then tells what it held and when. Moments are those of
+// the machine's monotonic clock, in ms; an interval ends when the lease was given back or known to be lost.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Limiter } from 'concurrency-limit'
 

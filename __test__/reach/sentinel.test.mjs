@@ -1,8 +1,8 @@
 // The primary is whom the sentinels name. It is killed under load from two processes; work goes on by itself after the
 // promotion, and at the end nothing is held and nobody waits.
 //
-// A promoted replica may lack the last writes of the dead primary: those who held then may be joined by others until they
-// notice. How many were inside at most is counted from the outside and bounded, not promised to be the limit.
+// A promoted replica may lack the last writes of the dead primary: those who held then may be joined by others until
+// they notice. How many were inside at most is counted from the outside and bounded, not promised to be the limit.
 import { Limiter, UnavailableError } from 'concurrency-limit'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { redis, rejection, startRedis, until } from '../helpers.mjs'

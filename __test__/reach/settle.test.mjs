@@ -1,5 +1,5 @@
-// `settle` counts from the server's start, whose seconds begin anywhere, and from when it has loaded its data: nothing new is
-// granted sooner, by this process's clock.
+// `settle` counts from the server's start, whose seconds begin anywhere, and from when it has loaded its data: nothing
+// new is granted sooner, by this process's clock.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

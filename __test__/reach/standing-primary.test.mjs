@@ -1,5 +1,5 @@
-// The primary stands still: its sockets are open, and it answers nothing. Whoever tries it is with the new one as soon as the
-// sentinels know of that.
+// The primary stands still: its sockets are open, and it answers nothing. Whoever tries it is with the new one as soon
+// as the sentinels know of that.
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { redis, startRedis, until, watchPauses } from '../helpers.mjs'

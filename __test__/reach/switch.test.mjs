@@ -1,8 +1,8 @@
-// Sentinels make another server the primary while the old one stays up and writable: everybody leaves it within a second,
-// whatever rights they have at the sentinels, and is not led back by one that was cut off.
+// Sentinels make another server the primary while the old one stays up and writable: everybody leaves it within a
+// second, whatever rights they have at the sentinels, and is not led back by one that was cut off.
 //
-// The old primary has no REPLICAOF, so that nobody can make it a replica: who stays there goes on being granted. How many are
-// inside is counted from the outside.
+// The old primary has no REPLICAOF, so that nobody can make it a replica: who stays there goes on being granted. How
+// many are inside is counted from the outside.
 import { readFileSync } from 'node:fs'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'

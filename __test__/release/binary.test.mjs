@@ -1,5 +1,5 @@
-// The binary as it is published runs on old systems, is no larger than it should be, and has nothing of the machine that
-// built it. `npm run test:package` builds it and names its folder in RELEASE_BINARIES.
+// The binary as it is published runs on old systems, is no larger than it should be, and has nothing of the machine
+// that built it. `npm run test:package` builds it and names its folder in RELEASE_BINARIES.
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'

@@ -1,7 +1,7 @@
 // A function of a serverless platform that limits what all its instances do together, here calls of one payment API.
 //
-// The limiter belongs to the module: an instance connects once and keeps the connection through freeze and thaw. It needs
-// nothing to run between invocations, because nothing is held then.
+// The limiter belongs to the module: an instance connects once and keeps the connection through freeze and thaw. It
+// needs nothing to run between invocations, because nothing is held then.
 import { ConcurrencyLimitExceededError, Limiter } from 'concurrency-limit'
 
 const limiter = new Limiter(process.env.REDIS_URL, { connectTimeout: 3 })

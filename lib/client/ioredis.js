@@ -74,8 +74,8 @@ class IoredisWire {
     return () => subscriber.disconnect()
   }
 
-  // A publication reaches every member, so any will do. After a failover ioredis may know of no master, and asks the members
-  // anew only when it's used.
+  // A publication reaches every member, so any will do. After a failover ioredis may know of no master, and asks the
+  // members anew only when it's used.
   #anyMember() {
     return this.#client.nodes('master')[0] ?? this.#client.nodes('all')[0]
   }

@@ -1,8 +1,8 @@
-// When two may be inside one slot at once: each case with the sentence of docs/operations.md that says so, and for how long.
-// Whatever none of these allows is a fault of the limiter.
+// When two may be inside one slot at once: each case with the sentence of docs/operations.md that says so, and for how
+// long. Whatever none of these allows is a fault of the limiter.
 //
-// A pair is `{ first, second, from, to }`: two leases of one slot, the second entered at `from` while the first was inside,
-// and both were until `to`. All in ms.
+// A pair is `{ first, second, from, to }`: two leases of one slot, the second entered at `from` while the first was
+// inside, and both were until `to`. All in ms.
 
 /** What a loaded machine may add to a bound. */
 export const LOADED_MS = 1_000
@@ -35,16 +35,17 @@ function reachableAfter(at, pair, { troubles, stops }) {
 }
 
 const ALLOWANCES = {
-  // "Granted without Redis": `'allow'` lets in without a limit, `'local'` in each process by itself, "those let in may run on
-  // beside those that Redis grants then". What `'local'` promises inside a process is judged as a rule of its own.
+  // "Granted without Redis": `'allow'` lets in without a limit, `'local'` in each process by itself, "those let in may
+  // run on beside those that Redis grants then". What `'local'` promises inside a process is judged as a rule of its
+  // own.
   'a lease without Redis': ({ first, second }) => {
     if (!first.standIn && !second.standIn) return false
     return !(first.standIn && second.standIn && first.life === second.life)
   },
 
-  // "failover that loses writes […] newcomers may get in beside those who hold; […] until the next renewal, at most a third
-  // of limitExpire"; "with Sentinel … two primaries". A planned failover of a cluster loses nothing. With minReplicas none is
-  // lost "that anybody heard of", but "renewals may be lost: the lease then ends earlier".
+  // "failover that loses writes […] newcomers may get in beside those who hold; […] until the next renewal, at most a
+  // third of limitExpire"; "with Sentinel … two primaries". A planned failover of a cluster loses nothing. With
+  // minReplicas none is lost "that anybody heard of", but "renewals may be lost: the lease then ends earlier".
   'a failover': (pair, record) =>
     record.promotions.some((promotion) => {
       if (promotion.isPlanned || pair.from < promotion.from) return false
@@ -60,8 +61,8 @@ const ALLOWANCES = {
       return pair.to <= renewalAfter(reachableAfter(to, pair, record), pair, record)
     }),
 
-  // "Redis's wall clock jumps forward: leases shorter than the jump end early, and slots handed over by push […]; holders whose
-  // slot was given away get lost at their next renewal"
+  // "Redis's wall clock jumps forward: leases shorter than the jump end early, and slots handed over by push […];
+  // holders whose slot was given away get lost at their next renewal"
   'a clock step': (pair, record) =>
     record.troubles.some(({ what, seconds, from, to }) => {
       if (
@@ -74,8 +75,8 @@ const ALLOWANCES = {
       return pair.to <= renewalAfter(reachableAfter(to, pair, record), pair, record)
     }),
 
-  // "Redis is restarted empty, or with an old snapshot: […] A holder that is stopped or cut off all that time can't, and may
-  // be joined until its own lease is over"
+  // "Redis is restarted empty, or with an old snapshot: […] A holder that is stopped or cut off all that time can't,
+  // and may be joined until its own lease is over"
   'a restart': (pair, record) =>
     record.troubles.some(({ what, to }) => {
       if (what !== 'a server killed' || pair.from < to) return false
@@ -83,8 +84,8 @@ const ALLOWANCES = {
       return pair.from >= settled - LOADED_MS && wasAwayFrom(to, settled, pair.first, record)
     }),
 
-  // "Acquiring a name that is held takes the lease over: same slot, new token; the former owner has lost it", and hears so at
-  // its next renewal. Until then the taker may have left, and anybody else be where it was.
+  // "Acquiring a name that is held takes the lease over: same slot, new token; the former owner has lost it", and hears
+  // so at its next renewal. Until then the taker may have left, and anybody else be where it was.
   'a name taken over': (pair, record) => {
     const { first, second } = pair
     const mayBeTaken = [first, second].some(({ task }) => task.holder === 'shared')

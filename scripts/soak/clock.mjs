@@ -1,5 +1,6 @@
-// The clocks of a day: one that the server has, and that steps when it's told to, and one that is ahead. Both by libfaketime;
-// monotonic clocks stay the machine's. Where that, or a server that runs under it, can't be had all clocks are the machine's.
+// The clocks of a day: one that the server has, and that steps when it's told to, and one that is ahead. Both by
+// libfaketime; monotonic clocks stay the machine's. Where that, or a server that runs under it, can't be had all clocks
+// are the machine's.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

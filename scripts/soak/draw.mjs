@@ -1,5 +1,5 @@
-// A day as its seed draws it: the place, how Limiters connect, what is asked for, and which faults come when. Nothing but
-// data, so that a seed repeats it; what comes of it is the machine's.
+// A day as its seed draws it: the place, how Limiters connect, what is asked for, and which faults come when. Nothing
+// but data, so that a seed repeats it; what comes of it is the machine's.
 import { drawFaults } from './faults.mjs'
 import { drawer } from './random.mjs'
 

@@ -1,5 +1,5 @@
-// The observer of a day. It knows what workers wrote and what went wrong when, and nothing of Redis or of the limiter. Each
-// rule gives what broke it as `{ text, at, of }`: the moment, and the workers whom it's about.
+// The observer of a day. It knows what workers wrote and what went wrong when, and nothing of Redis or of the limiter.
+// Each rule gives what broke it as `{ text, at, of }`: the moment, and the workers whom it's about.
 import { RULES as leases } from './rules/leases.mjs'
 import { RULES as requests } from './rules/requests.mjs'
 import { RULES as slots } from './rules/slots.mjs'

@@ -1,10 +1,10 @@
-// `npm run soak -- --mix [--seed N] [--minutes M]`: days of which each is drawn from a seed: where Redis is, how Limiters
-// connect, what is asked for, and what goes wrong when. An observer judges what the processes wrote, and at the end of a day
-// everything must be at rest. A failure tells its seed, its day, the rule and what happened around it.
+// `npm run soak -- --mix [--seed N] [--minutes M]`: days of which each is drawn from a seed: where Redis is, how
+// Limiters connect, what is asked for, and what goes wrong when. An observer judges what the processes wrote, and at
+// the end of a day everything must be at rest. A failure tells its seed, its day, the rule and what happened around it.
 //
-// With seeds, one day each (`--seed 3,8,21`); else fresh ones until the minutes are over, ten unless said. `--kind cluster`
-// has all of them there. `--without 'memory full,minReplicas'` leaves out faults and options of what is drawn, to find what a
-// failure needs.
+// With seeds, one day each (`--seed 3,8,21`); else fresh ones until the minutes are over, ten unless said. `--kind
+// cluster` has all of them there. `--without 'memory full,minReplicas'` leaves out faults and options of what is drawn,
+// to find what a failure needs.
 import { randomInt } from 'node:crypto'
 import { liveThrough } from './day.mjs'
 import { drawDay, leaveOut } from './draw.mjs'

@@ -1,8 +1,8 @@
-// The network of a day: in front of every server stands a gate, a TCP proxy through which everybody else reaches it. Who is
-// at the other end of a connection is told by its process, so that anybody can be parted from anybody.
+// The network of a day: in front of every server stands a gate, a TCP proxy through which everybody else reaches it.
+// Who is at the other end of a connection is told by its process, so that anybody can be parted from anybody.
 //
-// Parted means what it means between machines: nothing arrives, no end of a connection either, and connecting hangs. What
-// was under way arrives late when they are joined again, or never where the connections were forgotten meanwhile.
+// Parted means what it means between machines: nothing arrives, no end of a connection either, and connecting hangs.
+// What was under way arrives late when they are joined again, or never where the connections were forgotten meanwhile.
 import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { connect, createServer } from 'node:net'

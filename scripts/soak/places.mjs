@@ -1,5 +1,5 @@
-// Where the groups of a day are: one server (with replicas, if they are asked for), a primary and a replica that sentinels
-// watch, or a cluster of three masters with a replica each. Everything is behind gates, also for one another.
+// Where the groups of a day are: one server (with replicas, if they are asked for), a primary and a replica that
+// sentinels watch, or a cluster of three masters with a replica each. Everything is behind gates, also for one another.
 //
 // A place: `{ servers, sentinels, where(kind), masterOf(key), end() }`. `where` is what a Limiter, or a client of the
 // user's own of that kind, is told.

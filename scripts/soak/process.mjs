@@ -1,5 +1,5 @@
-// A worker of a day, seen from the day: worker.mjs in a process of its own that may be killed, stopped, and started again
-// under the same name. Each life has a file of its own.
+// A worker of a day, seen from the day: worker.mjs in a process of its own that may be killed, stopped, and started
+// again under the same name. Each life has a file of its own.
 import { fork } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'

@@ -1,6 +1,6 @@
-// What the workers of a day wrote, as requests and leases. What counts as inside: from the moment at which a worker had its
-// lease until the last moment at which it looked and `lost` was false. So a lease that is lost while its process is stopped
-// or busy is never taken for held.
+// What the workers of a day wrote, as requests and leases. What counts as inside: from the moment at which a worker had
+// its lease until the last moment at which it looked and `lost` was false. So a lease that is lost while its process is
+// stopped or busy is never taken for held.
 import { existsSync, readFileSync } from 'node:fs'
 
 // A lease that was dropped is known by its signal alone, which comes in a turn of the loop.

@@ -1,5 +1,5 @@
-// The end of a day: load has stopped, nothing is wrong any more, and everything must come to rest. Gives what didn't, as
-// texts.
+// The end of a day: load has stopped, nothing is wrong any more, and everything must come to rest. Gives what didn't,
+// as texts.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { now } from './moment.mjs'
 import { hashOf } from './places.mjs'

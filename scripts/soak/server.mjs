@@ -1,4 +1,5 @@
-// One server of a day, behind its gate: it may be killed and started again on the same port, empty or with what it saved.
+// One server of a day, behind its gate: it may be killed and started again on the same port, empty or with what it
+// saved.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

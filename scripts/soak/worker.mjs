@@ -4,7 +4,8 @@
 // A line is `[what, at, …]`:
 //   asked n task lease-terms · granted n { leaseId, token, slots, standIn } · good [n …] · out n good · released n gone
 //   settled n outcome message · aborting n · late n ms · gap ms · warning text
-// `good` says that `lost` of those leases was read false at that moment; `out` that their task is through with the lease.
+// `good` says that `lost` of those leases was read false at that moment; `out` that their task is through with the
+// lease.
 import { openSync, writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Limiter } from 'concurrency-limit'

@@ -1,5 +1,5 @@
-// The world of a day while it lasts: its place, its workers, its network, and the notes on what went wrong when, which the
-// observer reads. Also the watch over who is a primary, since a failover comes by itself.
+// The world of a day while it lasts: its place, its workers, its network, and the notes on what went wrong when, which
+// the observer reads. Also the watch over who is a primary, since a failover comes by itself.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

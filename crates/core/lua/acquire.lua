@@ -1,7 +1,7 @@
 -- acquire: grant now, join the line, or refuse (R1–R6, R11, R16, R25).
 --
--- ARGV   number of items · their ids · for each run of items on the same terms: how many, less than 0 if they don't wait ·
---        terms
+-- ARGV   number of items · their ids · for each run of items on the same terms: how many, less than 0 if they
+--        don't wait · terms
 -- ANSWER granted STATEMENT · queued ticket ahead · full held waiting next-end · queue-full waiting · limits
 --        · mismatch weight highest
 --

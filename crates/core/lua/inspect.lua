@@ -2,8 +2,8 @@
 --
 -- ARGV   slots up to this one have been shown · so many waiters have been shown
 -- ANSWER number of holders, of each: id token ends-in slots NAME LABEL
--- ADDS   limit · held · waiting · number of waiters, of each: id ticket limit weight priority NAME LABEL · next slot, or
---        −1 after the last page · next waiter
+-- ADDS   limit · held · waiting · number of waiters, of each: id ticket limit weight priority NAME LABEL · next slot,
+--        or −1 after the last page · next waiter
 --
 -- A lease is shown whole, on the page of its lowest slot; one that has ended isn't shown, and its slots aren't counted.
 local SCAN = 2000

@@ -1,8 +1,8 @@
 //! The options, checked once: where Redis is, and what a request asks for.
 //!
-//! Every bound is stated here and nowhere else in the core; a bad value is a [`Error::Config`] that names the option, what
-//! was given and what is expected, before anything is asked of Redis. `place` is where Redis is,
-//! `parts` and `url` are two ways to say it, `tls` how it's protected.
+//! Every bound is stated here and nowhere else in the core; a bad value is a [`Error::Config`] that names the option,
+//! what was given and what is expected, before anything is asked of Redis. `place` is where Redis is, `parts` and `url`
+//! are two ways to say it, `tls` how it's protected.
 
 mod parts;
 mod place;

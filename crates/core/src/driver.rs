@@ -1,8 +1,8 @@
 //! Moves calls, replies, pushes and time between sessions and their stores, on one thread for the whole process.
 //!
-//! No rule of the limiter lives here. Here are the clients, the registry of sessions and the thread; `run` is a session's
-//! task, `leg` its way to one store, `replicas` what finds out whether replicas have a grant. Clients with the same
-//! resolved options share a session, and with it one connection, whatever thread they live on.
+//! No rule of the limiter lives here. Here are the clients, the registry of sessions and the thread; `run` is a
+//! session's task, `leg` its way to one store, `replicas` what finds out whether replicas have a grant. Clients with
+//! the same resolved options share a session, and with it one connection, whatever thread they live on.
 
 mod leg;
 mod replicas;
@@ -124,7 +124,8 @@ impl Client {
         self.shared.session
     }
 
-    /// Says what the client wants, in order. Returns at once; false when the client is closed, and then nobody will answer.
+    /// Says what the client wants, in order. Returns at once; false when the client is closed, and then nobody will
+    /// answer.
     pub fn send(&self, commands: impl IntoIterator<Item = Command>) -> bool {
         let mut inbox = lock(&self.shared.inbox);
         // Under the inbox's lock: nothing that is wanted comes after the close, where nobody would answer it.
@@ -206,7 +207,8 @@ fn settings(options: &Options, store: &dyn Store) -> Settings {
     }
 }
 
-/// The fallback that the options ask for, with its store. Limiters of a process that name the same server share their count.
+/// The fallback that the options ask for, with its store. Limiters of a process that name the same server share their
+/// count.
 fn fallback(options: &Options) -> Option<(Fallback, Arc<dyn Store>)> {
     let (lifts_limit, bound) = match options.on_unavailable {
         OnUnavailable::Reject => return None,

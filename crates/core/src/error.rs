@@ -79,8 +79,8 @@ pub enum Error {
     },
 }
 
-/// Stands for a URL that can't be used, in which there may be a password. What is expected is then a whole sentence that
-/// says what is wrong.
+/// Stands for a URL that can't be used, in which there may be a password. What is expected is then a whole sentence
+/// that says what is wrong.
 pub(crate) const UNREPEATED: &str = "a url that can't be used";
 
 fn what_is_wrong(given: &str, expected: &str) -> String {

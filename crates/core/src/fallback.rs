@@ -1,9 +1,9 @@
-//! What serves while Redis is out of reach, if the user prefers that to errors: a second session with an embedded store,
-//! with the limit lifted or in force for this process alone, and only for a bounded time (`onUnavailable`).
+//! What serves while Redis is out of reach, if the user prefers that to errors: a second session with an embedded
+//! store, with the limit lifted or in force for this process alone, and only for a bounded time (`onUnavailable`).
 //!
-//! Pure, like the two sessions in it: what a client says goes to the one that has its request, and what the first session
-//! fails as out of reach the second is asked, under the same tag. Exactly one event ends each request, as without this.
-//! "Full" never comes here, nor what a Redis that answers refuses.
+//! Pure, like the two sessions in it: what a client says goes to the one that has its request, and what the first
+//! session fails as out of reach the second is asked, under the same tag. Exactly one event ends each request, as
+//! without this. "Full" never comes here, nor what a Redis that answers refuses.
 
 mod holders;
 mod local;
@@ -103,7 +103,8 @@ impl Sessions {
         self.both(|session| session.beat(now, client));
     }
 
-    /// Ends a client: what waits fails as closed, what is held is given back (or left to its end), then the event follows.
+    /// Ends a client: what waits fails as closed, what is held is given back (or left to its end), then the event
+    /// follows.
     pub fn close(&mut self, now: Moment, client: ClientId, tag: Tag, release: bool) {
         if let Some(local) = &mut self.local {
             local.close(now, client, release);

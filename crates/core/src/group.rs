@@ -49,7 +49,8 @@ pub struct Group {
 
 impl Group {
     /// Carries out one call at `now_us` (Redis's clock, µs). `fresh` becomes the epoch if the call makes the state, or
-    /// finds that it has gone back; a group without state answers with epoch 0. `publish` tells a session of its grants, each already made.
+    /// finds that it has gone back; a group without state answers with epoch 0. `publish` tells a session of its
+    /// grants, each already made.
     pub fn call(
         &mut self,
         now_us: u64,

@@ -242,8 +242,8 @@ pub enum Answers {
     Reconcile {
         /// One per item.
         settled: Vec<Settled>,
-        /// The ids of the caller's session that the group has after the call: leases by end, then waiters by place, both
-        /// of the ranks that were asked for.
+        /// The ids of the caller's session that the group has after the call: leases by end, then waiters by place,
+        /// both of the ranks that were asked for.
         own: Vec<LeaseId>,
         /// From which rank on the next call looks; `None` after the last.
         own_next: Option<u64>,
@@ -367,7 +367,8 @@ pub enum Settled {
 pub struct Picture {
     /// The limit last asked with; 0 if none was.
     pub limit: u32,
-    /// Slots held by leases that haven't ended; if more than 200 have ended and aren't reaped yet, the rest of them count.
+    /// Slots held by leases that haven't ended; if more than 200 have ended and aren't reaped yet, the rest of them
+    /// count.
     pub held: u64,
     /// Requests in line.
     pub waiting: u64,
@@ -431,8 +432,8 @@ pub struct Push {
 pub enum CallError {
     /// Surely not executed, and worth asking again (NOSCRIPT, LOADING, READONLY, …).
     NotExecuted(String),
-    /// Surely not executed by the one member of a cluster that has the group, which says nothing of the others; worth asking
-    /// again.
+    /// Surely not executed by the one member of a cluster that has the group, which says nothing of the others; worth
+    /// asking again.
     NotExecutedThere {
         /// The member's words, or why it has none.
         why: String,

@@ -1,14 +1,16 @@
 //! One process's side of all its groups: what it holds, what it waits for, what it has asked and not heard about yet.
 //!
-//! Pure: no I/O, no clock, no thread. What happens comes in through `submit`, `release`, `cancel`, … and `handle_*`, with
-//! the moment as an argument; what is to be done comes out of [`Session::poll_output`] and [`Session::poll_deadline`].
-//! Who may hold is not decided here: that is `group`'s. Kept here: R10 (the local verdict), R12 (unclear outcomes), R20
-//! (confirming), R21 (the look), R23 (leaving), R28 (renewing together), R29 (asking again), R30 (settling).
+//! Pure: no I/O, no clock, no thread. What happens comes in through `submit`, `release`, `cancel`, … and `handle_*`,
+//! with the moment as an argument; what is to be done comes out of [`Session::poll_output`] and
+//! [`Session::poll_deadline`]. Who may hold is not decided here: that is `group`'s. Kept here: R10 (the local verdict),
+//! R12 (unclear outcomes), R20 (confirming), R21 (the look), R23 (leaving), R28 (renewing together), R29 (asking
+//! again), R30 (settling).
 //!
-//! `input` and `output` are the nouns it exchanges with its driver. `acquisition` is one request's life and `due` its time,
-//! `hold` one lease's life, `line` one group's share of all that; `ask` makes calls, `answer` reads replies, `failure` is what
-//! doesn't come to a lease, `enter` takes in leases from elsewhere, `tend` is everything that time does, `link` is the
-//! connection's coming and going and `unclear` what it leaves to be settled, `question` is what people ask.
+//! `input` and `output` are the nouns it exchanges with its driver. `acquisition` is one request's life and `due` its
+//! time, `hold` one lease's life, `line` one group's share of all that; `ask` makes calls, `answer` reads replies,
+//! `failure` is what doesn't come to a lease, `enter` takes in leases from elsewhere, `tend` is everything that time
+//! does, `link` is the connection's coming and going and `unclear` what it leaves to be settled, `question` is what
+//! people ask.
 
 mod acquisition;
 mod answer;
@@ -172,8 +174,8 @@ impl Session {
         }
     }
 
-    /// The client doesn't want the request any more. Exactly one event ends each request: if the grant was told already,
-    /// that one stands and the lease is given back silently.
+    /// The client doesn't want the request any more. Exactly one event ends each request: if the grant was told
+    /// already, that one stands and the lease is given back silently.
     pub fn cancel(&mut self, client: ClientId, tag: Tag) {
         let Some((number, acquisition)) = self.by_tag(client, tag) else { return };
         if !acquisition.wanted {
@@ -198,7 +200,8 @@ impl Session {
         }
     }
 
-    /// Ends a client: what waits fails as closed, what is held is given back (or left to its end), then the event follows.
+    /// Ends a client: what waits fails as closed, what is held is given back (or left to its end), then the event
+    /// follows.
     pub fn close(&mut self, now: Moment, client: ClientId, tag: Tag, release: bool) {
         self.left_to_end.retain(|_, ended_by| *ended_by > now);
         let mut numbers: Vec<u64> =

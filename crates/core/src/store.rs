@@ -2,9 +2,9 @@
 //! the other.
 //!
 //! A store keeps no rule and no memory of what was asked: it doesn't retry, doesn't reorder and doesn't reconnect. All
-//! that is `session`'s. What it owes is order in each group: its calls are executed in the order in which they were sent,
-//! their replies come in that order, and a push that was published before a call was executed comes before that call's
-//! reply wherever the transport can do it (RESP3 can).
+//! that is `session`'s. What it owes is order in each group: its calls are executed in the order in which they were
+//! sent, their replies come in that order, and a push that was published before a call was executed comes before that
+//! call's reply wherever the transport can do it (RESP3 can).
 
 use std::fmt;
 use std::future::Future;
@@ -97,8 +97,8 @@ pub enum LinkEvent {
     Push(Push),
     /// Pushes don't reach this link any more, though calls do.
     PushLost,
-    /// A part of the link is gone, and why: calls to its groups that have no reply stay unclear, and what still follows of
-    /// them counts for nothing. The link takes calls to these groups again, and the other groups go on.
+    /// A part of the link is gone, and why: calls to its groups that have no reply stay unclear, and what still follows
+    /// of them counts for nothing. The link takes calls to these groups again, and the other groups go on.
     Cut(Part, String),
     /// The link is dead, and why. Nothing follows.
     Down(String),

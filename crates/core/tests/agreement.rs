@@ -83,7 +83,8 @@ fn learn(known: &mut Known, verb: &Verb, reply: &Reply) {
     }
 }
 
-/// Carries out the steps by the rules, and by the scripts in one group or in several at once, which must all be like it.
+/// Carries out the steps by the rules, and by the scripts in one group or in several at once, which must all be like
+/// it.
 fn replay(server: &mut Server, groups: &[&str], steps: &[Step]) {
     let keys: Vec<Key> = groups.iter().map(|key| Key::new(*key).expect("a key")).collect();
     server.ask::<redis::Value>(&["FLUSHALL"]);

@@ -1,5 +1,5 @@
-//! The examples run as they are and end by themselves. `cargo test` builds them too; with `--test examples` it doesn't, so
-//! `cargo build --examples` in the same profile goes before.
+//! The examples run as they are and end by themselves. `cargo test` builds them too; with `--test examples` it doesn't,
+//! so `cargo build --examples` in the same profile goes before.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! The Redis store against real servers: opening a link, the order of its events, its end, and what it makes of a server
-//! that can do less.
+//! The Redis store against real servers: opening a link, the order of its events, its end, and what it makes of a
+//! server that can do less.
 //!
 //! What the calls mean is not tested here: `conformance` and the agreement tests hold that.
 

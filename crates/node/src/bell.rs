@@ -1,8 +1,8 @@
 //! Wakes JS once for many completions, and never leaves one without.
 //!
-//! Knows neither the completions nor how JS is woken. The order is all: whoever has something to tell writes it first and
-//! rings then; whoever was woken answers the bell first and reads then. So what is written after the reading rings anew.
-//! `tests/border.rs` runs this file through every interleaving.
+//! Knows neither the completions nor how JS is woken. The order is all: whoever has something to tell writes it first
+//! and rings then; whoever was woken answers the bell first and reads then. So what is written after the reading rings
+//! anew. `tests/border.rs` runs this file through every interleaving.
 
 use crate::sync::{AtomicBool, Ordering};
 

@@ -1,7 +1,7 @@
 //! The border that one JS environment sees: rows go down in batches, completions lie ready until they are drained.
 //!
-//! The core's thread writes completions into the outbox and wakes JS once for many (`bell`). A port that is dropped (its
-//! environment ended) closes its clients, which gives back what they hold.
+//! The core's thread writes completions into the outbox and wakes JS once for many (`bell`). A port that is dropped
+//! (its environment ended) closes its clients, which gives back what they hold.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -183,8 +183,8 @@ impl Port {
         ms(Moment::now())
     }
 
-    /// The local deadline that renewals gave a lease, in milliseconds on that clock; 0 when it was never renewed, is lost
-    /// or gone.
+    /// The local deadline that renewals gave a lease, in milliseconds on that clock; 0 when it was never renewed, is
+    /// lost or gone.
     #[napi(catch_unwind)]
     pub fn deadline(&self, client: u32, number: f64) -> f64 {
         lock(&self.shared.renewed).get(&(client, number as u64)).map_or(0.0, |deadline| ms(*deadline))
@@ -246,8 +246,8 @@ impl Port {
 }
 
 impl Drop for Port {
-    // A worker thread isn't told that its process exits, and the core's thread ends with the process: so what the worker
-    // holds is given back while its environment is taken down, or never.
+    // A worker thread isn't told that its process exits, and the core's thread ends with the process: so what the
+    // worker holds is given back while its environment is taken down, or never.
     fn drop(&mut self) {
         if !self.exited {
             self.exit(LAST_WAIT_MS);

@@ -1,7 +1,8 @@
 //! Requests and completions as rows of numbers, the way `lib/border.js` writes and reads them.
 //!
 //! Down: `op, client, n, …`. Up: `length of the row, kind, client, n, …`. `n` is the request's number, chosen by JS and
-//! unique in its environment; a text is a number that stands for it, 0 for none; lengths are milliseconds, -1 is endless.
+//! unique in its environment; a text is a number that stands for it, 0 for none; lengths are milliseconds, -1 is
+//! endless.
 
 use std::sync::Arc;
 use std::time::Duration;

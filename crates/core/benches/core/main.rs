@@ -1,8 +1,8 @@
-//! What the core costs by itself, without a server and without a network: `cargo bench -p concurrency-limit`, one part with
-//! `-- group`.
+//! What the core costs by itself, without a server and without a network: `cargo bench -p concurrency-limit`, one part
+//! with `-- group`.
 //!
-//! `group` is the rules of one key, `session` one process's side, `reply` reading what Redis says. Nothing is judged here:
-//! that the answers are right, the tests hold.
+//! `group` is the rules of one key, `session` one process's side, `reply` reading what Redis says. Nothing is judged
+//! here: that the answers are right, the tests hold.
 
 mod group;
 mod reply;

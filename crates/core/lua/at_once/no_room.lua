@@ -1,7 +1,7 @@
 -- no room: requests of weight 1 without a name, all on the same terms, in a group that is full for them and for
--- everybody who waits, while no lease has ended. All join the line, or all are refused since enough wait, whose sessions
--- live; a lone one that doesn't wait is refused. What `acquire`, `reap`, `hand_off` and their pieces do in such a call
--- comes to this; whatever isn't as plain as that is left to them, with nothing written.
+-- everybody who waits, while no lease has ended. All join the line, or all are refused since enough wait, whose
+-- sessions live; a lone one that doesn't wait is refused. What `acquire`, `reap`, `hand_off` and their pieces do in
+-- such a call comes to this; whatever isn't as plain as that is left to them, with nothing written.
 local limit, priority, max, many, terms = nil, nil, nil, tonumber(ARGV[FROM + number + 1]), ARGV[FROM + number + 2]
 local waits = many == number
 if (waits or (number == 1 and many == -1)) and epoch and not line_lost and mend == '' and number <= BUDGET

@@ -1,6 +1,6 @@
--- pass on: plain leases of a full group without gaps go to the first of the only class, who have weight 1 and no name and
--- whose sessions live. What `release`, `hand_off` and their pieces do in such a call comes to this; whatever isn't as
--- plain as that is left to them, with nothing written. If nobody received a publication, `gone` says what they undo.
+-- pass on: plain leases of a full group without gaps go to the first of the only class, who have weight 1 and no name
+-- and whose sessions live. What `release`, `hand_off` and their pieces do in such a call comes to this; whatever isn't
+-- as plain as that is left to them, with nothing written. If nobody received a publication, `gone` says what they undo.
 local heads
 if waiting >= number and number > 0 and number <= BUDGET and not SETTLING and mend == '' and #classes == 1
   and held == classes[1] and top == held and string.find(made, 'e', 1, true) then

@@ -58,8 +58,8 @@ local function make()
   if #outlived > 0 then redis.call('UNLINK', unpack(outlived)) end
 end
 
--- The sentinel goes along each time: it is new in a set that the call makes, for the first time or after it vanished alone,
--- and such a set has no time to live yet.
+-- The sentinel goes along each time: it is new in a set that the call makes, for the first time or after it vanished
+-- alone, and such a set has no time to live yet.
 local function add(key, letter, list)
   if #list == 0 then return nil end
   list[#list + 1] = 'inf'
@@ -126,7 +126,8 @@ local function empty_gaps()
   g.top, g.mend = 0, ''
 end
 
--- A free slot is told by a gap, or by lying above `top`. While the gaps are being mended, a slot that the sweep has still to see isn't written: the sweep will find it.
+-- A free slot is told by a gap, or by lying above `top`. While the gaps are being mended, a slot that the sweep has
+-- still to see isn't written: the sweep will find it.
 local function flush_gaps()
   if g.held == 0 then return empty_gaps() end
   if #taken > 0 then write_all('ZREM', GAPS, taken) end

@@ -1,7 +1,8 @@
 //! Where groups live and who we are there, as one thing of one kind.
 //!
 //! Opens nothing and resolves no name; `parts` reads what users say. Two places are equal when all of it is, passwords
-//! included: they're part of the key under which a process shares its connections. No text form shows a password or a key.
+//! included: they're part of the key under which a process shares its connections. No text form shows a password or a
+//! key.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,15 +1,16 @@
 //! Reads the URL of a place into its parts.
 //!
-//! What can't be right is refused in words that name the part at fault; those words never contain a password, not even a
-//! piece of a badly written one.
+//! What can't be right is refused in words that name the part at fault; those words never contain a password, not even
+//! a piece of a badly written one.
 
 use super::bad;
 use super::parts::Kind;
 use super::place::{Node, SENTINEL_PORT, SERVER_PORT, Secret};
 use crate::error::{Error, UNREPEATED};
 
-/// Parameters that URLs have for other clients, ioredis above all: how these wait, queue and try again. They say nothing
-/// about the server, and nothing that this one could do differently. (All addresses of a name are tried, whatever `family`.)
+/// Parameters that URLs have for other clients, ioredis above all: how these wait, queue and try again. They say
+/// nothing about the server, and nothing that this one could do differently. (All addresses of a name are tried,
+/// whatever `family`.)
 const OF_OTHERS: [&str; 8] = [
     "allowUsernameInURI",
     "enableOfflineQueue",

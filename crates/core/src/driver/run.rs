@@ -1,5 +1,5 @@
-//! One session's task: it takes in what clients want and what the link brings, asks the session what there is to do, and
-//! does it.
+//! One session's task: it takes in what clients want and what the link brings, asks the session what there is to do,
+//! and does it.
 //!
 //! It decides nothing. The order matters in one place: time is told before anything else, so that whoever lost a lease
 //! while the process stood still hears it before anybody gets a new one (R10).
@@ -51,8 +51,8 @@ impl Alarm {
     /// What the runtime's timers can't tell apart.
     const TICK: Duration = Duration::from_millis(1);
 
-    /// The longest sleep. A machine that was suspended wakes with the rest of it still to come, since the runtime's clock
-    /// stood still, and what has ended meanwhile is told no later than this.
+    /// The longest sleep. A machine that was suspended wakes with the rest of it still to come, since the runtime's
+    /// clock stood still, and what has ended meanwhile is told no later than this.
     const LONGEST: Duration = Duration::from_secs(1);
 
     async fn ring(&mut self, deadline: Option<Moment>) {
@@ -66,8 +66,8 @@ impl Alarm {
     }
 }
 
-/// How far the wall clock is ahead of ours. A machine that was stopped as a whole (a thaw, a migration) may find that our
-/// clock stood still while the wall clock, set anew, did not.
+/// How far the wall clock is ahead of ours. A machine that was stopped as a whole (a thaw, a migration) may find that
+/// our clock stood still while the wall clock, set anew, did not.
 #[derive(Default)]
 pub(super) struct WallClock {
     ahead: Option<Duration>,

@@ -1,5 +1,5 @@
-//! The leases that the first session has from Redis, as the second one counts them: with their slots where these are free,
-//! else with others.
+//! The leases that the first session has from Redis, as the second one counts them: with their slots where these are
+//! free, else with others.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};

@@ -148,8 +148,8 @@ impl Local {
         served.asked.waited(now)
     }
 
-    /// Redis is back: who waits here goes back to it. Called when the second session has nothing more to say, so that all
-    /// its grants have been heard of.
+    /// Redis is back: who waits here goes back to it. Called when the second session has nothing more to say, so that
+    /// all its grants have been heard of.
     pub(super) fn send_back(&mut self, connected: bool) -> bool {
         if std::mem::replace(&mut self.connected, connected) || !connected {
             return false;

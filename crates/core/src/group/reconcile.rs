@@ -115,8 +115,8 @@ impl State {
         Settled::Held(grant)
     }
 
-    /// Slots and name were free, or taken over, when they were granted: whoever has them by an older grant has ended since,
-    /// and only an old snapshot still shows it.
+    /// Slots and name were free, or taken over, when they were granted: whoever has them by an older grant has ended
+    /// since, and only an old snapshot still shows it.
     fn outdate(&mut self, keep: &Keep) {
         for older in self.leases.older(&keep.slots, keep.terms.holder.as_ref(), keep.token) {
             self.leases.remove(older);

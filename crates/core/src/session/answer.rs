@@ -66,7 +66,8 @@ impl Session {
                 Some((State::InLine { since, .. }, line)) => {
                     let side = self.line(line);
                     let base = (*since).max(side.all_waiting_at);
-                    // Made before a reply that came first: where pushes have a connection of their own, they may be late.
+                    // Made before a reply that came first: where pushes have a connection of their own, they may be
+                    // late.
                     let late = grant.end_at_ms.saturating_sub(grant.ttl_ms) < side.heard_ms;
                     self.stats.handed_off += 1;
                     if late { self.doubt(number) } else { self.accept(now, grant, push.epoch, base) }
@@ -91,8 +92,8 @@ impl Session {
             self.handle_push_lost(now);
         }
         let stated = Stated { sent_at, epoch: reply.epoch };
-        // A waiter may be said to be in line again and be granted in the same reply, in this order. A look's count, on the
-        // other hand, comes after all grants.
+        // A waiter may be said to be in line again and be granted in the same reply, in this order. A look's count, on
+        // the other hand, comes after all grants.
         if matches!(items, Items::Reconcile { .. }) {
             self.take_answers(now, line, stated, items, reply.answers);
             self.take_handed(now, line, reply.handed, reply.epoch, sent_at);
@@ -128,8 +129,8 @@ impl Session {
         }
     }
 
-    /// Redis granted something that this session doesn't know any more, for instance a waiter that only an old state still
-    /// had in line: it's given back at once (R12).
+    /// Redis granted something that this session doesn't know any more, for instance a waiter that only an old state
+    /// still had in line: it's given back at once (R12).
     pub(super) fn give_back_stray(&mut self, line: usize, number: u64) {
         self.line_mut(line).releases.push(number);
         self.soil(line);
@@ -279,8 +280,8 @@ impl Session {
     }
 
     /// The look's count against what the session believes (R21). Whatever was granted or left before the look was
-    /// executed has been heard of by now, since replies and pushes come in order; where they don't, asking one by one is
-    /// all that a difference costs.
+    /// executed has been heard of by now, since replies and pushes come in order; where they don't, asking one by one
+    /// is all that a difference costs.
     fn compare(&mut self, now: Moment, line: usize, in_line: u64, sent_at: Moment) {
         let side = self.line_mut(line);
         let asked_one_by_one = std::mem::take(&mut side.doubted);
@@ -290,7 +291,8 @@ impl Session {
         }
         side.doubtful = side.waiting.iter().copied().collect();
         side.doubtful.sort_unstable();
-        // Asked about already: then the group has a waiter that the session doesn't know, and to ask at once would never end.
+        // Asked about already: then the group has a waiter that the session doesn't know, and to ask at once would
+        // never end.
         if asked_one_by_one {
             self.line_mut(line).own_from = Some(0);
             self.look_in_turn(now, line);

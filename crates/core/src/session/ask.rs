@@ -1,7 +1,7 @@
 //! What is asked: the calls of one group, made from what its line has gathered.
 //!
-//! All that gathered since the last flush goes out in one call of each verb, up to the bound of R26. A lone request finds
-//! the window open and leaves at once; while [`WINDOW`] calls of a group are under way, later ones gather.
+//! All that gathered since the last flush goes out in one call of each verb, up to the bound of R26. A lone request
+//! finds the window open and leaves at once; while [`WINDOW`] calls of a group are under way, later ones gather.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use super::{Output, Session};
 use crate::moment::Moment;
 use crate::protocol::{Ask, Call, Extend, Keep, MAX_TOUCHED, Renew, Settle, Target, Verb};
 
-/// Most slots or waiters of one call: half of what it may touch (R26), so that no script keeps Redis from others for more
-/// than about a millisecond, and Redis works on one while the replies of another are read.
+/// Most slots or waiters of one call: half of what it may touch (R26), so that no script keeps Redis from others for
+/// more than about a millisecond, and Redis works on one while the replies of another are read.
 pub(super) const BATCH: usize = MAX_TOUCHED / 2;
 
 /// Calls of one group that may be under way before later requests gather.
 const WINDOW: u32 = 8;
 
-/// The claim window: how long a grant that isn't in the caller's reply is good for until it's confirmed (R20). Three times
-/// the longest time between two looks.
+/// The claim window: how long a grant that isn't in the caller's reply is good for until it's confirmed (R20). Three
+/// times the longest time between two looks.
 const CLAIM: Duration = Duration::from_secs(5);
 
 /// How long a session's waiters stay in line without a sign of life (R19): long enough for several looks to go missing.
@@ -95,8 +95,8 @@ impl Session {
     fn reconcile(&mut self, now: Moment, line: usize) -> bool {
         let settling = self.settling(now);
         let mut unsettled = std::mem::take(&mut self.line_mut(line).unsettled);
-        // A server that has just started is told what is held and what isn't wanted; who waits comes when it has settled,
-        // since coming back into the line may end in a grant (R30).
+        // A server that has just started is told what is held and what isn't wanted; who waits comes when it has
+        // settled, since coming back into the line may end in a grant (R30).
         let deferred =
             if settling { unsettled.extract_if(.., |n| self.is_wanted(*n)).collect() } else { Vec::new() };
         self.line_mut(line).unsettled = deferred;

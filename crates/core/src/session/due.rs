@@ -44,8 +44,8 @@ impl Acquisition {
 }
 
 impl Session {
-    /// Whoever couldn't be sent since something stands in the way has a timer from now on. Who only waits until earlier calls
-    /// are answered needs none: either they are, or the link is found dead.
+    /// Whoever couldn't be sent since something stands in the way has a timer from now on. Who only waits until earlier
+    /// calls are answered needs none: either they are, or the link is found dead.
     pub(super) fn arm_the_unsent(&mut self, now: Moment, line: usize) {
         let ready = self.ready(now);
         let Some(side) = self.lines[line].as_mut() else { return };
@@ -67,8 +67,8 @@ impl Session {
         }
     }
 
-    /// Sets the request's timer to what its state asks for. Requests that leave at once over a living connection have none:
-    /// their calls' own time-out covers them.
+    /// Sets the request's timer to what its state asks for. Requests that leave at once over a living connection have
+    /// none: their calls' own time-out covers them.
     pub(super) fn arm(&mut self, now: Moment, number: u64) {
         let ready = self.ready(now);
         let command = self.settings.command_timeout;

@@ -40,8 +40,8 @@ impl Session {
         numbers.into_iter().filter_map(holding).collect()
     }
 
-    /// The lease counts here, too, until it's released under this name. Nobody of this session is told of it first; if its
-    /// slots aren't free here it's lost here, and nowhere else.
+    /// The lease counts here, too, until it's released under this name. Nobody of this session is told of it first; if
+    /// its slots aren't free here it's lost here, and nowhere else.
     pub fn enter(&mut self, now: Moment, client: ClientId, tag: Tag, key: &Key, holding: Holding) {
         let number = self.next_number;
         self.next_number += 1;

@@ -1,8 +1,8 @@
 //! What doesn't come to a lease: calls that came back as errors, and requests that end with nothing.
 //!
-//! What was surely not executed is asked again, and nobody hears of it (R29). Any other error ends the requests that the
-//! call was about; leases that it should have renewed stay held, and are renewed later (R28); what nobody wants is asked to
-//! go until it has gone (R12). A connection that dies without an answer is `link`'s.
+//! What was surely not executed is asked again, and nobody hears of it (R29). Any other error ends the requests that
+//! the call was about; leases that it should have renewed stay held, and are renewed later (R28); what nobody wants is
+//! asked to go until it has gone (R12). A connection that dies without an answer is `link`'s.
 
 use std::time::Duration;
 
@@ -43,7 +43,8 @@ impl Session {
                 Items::Acquire(_) | Items::Renew { .. } => {
                     self.fail_asks(now, line, items, self.refused(text));
                 }
-                // To forget what isn't cleared away would leave a waiter in line, or a lease held, that nobody knows of.
+                // To forget what isn't cleared away would leave a waiter in line, or a lease held, that nobody knows
+                // of.
                 Items::Release(_) | Items::Leave(_) | Items::Reconcile { .. } | Items::Clean => {
                     self.back_off(now, line, self.refused(text));
                     self.ask_all_again(now, line, items);
@@ -94,8 +95,8 @@ impl Session {
         }
     }
 
-    /// Surely not executed, and those who asked hear of it: new requests, and waiters whose look was refused. Leases stay
-    /// held, and are renewed later.
+    /// Surely not executed, and those who asked hear of it: new requests, and waiters whose look was refused. Leases
+    /// stay held, and are renewed later.
     fn fail_asks(&mut self, now: Moment, line: usize, items: Items, failure: Error) {
         match items {
             Items::Acquire(numbers) => {

@@ -34,7 +34,8 @@ impl Histogram {
         self.sum
     }
 
-    /// For each bound, ascending, how many took that long or less. [`Histogram::count`] has those beyond the last one, too.
+    /// For each bound, ascending, how many took that long or less. [`Histogram::count`] has those beyond the last one,
+    /// too.
     pub fn cumulative(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         BOUNDS_MS.iter().zip(&self.counts).scan(0, |sum, (bound, count)| {
             *sum += count;

@@ -153,8 +153,8 @@ impl Session {
         }
     }
 
-    /// The grant came so late that it's nearly over, or may be. Redis says once more what holds now, before anybody is told
-    /// (R10). Where that comes late again and again, the lease is shorter than the way to Redis and back.
+    /// The grant came so late that it's nearly over, or may be. Redis says once more what holds now, before anybody is
+    /// told (R10). Where that comes late again and again, the lease is shorter than the way to Redis and back.
     fn take_late(&mut self, now: Moment, number: u64, base: Moment) {
         let Some(acquisition) = self.acquisitions.get_mut(&number) else { return };
         acquisition.late_grants += 1;

@@ -65,8 +65,8 @@ pub(super) struct Line {
     listed_as_idle: bool,
 }
 
-/// How many groups are remembered in which nothing is left, and for how long. A replica that is promoted without the last
-/// writes may still show leases and waiters of this session there.
+/// How many groups are remembered in which nothing is left, and for how long. A replica that is promoted without the
+/// last writes may still show leases and waiters of this session there.
 const IDLE_LINES: usize = 256;
 pub(super) const IDLE_FOR: Duration = Duration::from_secs(10);
 

@@ -1,5 +1,5 @@
-//! The connection's coming and going, and what follows from it: settling (R30), backoff and asking again (R29). What a lost
-//! connection leaves to be settled is `unclear`'s.
+//! The connection's coming and going, and what follows from it: settling (R30), backoff and asking again (R29). What a
+//! lost connection leaves to be settled is `unclear`'s.
 
 use std::time::Duration;
 
@@ -208,8 +208,8 @@ impl Session {
         self.jitter(backoff.mul_f64(0.9))
     }
 
-    /// The connection is gone, and why. The next is opened at once, unless this one had only just been: a server that lets
-    /// everybody in and hangs up at once isn't asked for hundreds of connections a second.
+    /// The connection is gone, and why. The next is opened at once, unless this one had only just been: a server that
+    /// lets everybody in and hangs up at once isn't asked for hundreds of connections a second.
     pub fn handle_down(&mut self, now: Moment, reason: String) {
         if !self.link.up() {
             return;
@@ -239,8 +239,9 @@ impl Session {
         self.link.last_answered = false;
     }
 
-    /// A part of the link is gone, and why. The groups there are settled anew over what counts as the next connection of the
-    /// session (R12): what is still under way to them is unclear, and too late once they are. The other groups go on.
+    /// A part of the link is gone, and why. The groups there are settled anew over what counts as the next connection
+    /// of the session (R12): what is still under way to them is unclear, and too late once they are. The other groups
+    /// go on.
     pub fn handle_cut(&mut self, now: Moment, concerns: impl Fn(&Key) -> bool, reason: String) {
         if !self.link.up() {
             return;

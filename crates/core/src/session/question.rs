@@ -250,8 +250,8 @@ impl Session {
         self.finish_question(number, Err(error));
     }
 
-    /// The connection died under a question. A release by name may have been carried out, and to repeat it could hit the
-    /// next one of that name; everything else is asked again.
+    /// The connection died under a question. A release by name may have been carried out, and to repeat it could hit
+    /// the next one of that name; everything else is asked again.
     pub(super) fn ask_question_again(&mut self, number: u64) {
         match self.questions.open.get(&number).map(|open| &open.question) {
             Some(Question::Release(..)) => {

@@ -34,8 +34,8 @@ impl Session {
         self.handle_link_timeout(now);
     }
 
-    /// The wall clock has got ahead of ours by `length` at once: our clock may have stood still that long. Everything that
-    /// rests on when a call left is older by so much, and what is held counts only if Redis confirms it now (R10).
+    /// The wall clock has got ahead of ours by `length` at once: our clock may have stood still that long. Everything
+    /// that rests on when a call left is older by so much, and what is held counts only if Redis confirms it now (R10).
     pub fn handle_jump(&mut self, now: Moment, length: Duration) {
         self.age_flights(length);
         let bound = now + self.settings.command_timeout;

@@ -41,8 +41,8 @@ impl Session {
         }
     }
 
-    /// Everything that Redis may know of this session in these groups has to be settled, with `own` also what this session
-    /// doesn't know of itself any more.
+    /// Everything that Redis may know of this session in these groups has to be settled, with `own` also what this
+    /// session doesn't know of itself any more.
     pub(super) fn unsettle(&mut self, concerns: impl Fn(&Key) -> bool, own: bool) {
         for number in self.sorted(|a| !matches!(a.state, State::Pending) && concerns(&self.line(a.line).key))
         {

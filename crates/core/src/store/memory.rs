@@ -1,8 +1,8 @@
 //! The embedded store: groups in this process, behind one lock.
 //!
 //! All links of one store, and of its clones, see the same groups; nobody outside the process does. It keeps no rule
-//! itself, those are `group`'s. Calls are carried out where they are sent; a link's replies and pushes come in the order
-//! in which they were made, because both are queued under the lock (R17). A dropped link has no receivers (R18).
+//! itself, those are `group`'s. Calls are carried out where they are sent; a link's replies and pushes come in the
+//! order in which they were made, because both are queued under the lock (R17). A dropped link has no receivers (R18).
 
 use std::collections::HashMap;
 use std::future::ready;

@@ -1,6 +1,7 @@
 //! A Redis Cluster of a test's own: masters with or without a replica each, on free ports, ended when dropped.
 //!
-//! Moves a hash slot as an operator would, says who is master of what, and knows nothing of the limiter but the hash tag.
+//! Moves a hash slot as an operator would, says who is master of what, and knows nothing of the limiter but the hash
+//! tag.
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};

@@ -1,4 +1,5 @@
-//! A door between a link and its server: shut, it holds back what the server says and lets it through in one piece later.
+//! A door between a link and its server: shut, it holds back what the server says and lets it through in one piece
+//! later.
 
 use std::sync::Arc;
 

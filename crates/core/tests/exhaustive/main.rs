@@ -1,9 +1,9 @@
 //! Small worlds, every schedule: two or three sessions, one or two slots, a few deeds and one fault, in every order.
 //!
 //! Sessions and the group are the real ones. A schedule is a list of choices: which call is carried out next, who hears
-//! next, who acts, when time goes on, when the fault strikes. Depth first, from the start along each list (sessions can't
-//! be copied); states that were seen are not gone on from. After the last choice everything comes to its end in a fixed
-//! order, and nothing may be left. What connects does so at once; that is the simulation's to vary.
+//! next, who acts, when time goes on, when the fault strikes. Depth first, from the start along each list (sessions
+//! can't be copied); states that were seen are not gone on from. After the last choice everything comes to its end in a
+//! fixed order, and nothing may be left. What connects does so at once; that is the simulation's to vary.
 
 mod explorer;
 mod scenario;

@@ -1,4 +1,5 @@
-//! What isn't a group of this version is an error, and left as it is: other types, other hashes, other layouts (R24, R27).
+//! What isn't a group of this version is an error, and left as it is: other types, other hashes, other layouts (R24,
+//! R27).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Keys of a group that vanish alone are built anew or begun anew, in bounded steps; the hash takes the rest along (R26).
+//! Keys of a group that vanish alone are built anew or begun anew, in bounded steps; the hash takes the rest along
+//! (R26).
 
 use std::sync::Arc;
 

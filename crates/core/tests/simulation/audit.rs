@@ -46,8 +46,8 @@ pub(crate) struct Audit {
     /// Leases and names that an operator releases behind their holders' backs: that is the operator's to answer for.
     forced: HashSet<LeaseId>,
     forced_names: HashSet<Arc<str>>,
-    /// When the server last became an earlier one, by its clock: what was granted before may be unknown to it. When leases
-    /// were confirmed since.
+    /// When the server last became an earlier one, by its clock: what was granted before may be unknown to it. When
+    /// leases were confirmed since.
     went_back_us: u64,
     confirmed: HashMap<LeaseId, u64>,
     /// Which token has a name.
@@ -98,8 +98,8 @@ impl Audit {
         self.inside.insert(who, lease);
     }
 
-    /// The name has gone to somebody else: the former owner hears of it with its next renewal (R16), and until then only
-    /// believes in what isn't its own any more.
+    /// The name has gone to somebody else: the former owner hears of it with its next renewal (R16), and until then
+    /// only believes in what isn't its own any more.
     pub(crate) fn take_over(&mut self, key: &Key, name: &Arc<str>, token: FencingToken) {
         let last = self.names.entry((key.clone(), Arc::clone(name))).or_default();
         *last = token.max(*last);
@@ -142,8 +142,8 @@ impl Audit {
         self.is_forced(lease) && lease.slots.iter().filter_map(last).any(|last| *last > lease.token)
     }
 
-    /// The server may not have known of it at this moment, since it went back: until its holder asks, newcomers may get in
-    /// beside it.
+    /// The server may not have known of it at this moment, since it went back: until its holder asks, newcomers may get
+    /// in beside it.
     fn is_forgotten(&self, lease: &Inside, at_us: u64) -> bool {
         let confirmed = self.confirmed.get(&lease.id).is_some_and(|confirmed_us| *confirmed_us < at_us);
         let before = lease.token.0 < self.went_back_us && !confirmed;

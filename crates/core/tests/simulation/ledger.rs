@@ -1,8 +1,8 @@
 //! The ledger: what the server says, call by call, and what it may never say.
 //!
-//! Tokens grow with every grant of a key (R15); what was given back never comes back in the same life of the state (R14);
-//! among equals the first to come is the first to be granted (R3, R4). The last is promised among live, listening sessions
-//! only, so it's judged in worlds without faults.
+//! Tokens grow with every grant of a key (R15); what was given back never comes back in the same life of the state
+//! (R14); among equals the first to come is the first to be granted (R3, R4). The last is promised among live,
+//! listening sessions only, so it's judged in worlds without faults.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -151,8 +151,8 @@ impl Page {
     }
 }
 
-/// The grants that this very call made, as far as it says so. (Of those made to sessions that don't listen, only a later
-/// reply speaks.)
+/// The grants that this very call made, as far as it says so. (Of those made to sessions that don't listen, only a
+/// later reply speaks.)
 fn made_by<'a>(reply: &'a Reply, pushes: &[&'a Push]) -> Vec<&'a Grant> {
     let pushed = pushes.iter().flat_map(|push| &push.grants).chain(&reply.handed);
     match &reply.answers {

@@ -1,8 +1,8 @@
 //! Ten ways to break the limiter, each between the sessions and the groups, to see that the simulation notices.
 //!
 //! A mutant changes what is asked of a group or what it answers, never the group itself or the session. What can't be
-//! bent from there is shown by its effect: the look is made to find nothing, the second slot of a retry is asked for under
-//! an id of its own.
+//! bent from there is shown by its effect: the look is made to find nothing, the second slot of a retry is asked for
+//! under an id of its own.
 
 use std::collections::{HashMap, HashSet};
 

@@ -12,8 +12,8 @@ use crate::faults::Fault;
 use crate::network::{LinkId, Parcel, Turn, Way};
 use crate::world::World;
 
-/// So long after its start it refuses nothing. Left out is an empty server that refuses through its whole settling time,
-/// so that nobody can re-enter: R30 counts that time from when it answers.
+/// So long after its start it refuses nothing. Left out is an empty server that refuses through its whole settling
+/// time, so that nobody can re-enter: R30 counts that time from when it answers.
 const YOUTH: Duration = Duration::from_secs(4);
 
 #[derive(Debug)]

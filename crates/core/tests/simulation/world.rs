@@ -103,7 +103,8 @@ impl World {
             let now_ms = self.server_us() / 1_000;
             let live: Vec<_> = snapshot.leases.iter().filter(|lease| lease.end_at_ms > now_ms).collect();
             assert!(live.is_empty(), "ghosts hold {key:?}: {live:?}");
-            // Waiters of crashed processes leave when they are reached, or with the group; those of living ones are ghosts.
+            // Waiters of crashed processes leave when they are reached, or with the group; those of living ones are
+            // ghosts.
             let living = |id| self.processes.iter().any(|p| p.alive && p.id() == id);
             let ghosts: Vec<_> = snapshot.waiters.iter().filter(|waiter| living(waiter.id.session)).collect();
             assert!(ghosts.is_empty(), "ghosts wait for {key:?}: {ghosts:?}");

@@ -1,8 +1,8 @@
-//! What a server says about itself when a link opens: how long it runs, which process it is, and whether it can be relied
-//! on.
+//! What a server says about itself when a link opens: how long it runs, which process it is, and whether it can be
+//! relied on.
 //!
-//! Asked once per connection, by `INFO` and a script; where that isn't permitted nothing is known, and nothing fails for it
-//! (R30).
+//! Asked once per connection, by `INFO` and a script; where that isn't permitted nothing is known, and nothing fails
+//! for it (R30).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::moment::Moment;
 const LEAST: (u32, u32) = (6, 0);
 const TESTED: (u32, u32) = (6, 2);
 
-/// An integer that takes 64 bits, and a script that writes it as the others write theirs. A build for 32 bits can't, nor can
-/// one for Windows.
+/// An integer that takes 64 bits, and a script that writes it as the others write theirs. A build for 32 bits can't,
+/// nor can one for Windows.
 const LONG: &str = "4503599627370496";
 const WRITE_LONG: &str = "return string.format('lua_integer:%d', 4503599627370496)";
 
@@ -106,7 +106,8 @@ impl Loading {
         }
     }
 
-    /// How long the server, with which a link is open now, has been up with its data at least; `uptime` is what it says.
+    /// How long the server, with which a link is open now, has been up with its data at least; `uptime` is what it
+    /// says.
     pub(super) fn bound(&self, now: Moment, uptime: Option<Duration>) -> Option<Duration> {
         let mut state = self.state();
         let since = match *state {
@@ -124,9 +125,9 @@ impl Loading {
     }
 }
 
-/// How long a server runs at least that counts `seconds`: it counts how often a second of its wall clock has begun since its
-/// start, which may be a whole second more. How far into the present second its `clock` is (in µs, where it's told), it has run
-/// beyond that in any case.
+/// How long a server runs at least that counts `seconds`: it counts how often a second of its wall clock has begun
+/// since its start, which may be a whole second more. How far into the present second its `clock` is (in µs, where it's
+/// told), it has run beyond that in any case.
 fn least_uptime(seconds: u64, clock: Option<u64>) -> Duration {
     let begun = Duration::from_micros(clock.unwrap_or_default() % 1_000_000);
     seconds.checked_sub(1).map_or(Duration::ZERO, |whole| Duration::from_secs(whole) + begun)

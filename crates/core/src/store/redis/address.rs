@@ -1,4 +1,5 @@
-//! A socket to an address: TCP, TLS over it, or a Unix socket; and who we are once it's open, as the client library takes it.
+//! A socket to an address: TCP, TLS over it, or a Unix socket; and who we are once it's open, as the client library
+//! takes it.
 //!
 //! Says nothing on the socket. All addresses of a name are tried at once, and the first that answers is taken: one that
 //! swallows packets must not use up the time of the others.
@@ -15,7 +16,8 @@ use tokio::task::JoinSet;
 use super::tls::Secure;
 use crate::config::{Access, Address, Node};
 
-/// How long a connection is silent before the kernel probes it: a dead one is noticed after 25 s even if nothing is asked.
+/// How long a connection is silent before the kernel probes it: a dead one is noticed after 25 s even if nothing is
+/// asked.
 const SILENCE: Duration = Duration::from_secs(10);
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 const PROBES: u32 = 3;

@@ -1,9 +1,9 @@
-//! Attempts that overlap: while none is done, another is begun every now and then beside those that hang, and the first that
-//! is done counts.
+//! Attempts that overlap: while none is done, another is begun every now and then beside those that hang, and the first
+//! that is done counts.
 //!
-//! A server that vanished without a word and is back answers a fresh socket at once, and an old one only when the kernel next
-//! repeats itself, which may be seconds later. A slow network needs its time, on the other hand. So what hangs isn't given up
-//! for it: it stays open beside the fresh one. Knows nothing of what is attempted.
+//! A server that vanished without a word and is back answers a fresh socket at once, and an old one only when the
+//! kernel next repeats itself, which may be seconds later. A slow network needs its time, on the other hand. So what
+//! hangs isn't given up for it: it stays open beside the fresh one. Knows nothing of what is attempted.
 
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
@@ -68,10 +68,10 @@ impl Attempts {
         self.pace
     }
 
-    /// The first candidate that is done within `limit`, and what came of it. `begin` starts an attempt with the candidate of
-    /// this number; they're taken in turn, the next one at once when one fails, and again from the first while any hangs.
-    /// It ends early when all have failed and none hangs, or all fatally. The error is the fatal one if there was any, else the
-    /// last; `None` if nobody said anything.
+    /// The first candidate that is done within `limit`, and what came of it. `begin` starts an attempt with the
+    /// candidate of this number; they're taken in turn, the next one at once when one fails, and again from the first
+    /// while any hangs. It ends early when all have failed and none hangs, or all fatally. The error is the fatal one
+    /// if there was any, else the last; `None` if nobody said anything.
     pub(super) async fn first<T, E, A>(
         self,
         limit: Duration,

@@ -1,7 +1,7 @@
 //! Groups in a Redis Cluster: a link to each member that is needed, and each call to the one that has its group.
 //!
-//! Reads no reply and keeps no rule. `map` is who has what, `survey` asks for it, `member` is one server's link, `router`
-//! brings calls and answers together, `pages` is how the groups of all are listed.
+//! Reads no reply and keeps no rule. `map` is who has what, `survey` asks for it, `member` is one server's link,
+//! `router` brings calls and answers together, `pages` is how the groups of all are listed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -53,8 +53,8 @@ impl Cluster {
         Ok(server)
     }
 
-    /// Whom to ask about the cluster: first those that it was begun with, which are sure to mean this cluster, and among them
-    /// who answered last; then who was known last.
+    /// Whom to ask about the cluster: first those that it was begun with, which are sure to mean this cluster, and
+    /// among them who answered last; then who was known last.
     fn candidates(&self) -> Vec<Node> {
         let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut candidates = self.nodes.clone();

@@ -1,8 +1,9 @@
-//! Opening a link: connect, log in, and one round trip that names the client, looks for the scripts, subscribes and asks
-//! what server it is.
+//! Opening a link: connect, log in, and one round trip that names the client, looks for the scripts, subscribes and
+//! asks what server it is.
 //!
-//! Attempts overlap until one is done (`attempts`); beyond that it doesn't try again: the session does. What may be missing without harm is missing without a word (R22, R30): RESP3
-//! gives way to RESP2 with a second connection for pushes, that to no pushes at all, and no rights for INFO to no uptime.
+//! Attempts overlap until one is done (`attempts`); beyond that it doesn't try again: the session does. What may be
+//! missing without harm is missing without a word (R22, R30): RESP3 gives way to RESP2 with a second connection for
+//! pushes, that to no pushes at all, and no rights for INFO to no uptime.
 
 use std::sync::Arc;
 use std::time::Duration;

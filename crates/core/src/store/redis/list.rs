@@ -30,8 +30,8 @@ pub(super) fn page(prefix: &str, pattern: &str, value: Value) -> Result<(Vec<Key
     Ok((keys, cursor))
 }
 
-/// A pattern for names of groups that takes those of all keys that the user's pattern takes, and maybe more: what is one
-/// byte to the user may be three in the name.
+/// A pattern for names of groups that takes those of all keys that the user's pattern takes, and maybe more: what is
+/// one byte to the user may be three in the name.
 fn widened(prefix: &str, pattern: &str) -> Vec<u8> {
     let mut wide = Vec::new();
     push_literally(prefix.as_bytes(), &mut wide);

@@ -1,5 +1,5 @@
-//! A socket that remembers how the other end began: whoever has no room for one more client says so in a line and hangs up,
-//! and the client library only notices that it was hung up on.
+//! A socket that remembers how the other end began: whoever has no room for one more client says so in a line and hangs
+//! up, and the client library only notices that it was hung up on.
 //!
 //! Reads no reply: it looks only whether the first line is an error.
 

@@ -26,7 +26,8 @@ pub(super) fn arrived(flow: &Flow, prefix: &str, payload: &[u8]) {
     }
 }
 
-/// Subscribes on a connection of its own to where the one for calls leads, if that can be had in time; the task ends with it.
+/// Subscribes on a connection of its own to where the one for calls leads, if that can be had in time; the task ends
+/// with it.
 pub(super) async fn subscribe(
     server: &Arc<Server>,
     at: &Address,

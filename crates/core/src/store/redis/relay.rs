@@ -1,9 +1,9 @@
 //! Groups in a Redis that is reached through a client of the embedder's: the same commands as `link` sends, handed to a
 //! `Carrier` instead of to a socket.
 //!
-//! No byte of the protocol is laid out or read here: `names`, `list` and `reply` do that. `opening` is how a link begins,
-//! `desk` what it keeps of the calls that are under way. A subscription that ends takes the link down with it: the next
-//! link has one again, if one is to be had.
+//! No byte of the protocol is laid out or read here: `names`, `list` and `reply` do that. `opening` is how a link
+//! begins, `desk` what it keeps of the calls that are under way. A subscription that ends takes the link down with it:
+//! the next link has one again, if one is to be had.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,9 +1,9 @@
 //! Whether replicas have what was written: `WAIT`, on a connection of its own because it blocks.
 //!
-//! `WAIT` speaks for what its own connection has written. The publication before it, which nobody hears, is written to the
-//! replicas after all that came before; without it, a connection that never wrote would be told yes at once. (A `PING` did
-//! for that up to 7.0.) And it must be the server that the newest link leads to: after a failover, another one's replicas
-//! prove nothing.
+//! `WAIT` speaks for what its own connection has written. The publication before it, which nobody hears, is written to
+//! the replicas after all that came before; without it, a connection that never wrote would be told yes at once. (A
+//! `PING` did for that up to 7.0.) And it must be the server that the newest link leads to: after a failover, another
+//! one's replicas prove nothing.
 
 use std::io;
 use std::sync::Arc;

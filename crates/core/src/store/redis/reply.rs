@@ -1,8 +1,8 @@
 //! What Redis says, as the protocol's replies, pushes and errors.
 //!
 //! Believes nothing: any value and any bytes give a result, without a panic and without allocating more than was
-//! received (a run of slots is bounded by the highest weight). RESP2 and RESP3 values both. Decides no rule. `words` reads
-//! the primitives, `errors` is what refusals mean.
+//! received (a run of slots is bounded by the highest weight). RESP2 and RESP3 values both. Decides no rule. `words`
+//! reads the primitives, `errors` is what refusals mean.
 
 mod errors;
 mod words;

@@ -1,8 +1,8 @@
 //! Where the primary is, as sentinels say.
 //!
-//! All of them are asked at once over short connections when a link opens, and `watch` asks them again and again beside the
-//! open link. Whom to believe when they differ is `belief`'s to say, what is asked and answered `word`'s. What they say may be
-//! out of date: whoever connects must see for itself that it's the primary.
+//! All of them are asked at once over short connections when a link opens, and `watch` asks them again and again beside
+//! the open link. Whom to believe when they differ is `belief`'s to say, what is asked and answered `word`'s. What they
+//! say may be out of date: whoever connects must see for itself that it's the primary.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! One server, wherever it is: how to open a connection to it, asking the sentinels first where they know it.
 //!
-//! It doesn't try again and keeps no connection: a failed-over primary is found because every connect asks anew, and because
-//! an open link is watched beside the sentinels' words.
+//! It doesn't try again and keeps no connection: a failed-over primary is found because every connect asks anew, and
+//! because an open link is watched beside the sentinels' words.
 
 use std::sync::Arc;
 

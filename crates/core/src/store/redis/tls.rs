@@ -1,7 +1,8 @@
 //! TLS to a server or a sentinel, by rustls with ring; the roots are Mozilla's unless a CA is given.
 //!
-//! Certificates are read here, before anything is connected: what can't be read is a `ConfigError` that names the member
-//! and shows nothing of it. What is wrong with a server's certificate is said in words that name the option that helps.
+//! Certificates are read here, before anything is connected: what can't be read is a `ConfigError` that names the
+//! member and shows nothing of it. What is wrong with a server's certificate is said in words that name the option that
+//! helps.
 
 use std::fmt;
 use std::io;
@@ -144,8 +145,8 @@ fn bad(option: &'static str, expected: &str) -> Error {
     Error::Config { option, given: "what can't be used".into(), expected: expected.into() }
 }
 
-/// Takes a certificate that somebody trusted has issued, or that is itself among those that are given as trusted: a server's
-/// own one is often made as an authority's.
+/// Takes a certificate that somebody trusted has issued, or that is itself among those that are given as trusted: a
+/// server's own one is often made as an authority's.
 #[derive(Debug)]
 struct Trusted {
     by_issuer: Arc<WebPkiServerVerifier>,

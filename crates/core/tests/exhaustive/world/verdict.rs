@@ -1,4 +1,5 @@
-//! Who sees the truth: order in line, one holder a slot, growing tokens, one answer a request, and nothing left at the end.
+//! Who sees the truth: order in line, one holder a slot, growing tokens, one answer a request, and nothing left at the
+//! end.
 
 use concurrency_limit::lease::LeaseId;
 use concurrency_limit::session::Event;

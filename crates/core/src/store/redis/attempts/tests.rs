@@ -40,8 +40,8 @@ impl Drop for Guard {
     }
 }
 
-/// Attempts of which only those that begin from `good_from` on are answered, after `takes`: how long it was until one was,
-/// and how many were open at most.
+/// Attempts of which only those that begin from `good_from` on are answered, after `takes`: how long it was until one
+/// was, and how many were open at most.
 async fn time_to(
     attempts: Attempts,
     good_from: Duration,

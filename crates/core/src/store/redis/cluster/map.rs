@@ -1,7 +1,7 @@
 //! Which member of a cluster has which hash slot, as `CLUSTER SLOTS` and redirections say it.
 //!
-//! Asks nobody. All keys of a group are in one hash slot, because the user's key is their hash tag (`keys`); so a call to a
-//! group has one member to go to. Members are known by number here; their addresses are `members`' to keep.
+//! Asks nobody. All keys of a group are in one hash slot, because the user's key is their hash tag (`keys`); so a call
+//! to a group has one member to go to. Members are known by number here; their addresses are `members`' to keep.
 
 use redis::Value;
 

@@ -1,7 +1,7 @@
 //! The link to one member of a cluster: opened when it's first needed, given up when it doesn't answer, opened again.
 //!
-//! Every member is a server as any other: calls go over one connection that is also subscribed, so what a session is told
-//! by a member comes in order with that member's replies. Where a call belongs is `router`'s to know.
+//! Every member is a server as any other: calls go over one connection that is also subscribed, so what a session is
+//! told by a member comes in order with that member's replies. Where a call belongs is `router`'s to know.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -132,7 +132,8 @@ impl Member {
         self.settles_until = Some(until).filter(|until| now < *until);
     }
 
-    /// It doesn't answer normally yet: it's `loading`, or its cluster is `down` and it hasn't answered since it started.
+    /// It doesn't answer normally yet: it's `loading`, or its cluster is `down` and it hasn't answered since it
+    /// started.
     pub(super) fn settle_longer(&mut self, loading: bool, down: bool, until: Moment) {
         if loading || (down && self.settles_until.is_some()) {
             self.settles_until = Some(until);

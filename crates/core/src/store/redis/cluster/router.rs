@@ -1,10 +1,10 @@
-//! A cluster's link at work: each call goes to the member that has its group's hash slot (`route`), and what members say comes
-//! up.
+//! A cluster's link at work: each call goes to the member that has its group's hash slot (`route`), and what members
+//! say comes up.
 //!
-//! It keeps no rule and asks nothing again that a member may have carried out. What surely wasn't (a redirection, a member
-//! that isn't reached yet) goes where it belongs, within the time that an answer may take; after that the session hears
-//! that it wasn't (R29). A member that fails is a cut: its groups are settled anew (R12), the others don't notice. A member
-//! that has just started is asked for nothing new (R30).
+//! It keeps no rule and asks nothing again that a member may have carried out. What surely wasn't (a redirection, a
+//! member that isn't reached yet) goes where it belongs, within the time that an answer may take; after that the
+//! session hears that it wasn't (R29). A member that fails is a cut: its groups are settled anew (R12), the others
+//! don't notice. A member that has just started is asked for nothing new (R30).
 
 mod route;
 
@@ -272,8 +272,8 @@ impl Router {
         }
     }
 
-    /// A member's link is gone. What it hadn't answered stays unclear, and the session settles its groups anew; with the last
-    /// link the whole is gone.
+    /// A member's link is gone. What it hadn't answered stays unclear, and the session settles its groups anew; with
+    /// the last link the whole is gone.
     fn cut(&mut self, member: usize, reason: &str) -> bool {
         let mut slots = self.map.of(member);
         for sent in self.members[member].close() {

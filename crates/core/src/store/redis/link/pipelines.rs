@@ -281,9 +281,9 @@ impl Pipelines {
         }
     }
 
-    /// The server doesn't take these keys in one command, and has carried out nothing: from now on each call goes alone.
-    /// Once in a connection's life, later calls of the same groups may so be carried out before these; a session has no
-    /// two calls under way that would mind.
+    /// The server doesn't take these keys in one command, and has carried out nothing: from now on each call goes
+    /// alone. Once in a connection's life, later calls of the same groups may so be carried out before these; a session
+    /// has no two calls under way that would mind.
     fn send_apart(&mut self, row: Row) {
         let Row::Calls { caller, numbers, calls } = row else { return };
         self.together = false;

@@ -1,5 +1,5 @@
-//! How a link over a carrier begins: wait until the client is ready, look for the scripts and the uptime on every server,
-//! subscribe.
+//! How a link over a carrier begins: wait until the client is ready, look for the scripts and the uptime on every
+//! server, subscribe.
 //!
 //! It doesn't try again: the session does. What may be missing without harm is missing without a word (R22, R30): the
 //! subscription, and rights for INFO.

@@ -36,8 +36,8 @@ pub fn call_error(error: &RedisError) -> CallError {
     of_text(text)
 }
 
-/// What a refusal means to who takes the server for one that is by itself: it can't be asked again where another member of
-/// its cluster has the keys.
+/// What a refusal means to who takes the server for one that is by itself: it can't be asked again where another member
+/// of its cluster has the keys.
 pub(in crate::store::redis) fn outside_a_cluster(error: CallError) -> CallError {
     match error {
         CallError::NotExecuted(words) if words.starts_with("MOVED ") || words.starts_with("ASK ") => {

@@ -1,7 +1,7 @@
 //! The primitives of replies: their words, one after the other.
 //!
-//! `None` is what can't be read. Knows what a number, a grant, a run of slots and a label look like, but not which verb is
-//! answered. Allocates no more than was received, but for runs of slots, which the highest weight bounds.
+//! `None` is what can't be read. Knows what a number, a grant, a run of slots and a label look like, but not which verb
+//! is answered. Allocates no more than was received, but for runs of slots, which the highest weight bounds.
 
 use std::str::FromStr;
 use std::sync::Arc;

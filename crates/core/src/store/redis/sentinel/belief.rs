@@ -1,9 +1,9 @@
 //! Whom to believe when sentinels differ. Pure.
 //!
-//! The word of the highest epoch is the newest. What has been believed once isn't given up for an older word, which is what a
-//! sentinel says that was cut off: unless for some time nobody says better and more than half of all sentinels agree, as they
-//! do when they were set up anew. Where not all of them tell their epochs, most of those that answer are believed; back to
-//! the server that was left last they lead only as more than half of all.
+//! The word of the highest epoch is the newest. What has been believed once isn't given up for an older word, which is
+//! what a sentinel says that was cut off: unless for some time nobody says better and more than half of all sentinels
+//! agree, as they do when they were set up anew. Where not all of them tell their epochs, most of those that answer are
+//! believed; back to the server that was left last they lead only as more than half of all.
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ impl Belief {
         self.known.as_ref().map(|known| &known.at)
     }
 
-    /// Whether these words, one of each sentinel that answered, are enough to judge by: one is newer than all that is known, or
-    /// more than half of all agree and aren't behind.
+    /// Whether these words, one of each sentinel that answered, are enough to judge by: one is newer than all that is
+    /// known, or more than half of all agree and aren't behind.
     pub(super) fn is_plain(&self, words: &[Word]) -> bool {
         let Some((best, support)) = self.best(words) else { return false };
         let epochs = (best.epoch, self.known.as_ref().and_then(|known| known.epoch));

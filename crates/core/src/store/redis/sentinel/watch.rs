@@ -1,8 +1,8 @@
 //! Follows a switch of the primary while the old one still answers: ends a link when the sentinels name another server.
 //!
-//! Each sentinel has a task beside the link, with one connection: subscribed to its switches where that can be had, and asked
-//! about once a second, or at once when there is reason to. What they say is judged together (`belief`). Decides nothing but
-//! that the link leads elsewhere: the session connects anew, and settles its groups there.
+//! Each sentinel has a task beside the link, with one connection: subscribed to its switches where that can be had, and
+//! asked about once a second, or at once when there is reason to. What they say is judged together (`belief`). Decides
+//! nothing but that the link leads elsewhere: the session connects anew, and settles its groups there.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

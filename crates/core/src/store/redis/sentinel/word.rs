@@ -1,8 +1,8 @@
 //! What a sentinel is asked, and what it says: where the primary is, and by the configuration of which epoch.
 //!
-//! A sentinel raises the epoch when it makes another server the primary, and whoever learns of it takes over both. So of two
-//! words that differ the one of the higher epoch is the newer. The address comes from the question that clients are meant to
-//! ask: during a failover it names the promoted server as soon as the epoch counts.
+//! A sentinel raises the epoch when it makes another server the primary, and whoever learns of it takes over both. So
+//! of two words that differ the one of the higher epoch is the newer. The address comes from the question that clients
+//! are meant to ask: during a failover it names the promoted server as soon as the epoch counts.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! Where a request goes: to the member that has its group's hash slot, on to the one that this member names, or back to the
-//! session as surely not carried out.
+//! Where a request goes: to the member that has its group's hash slot, on to the one that this member names, or back to
+//! the session as surely not carried out.
 //!
 //! Waits for nothing and takes no event off a link.
 
