@@ -12,5 +12,5 @@ console.log(`redis-server: ${await redisServer()}`)
 console.log(`for clocks that step: ${await valkey()} under ${await faketime()}`)
 
 const core = ['tests of the core', 'cargo', ['test', '--workspace', '--profile', 'ci', '--quiet'], { minutes: 15 }]
-const node = ['tests of the package', 'npx', ['--no-install', 'vitest', 'run', ...only], { minutes: 10 }]
+const node = ['tests of the package', 'npx', ['--no-install', 'vitest', 'run', ...only], { minutes: 20 }]
 await runAll(only.length > 0 ? [node] : [core, node])
