@@ -33,18 +33,22 @@ export interface LimitConfig {
    * How long a holder keeps its slot without contact to Redis, and how long the slot of a crashed holder stays taken.
    * While the holder lives and is connected, the lease is renewed at a third of this. A slot that was handed over by
    * push counts 5 s (or the lease, if shorter) until its first confirmation. Danger: a lease below some seconds is lost
-   * by a short cut in the network, and one below a round trip can't be had; a long one keeps the slot of a crashed holder
-   * for long.
+   * by a short cut in the network, and one below a round trip can't be had; a long one keeps the slot of a crashed
+   * holder for long.
    */
   limitExpire?: number | undefined
 
   /** How many slots to take in one grant, all or none. An integer from 1 to 1,000, at most `limit`. Default 1. */
   weight?: number | undefined
 
-  /** Higher goes first. An integer from −10 to 10. Default 0. Danger: a steady stream of higher ones starves the lower. */
+  /**
+   * Higher goes first. An integer from −10 to 10. Default 0. Danger: a steady stream of higher ones starves the lower.
+   */
   priority?: number | undefined
 
-  /** Refuse with {@link QueueFullError} when so many wait already. An integer, 0 or more, or `Infinity`, the default. */
+  /**
+   * Refuse with {@link QueueFullError} when so many wait already. An integer, 0 or more, or `Infinity`, the default.
+   */
   maxWaiting?: number | undefined
 
   /**
@@ -73,8 +77,8 @@ export interface LimitConfig {
   label?: string | undefined
 
   /**
-   * Leaves the line when aborted; the promise is then rejected with `signal.reason`, or with an `AbortError` where the signal
-   * of a library has no reason. Doesn't touch a granted lease.
+   * Leaves the line when aborted; the promise is then rejected with `signal.reason`, or with an `AbortError` where the
+   * signal of a library has no reason. Doesn't touch a granted lease.
    *
    * One signal may serve any number of requests, for as long as the process lives: it has one listener of ours while
    * any of them waits, and none otherwise.
@@ -88,8 +92,8 @@ export type Pem = string | NodeJS.ArrayBufferView
 /** How a connection is protected. */
 export interface TlsOptions {
   /**
-   * Certificates that are trusted instead of the built-in ones, which are Mozilla's; a server's own may be one of them. At
-   * most 1 MiB each.
+   * Certificates that are trusted instead of the built-in ones, which are Mozilla's; a server's own may be one of them.
+   * At most 1 MiB each.
    */
   ca?: Pem | Pem[] | undefined
   /** Our own certificate, its chain after it, for a server that asks for one. Only with `key`. */
@@ -98,7 +102,10 @@ export interface TlsOptions {
   key?: Pem | undefined
   /** The name that the server's certificate must carry. Default: the host. */
   servername?: string | undefined
-  /** Whether a certificate that can't be verified ends the connection. Default true. Danger: with false, anybody may sit between. */
+  /**
+   * Whether a certificate that can't be verified ends the connection. Default true. Danger: with false, anybody may sit
+   * between.
+   */
   rejectUnauthorized?: boolean | undefined
 }
 
@@ -122,16 +129,17 @@ export interface SentinelOptions {
 /**
  * Where Redis is, and how to speak with it. All times are seconds.
  *
- * An option beats the same part of the url. Options that name another kind of place than the url (or than each other) are a
- * {@link ConfigError}: one of `host` and `port`, `path`, `cluster`, `sentinel`, `client`.
+ * An option beats the same part of the url. Options that name another kind of place than the url (or than each other)
+ * are a {@link ConfigError}: one of `host` and `port`, `path`, `cluster`, `sentinel`, `client`.
  */
 export interface ConnectionOptions {
   /**
    * `redis://[[user]:password@]host[:port][/db]`; `rediss:` with TLS; `valkey:` and `valkeys:` mean the same.
    * `unix:///path/of/the/socket[?db=1&username=u&password=p]`, also as `redis+unix:`.
-   * `redis+sentinel://[[user]:password@]host[:port],…/name[/db]` and `redis+cluster://[[user]:password@]host[:port],…`, with
-   * TLS as `rediss+…`. `memory:` for limits in this process only. Special characters as `%40`; never shown with its password.
-   * Parameters are `db`, `username` and `password`; `family` and those of ioredis for waiting and retrying are skipped.
+   * `redis+sentinel://[[user]:password@]host[:port],…/name[/db]` and `redis+cluster://[[user]:password@]host[:port],…`,
+   * with TLS as `rediss+…`. `memory:` for limits in this process only. Special characters as `%40`; never shown with
+   * its password. Parameters are `db`, `username` and `password`; `family` and those of ioredis for waiting and
+   * retrying are skipped.
    *
    * Without any option that says where: the environment's `REDIS_URL`, else `memory:` with a warning.
    */
@@ -159,8 +167,8 @@ export interface ConnectionOptions {
   tls?: boolean | TlsOptions | undefined
 
   /**
-   * Members of a Redis Cluster to begin with, at least one; default port 6379. The others are found. User, password and TLS
-   * are the same for every member; each group is on one master, which is asked for all that concerns it.
+   * Members of a Redis Cluster to begin with, at least one; default port 6379. The others are found. User, password and
+   * TLS are the same for every member; each group is on one master, which is asked for all that concerns it.
    */
   cluster?: NodeAddress[] | undefined
 
@@ -169,8 +177,8 @@ export interface ConnectionOptions {
 
   /**
    * A client of ioredis (`Redis` or `Cluster`) or of node-redis 5 or newer (`createClient`), whose connection is used
-   * instead of one of ours. It stays its owner's: the limiter never closes it, and one of node-redis has to be connected.
-   * Pushes come over a `duplicate()` of it, which is ours. Limiters over the same client share a session.
+   * instead of one of ours. It stays its owner's: the limiter never closes it, and one of node-redis has to be
+   * connected. Pushes come over a `duplicate()` of it, which is ours. Limiters over the same client share a session.
    *
    * Nothing that says where may stand beside it, nor `clientName`, `maxConnections` and `minReplicas`; a client with a
    * `keyPrefix` of its own is refused.
@@ -188,8 +196,9 @@ export interface ConnectionOptions {
   connectTimeout?: number | undefined
 
   /**
-   * How long an answer of Redis may take, in seconds: 0.01 to 3600. Default 1. After that its outcome counts as unclear,
-   * and the connection is made anew. Danger: below the time of Redis' slowest command, healthy connections are cut.
+   * How long an answer of Redis may take, in seconds: 0.01 to 3600. Default 1. After that its outcome counts as
+   * unclear, and the connection is made anew. Danger: below the time of Redis' slowest command, healthy connections are
+   * cut.
    */
   commandTimeout?: number | undefined
 
@@ -204,8 +213,9 @@ export interface ConnectionOptions {
    * A grant counts only when so many replicas have it: an integer from 0 to 1000. Default 0.
    *
    * A grant that too few replicas confirm within `replicaTimeout` is given back; the request goes on waiting, and
-   * fails with {@link UnavailableError} in the end (or as `onUnavailable` says). Costs a round trip to the replicas for each grant. Danger: with
-   * fewer replicas alive nothing is granted. It makes losing a grant in a failover less likely, not impossible.
+   * fails with {@link UnavailableError} in the end (or as `onUnavailable` says). Costs a round trip to the replicas for
+   * each grant. Danger: with fewer replicas alive nothing is granted. It makes losing a grant in a failover less
+   * likely, not impossible.
    */
   minReplicas?: number | undefined
 
@@ -233,26 +243,26 @@ export interface ConnectionOptions {
   /**
    * What becomes of requests while Redis can't be reached. Default `'reject'`: {@link UnavailableError}.
    *
-   * `'allow'` lets them in without a limit, `'local'` limits them in this process alone, where the leases that it has from
-   * Redis count, too; both from when an attempt to connect fails or takes longer than `commandTimeout`, for
+   * `'allow'` lets them in without a limit, `'local'` limits them in this process alone, where the leases that it has
+   * from Redis count, too; both from when an attempt to connect fails or takes longer than `commandTimeout`, for
    * `unavailableTimeout`, and with a `warning` event. Their leases have `standIn: true`. "Full" stays full, and what a
-   * Redis that answers refuses (memory, rights, loading, `settle`) stays refused. When Redis is back, those who still wait
-   * are asked of it. Danger: across processes the limit isn't held meanwhile, and those let in may still run then.
+   * Redis that answers refuses (memory, rights, loading, `settle`) stays refused. When Redis is back, those who still
+   * wait are asked of it. Danger: across processes the limit isn't held meanwhile, and those let in may still run then.
    */
   onUnavailable?: 'reject' | 'allow' | 'local' | undefined
 
   /**
-   * How long `'allow'` and `'local'` hold in one outage, in seconds: 0.1 to 604800. Default 60. It counts from the first
-   * request that needs them after Redis was last connected.
+   * How long `'allow'` and `'local'` hold in one outage, in seconds: 0.1 to 604800. Default 60. It counts from the
+   * first request that needs them after Redis was last connected.
    */
   unavailableTimeout?: number | undefined
 
   /**
    * Renewing stops when the event loop hasn't turned for so long, in seconds: 0.1 to 604800 (7 days). Default: off.
    *
-   * Renewal runs on a thread of its own, so a process that hangs in JavaScript keeps its slots for ever. With this, they
-   * end `limitExpire` after their last renewal, and `lease.lost` says so when the loop turns again. Danger: set it well
-   * above the longest time that healthy work blocks the loop.
+   * Renewal runs on a thread of its own, so a process that hangs in JavaScript keeps its slots for ever. With this,
+   * they end `limitExpire` after their last renewal, and `lease.lost` says so when the loop turns again. Danger: set it
+   * well above the longest time that healthy work blocks the loop.
    */
   stallTimeout?: number | undefined
 }
@@ -281,15 +291,15 @@ export interface Lease {
   /** Granted without Redis, which couldn't be reached: see {@link ConnectionOptions.onUnavailable}. */
   readonly standIn: boolean
   /**
-   * Aborted with a {@link LeaseLostError} when the lease is lost. It's checked before it's handed out, and never causes an
-   * unhandled rejection. Work that ignores it may run beside a new holder.
+   * Aborted with a {@link LeaseLostError} when the lease is lost. It's checked before it's handed out, and never causes
+   * an unhandled rejection. Work that ignores it may run beside a new holder.
    */
   readonly signal: AbortSignal
   /** Whether the lease is lost, computed when read. Once true it stays true; after a release it stays as it was. */
   readonly lost: boolean
   /**
-   * Gives the slot back. False if it was gone already. Never rejects; further calls give the same promise. Works by itself,
-   * too: `const { release } = await limiter.acquire(…)`.
+   * Gives the slot back. False if it was gone already. Never rejects; further calls give the same promise. Works by
+   * itself, too: `const { release } = await limiter.acquire(…)`.
    */
   release(this: void): Promise<boolean>
   [Symbol.asyncDispose](): Promise<void>
@@ -385,7 +395,9 @@ export interface ConnectionEvent {
   message: string
 }
 
-/** The events of a {@link Limiter}. The same facts are on `node:diagnostics_channel`, as `concurrency-limit:<event>`. */
+/**
+ * The events of a {@link Limiter}. The same facts are on `node:diagnostics_channel`, as `concurrency-limit:<event>`.
+ */
 export interface LimiterEvents {
   /** A lease was lost: its work may no longer be alone. */
   lost: [LostEvent]
@@ -403,8 +415,8 @@ export interface LimiterEvents {
  * Limits how much runs at once, over all processes that share a Redis.
  *
  * One per process and set of options is enough for all keys: make it once, not for each request. One that is dropped
- * without {@link Limiter.close} ends when it is garbage-collected, but never while it holds, waits or was asked. More than
- * 100 that are open with the same options bring a process warning with the code `CONCURRENCY_LIMIT_MANY_LIMITERS`.
+ * without {@link Limiter.close} ends when it is garbage-collected, but never while it holds, waits or was asked. More
+ * than 100 that are open with the same options bring a process warning with the code `CONCURRENCY_LIMIT_MANY_LIMITERS`.
  */
 export class Limiter extends EventEmitter<LimiterEvents> {
   /**
@@ -418,8 +430,8 @@ export class Limiter extends EventEmitter<LimiterEvents> {
   /**
    * Waits up to `limitTimeout` for a lease.
    *
-   * Rejects with {@link ConcurrencyLimitExceededError}, {@link QueueFullError}, {@link UnavailableError}, {@link ConfigError},
-   * {@link ClosedError}, {@link ProtocolError}, or with the reason of an aborted `signal`.
+   * Rejects with {@link ConcurrencyLimitExceededError}, {@link QueueFullError}, {@link UnavailableError}, {@link
+   * ConfigError}, {@link ClosedError}, {@link ProtocolError}, or with the reason of an aborted `signal`.
    */
   acquire(config: LimitConfig): Promise<Lease>
 
@@ -468,14 +480,16 @@ export class Limiter extends EventEmitter<LimiterEvents> {
 /** {@link Limiter.withLimit} of one Limiter that the process shares: `new Limiter()`, made at first use. */
 export function withLimit<T>(config: LimitConfig, fn: (lease: Lease) => T): Promise<Awaited<T>>
 
-/** Replaces the Limiter of {@link withLimit}, by one of another copy of this package, too. The former one isn't closed. */
+/**
+ * Replaces the Limiter of {@link withLimit}, by one of another copy of this package, too. The former one isn't closed.
+ */
 export function setDefaultLimiter(limiter: Limiter): void
 
 /**
  * The base of all errors here; `instanceof` works for {@link ConfigError} too, and between copies of this package.
  *
- * `name` and `code` are an error's own properties. `structuredClone` and `postMessage` keep nothing of any error but its
- * message, stack and cause: send `error.toJSON()` instead.
+ * `name` and `code` are an error's own properties. `structuredClone` and `postMessage` keep nothing of any error but
+ * its message, stack and cause: send `error.toJSON()` instead.
  */
 export class ConcurrencyLimitError extends Error {
   protected constructor()
@@ -536,8 +550,8 @@ export class ConfigError extends ConcurrencyLimitError {
   readonly code: 'ERR_CONFIG'
   readonly option: string
   /**
-   * What was given, if it is a number, a boolean or a text that can't have a secret in it. Of all else only the kind, as in
-   * `'a string that is not shown'`: of objects, urls, secrets and what unknown options have.
+   * What was given, if it is a number, a boolean or a text that can't have a secret in it. Of all else only the kind,
+   * as in `'a string that is not shown'`: of objects, urls, secrets and what unknown options have.
    */
   readonly given: unknown
   readonly expected: string

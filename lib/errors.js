@@ -122,7 +122,9 @@ function takeAlong(error) {
   error.code = code
 }
 
-/** What `instanceof` asks: errors of another copy of this package are the same; a class that extends one of ours isn't. */
+/**
+ * What `instanceof` asks: errors of another copy of this package are the same; a class that extends one of ours isn't.
+ */
 function isInstance(value) {
   const isOfThisCopy = Function.prototype[Symbol.hasInstance].call(this, value)
   if (isOfThisCopy || !Object.hasOwn(this.prototype, KIND)) return isOfThisCopy

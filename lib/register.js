@@ -20,8 +20,8 @@ const dropped = new FinalizationRegistry((entry) => {
 })
 
 /**
- * Opens a client for a limiter; `hear(limiter, kind, text)` is told what happens to its connection. Nothing that is made
- * here may refer to the limiter, or it would never be collected.
+ * Opens a client for a limiter; `hear(limiter, kind, text)` is told what happens to its connection. Nothing that is
+ * made here may refer to the limiter, or it would never be collected.
  */
 function enter(limiter, settings, hear) {
   const known = new WeakRef(limiter)

@@ -158,7 +158,7 @@ impl Local {
         self.held_back.clear();
         let waits = |(name, served): (&Name, &Served)| (served.stage != Stage::Granted).then_some(*name);
         let mut waiting: Vec<Name> = self.here.iter().filter_map(waits).collect();
-        waiting.sort_unstable();
+        waiting.sort_unstable_by_key(|name| (self.here[name].asked.at, *name));
         for name in &waiting {
             self.returning.insert(*name);
             match self.here[name].stage {
