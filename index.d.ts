@@ -1,6 +1,11 @@
 import { EventEmitter } from 'node:events'
 
-/** What one request asks for. All times are seconds; fractions are allowed. */
+/**
+ * What one request asks for. All times are seconds; fractions are allowed.
+ *
+ * The first `limitTimeout` or `limitExpire` that looks like milliseconds (a whole number of 1,000 or more, but no tens
+ * of minutes such as 1800 or 3600) brings a process warning with the code `CONCURRENCY_LIMIT_MILLISECONDS`.
+ */
 export interface LimitConfig {
   /** The group: everything that shares a key shares the limit. 1 to 512 bytes in UTF-8. */
   key: string

@@ -119,6 +119,22 @@ describe('without a server named', () => {
     expect(await unnamed(source, { REDIS_URL: '' })).toEqual({ code: 0, output: '' })
   })
 
+  test('a time that looks like milliseconds brings one warning, and one of seconds none', async () => {
+    const asked = (config) => `
+      import { withLimit, Limiter, setDefaultLimiter } from 'concurrency-limit'
+      setDefaultLimiter(new Limiter('memory:'))
+      for (const config of ${config}) await withLimit({ key: 'k', limit: 1, ...config }, () => {})`
+    const milliseconds = '[{ limitTimeout: 5000 }, { limitTimeout: 5000 }, { limitExpire: 1500 }]'
+    const { code, output } = await unnamed(asked(milliseconds))
+    expect({ code, warnings: output.match(/CONCURRENCY_LIMIT_MILLISECONDS/g) }).toMatchObject({
+      code: 0,
+      warnings: ['CONCURRENCY_LIMIT_MILLISECONDS'],
+    })
+    expect(output).toMatch('limitTimeout: 5000 means 5000 seconds. If milliseconds are meant, write 5.')
+    const seconds = '[{ limitTimeout: Infinity }, { limitTimeout: 999, limitExpire: 3600 }, { limitExpire: 86400 }]'
+    expect(await unnamed(asked(seconds))).toEqual({ code: 0, output: '' })
+  })
+
   test('REDIS_URL says where', async () => {
     const holder = await witness.acquire({ key: 'environment', limit: 1 })
     const source = `

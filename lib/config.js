@@ -6,6 +6,7 @@
 const { ConfigError } = require('./errors.js')
 const { REQUIRED, between, boolean, check, integer, ms, number, object, rules, text } = require('./rules.js')
 const { EXPECTED: SIGNAL, isSignal } = require('./signals.js')
+const { warnOfMilliseconds } = require('./warnings.js')
 
 const LIMIT = rules({
   key: text(1, 512, REQUIRED),
@@ -46,6 +47,8 @@ function readLimit(config) {
   const given = check(LIMIT, config, 'config')
   const { key, limit, weight = DEFAULT.weight, limitTimeout = DEFAULT.limitTimeout } = given
   if (weight > limit) throw new ConfigError('weight', weight, `an integer from 1 to the limit, ${limit}`)
+  if (limitTimeout >= 1000) warnOfMilliseconds('limitTimeout', limitTimeout)
+  if (given.limitExpire >= 1000) warnOfMilliseconds('limitExpire', given.limitExpire)
   return {
     key,
     limit,

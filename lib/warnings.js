@@ -8,6 +8,7 @@ const MOST_KEYS = 1000
 const warnedKeys = new Set()
 let hasWarnedOfMemory = false
 let hasWarnedOfMany = false
+let hasWarnedOfMilliseconds = false
 
 function warn(code, message) {
   process.emitWarning(message, { type: 'ConcurrencyLimitWarning', code: `CONCURRENCY_LIMIT_${code}` })
@@ -46,4 +47,12 @@ function warnOfMany(count) {
   )
 }
 
-module.exports = { warnOfForgotten, warnOfMany, warnOfMemory }
+/** Of a time of 1,000 s or more. What is meant in seconds is mostly tens of minutes or a fraction: 1800, 3600, 86400. */
+function warnOfMilliseconds(name, value) {
+  const isTensOfMinutes = value % 600 === 0 && value % 1000 !== 0
+  if (hasWarnedOfMilliseconds || !Number.isInteger(value) || isTensOfMinutes) return
+  hasWarnedOfMilliseconds = true
+  warn('MILLISECONDS', `${name}: ${value} means ${value} seconds. If milliseconds are meant, write ${value / 1000}.`)
+}
+
+module.exports = { warnOfForgotten, warnOfMany, warnOfMemory, warnOfMilliseconds }
