@@ -73,7 +73,7 @@ class Left {
 
 let port = null
 let relay = null // between the core and the clients that users bring
-let letGo = null // makes the port collectable
+let letGo = null // ends the port
 let keepAlive = null
 const outbox = new Float64Array(ROWS)
 let outboxLength = 0
@@ -115,6 +115,7 @@ function start() {
   mine.port = new Port(wake, (...order) => outside(() => mine.relay.obey(...order)))
   mine.relay = relay = new Relay(mine.port)
   letGo = () => {
+    mine.port.end()
     mine.port = null
     mine.relay.end()
   }

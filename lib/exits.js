@@ -14,6 +14,8 @@ function add(work) {
   if (process[WORKS] === undefined) {
     Object.defineProperty(process, WORKS, { value: new Set() })
     process.on('exit', run)
+    // Deno.exit() tells Node's listeners nothing. In jsdom and its like there may be an unload that ends no process.
+    if (process.versions.deno !== undefined) globalThis.addEventListener('unload', run)
   }
   process[WORKS].add(work)
 }

@@ -1,9 +1,11 @@
 //! The border that one JS environment sees: rows go down in batches, completions lie ready until they are drained.
 //!
-//! The core's thread writes completions into the outbox and wakes JS once for many (`bell`). A port that is dropped
-//! (its environment ended) closes its clients, which gives back what they hold.
+//! The core's thread writes completions into the outbox and wakes JS once for many (`bell`). A port whose environment
+//! ends without a word, or that is dropped, closes its clients, which gives back what they hold.
 
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use concurrency_limit::moment::Moment;
 use concurrency_limit::session::{ClientId, Event};
 use napi::bindgen_prelude::{Float64ArraySlice, Function, Result};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use napi::{Error, Status};
+use napi::{CleanupEnvHook, Env, Error, Status};
 use napi_derive::napi;
 
 use crate::bell::Bell;
@@ -32,14 +34,22 @@ type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
 #[napi]
 pub struct Port {
     shared: Arc<Shared>,
-    clients: HashMap<u32, Client>,
+    open: Open,
+    at_end: Option<CleanupEnvHook<Open>>,
     forgotten: HashMap<u32, Tally>,
     last_client: u32,
     texts: Vec<Arc<str>>,
     relays: Arc<Relays>,
     brought: HashMap<u32, Carried>,
     last_brought: u32,
-    exited: bool,
+}
+
+/// The clients of a port, for whoever notices first that its environment ends. Only the thread of JS has it.
+#[derive(Clone)]
+struct Open {
+    clients: Rc<RefCell<HashMap<u32, Client>>>,
+    shared: Arc<Shared>,
+    is_over: Rc<Cell<bool>>,
 }
 
 struct Shared {
@@ -51,7 +61,8 @@ struct Shared {
     /// Clients that haven't ended and can while JS stands still, and word of each that does.
     open: Mutex<HashSet<u32>>,
     ends: Condvar,
-    wake: Wake,
+    /// None after the port's end.
+    wake: Mutex<Option<Wake>>,
     bell: Bell,
 }
 
@@ -66,26 +77,32 @@ impl Port {
     /// A port that calls `wake` when completions lie ready, and `carry` for each order to a client that was brought. It
     /// never keeps the process alive.
     #[napi(constructor)]
-    pub fn new(wake: Function<'_, (), ()>, carry: Function<'_, Order, ()>) -> Result<Self> {
+    pub fn new(env: Env, wake: Function<'_, (), ()>, carry: Function<'_, Order, ()>) -> Result<Self> {
+        let wake = wake.build_threadsafe_function().weak::<true>().build()?;
         let shared = Shared {
             outbox: Mutex::default(),
             renewed: Mutex::default(),
             ended: Mutex::default(),
             open: Mutex::default(),
             ends: Condvar::new(),
-            wake: wake.build_threadsafe_function().weak::<true>().build()?,
+            wake: Mutex::new(Some(wake)),
             bell: Bell::new(),
         };
+        let shared = Arc::new(shared);
+        let open = Open { clients: Rc::default(), shared: Arc::clone(&shared), is_over: Rc::default() };
+        // A worker thread isn't told that its process exits, nor any thread of Deno that an error ends it; and where
+        // finalizers run, they may run later than this, or never.
+        let at_end = env.add_env_cleanup_hook(open.clone(), |open| open.end(LAST_WAIT_MS))?;
         Ok(Self {
-            shared: Arc::new(shared),
-            clients: HashMap::new(),
+            shared,
+            open,
+            at_end: Some(at_end),
             forgotten: HashMap::new(),
             last_client: 0,
             texts: Vec::new(),
             relays: Relays::new(carry)?,
             brought: HashMap::new(),
             last_brought: 0,
-            exited: false,
         })
     }
 
@@ -107,7 +124,7 @@ impl Port {
         }
         self.last_client = number;
         self.forgotten.insert(number, Tally::of(client.session()));
-        self.clients.insert(number, client);
+        self.open.clients.borrow_mut().insert(number, client);
         Ok(number)
     }
 
@@ -129,17 +146,18 @@ impl Port {
     pub fn submit(&self, rows: &[f64], length: u32) {
         let text = |id: usize| self.texts.get(id.checked_sub(1)?).cloned();
         // A client that has ended is refused below, whatever id its request carries.
-        let id = |client: u32| self.clients.get(&client).map_or(ClientId(0), Client::id);
+        let clients = self.open.clients.borrow();
+        let id = |client: u32| clients.get(&client).map_or(ClientId(0), Client::id);
         let rows = &rows[..rows.len().min(length as usize)];
         let mut reader = Reader { rows, text: &text, client: &id };
         let mut batch = Vec::new();
         let mut of = 0;
         while let Some(Row { client, tag, wish }) = reader.next() {
             if client != of {
-                self.send(of, &mut batch);
+                send(&clients, of, &mut batch);
                 of = client;
             }
-            if !self.clients.contains_key(&client) {
+            if !clients.contains_key(&client) {
                 lock(&self.shared.outbox).refuse(client, tag, &wish);
                 self.shared.wake();
                 continue;
@@ -147,14 +165,14 @@ impl Port {
             match wish {
                 Wish::Core(command) => batch.push(command),
                 Wish::Close { release } => {
-                    self.send(of, &mut batch);
-                    if let Some(client) = self.clients.get(&client) {
+                    send(&clients, of, &mut batch);
+                    if let Some(client) = clients.get(&client) {
                         client.close(tag, release);
                     }
                 }
             }
         }
-        self.send(of, &mut batch);
+        send(&clients, of, &mut batch);
     }
 
     /// Fills `out` with whole rows of completions; how much of it they fill. 0 when none are left.
@@ -164,7 +182,7 @@ impl Port {
         // First: a completion that comes in from here on wakes again.
         self.shared.bell.answer();
         for client in lock(&self.shared.ended).drain(..) {
-            self.clients.remove(&client);
+            self.open.clients.borrow_mut().remove(&client);
             self.forgotten.remove(&client);
         }
         // SAFETY: the buffer is JS's, and JS stands in this call; nobody else looks at it meanwhile.
@@ -193,7 +211,8 @@ impl Port {
     /// What the client's lease ids begin with.
     #[napi(catch_unwind)]
     pub fn session_text(&self, client: u32) -> String {
-        self.clients.get(&client).map(|client| client.session().to_string()).unwrap_or_default()
+        let clients = self.open.clients.borrow();
+        clients.get(&client).map(|client| client.session().to_string()).unwrap_or_default()
     }
 
     /// A lease of the client was forgotten.
@@ -233,9 +252,34 @@ impl Port {
 
     /// Gives everything back that this port holds, and waits for it, `wait_ms` at most.
     #[napi(catch_unwind)]
-    pub fn exit(&mut self, wait_ms: f64) {
-        self.exited = true;
-        self.clients.values().for_each(|client| {
+    pub fn exit(&self, wait_ms: f64) {
+        self.open.end(wait_ms);
+    }
+
+    /// To be called when no client is open any more: then JS is never called again, and nothing of the port keeps a
+    /// handle, except links over clients that were brought, which end when the core lets go of them.
+    #[napi(catch_unwind)]
+    pub fn end(&mut self, env: Env) -> Result<()> {
+        self.open.is_over.set(true);
+        lock(&self.shared.wake).take();
+        self.relays.end();
+        self.at_end.take().map_or(Ok(()), |hook| env.remove_env_cleanup_hook(hook))
+    }
+}
+
+impl Drop for Port {
+    // Collected without a word: a sandbox of a test runner was dropped with a limiter open.
+    fn drop(&mut self) {
+        self.open.end(LAST_WAIT_MS);
+    }
+}
+
+impl Open {
+    fn end(&self, wait_ms: f64) {
+        if self.is_over.replace(true) {
+            return;
+        }
+        self.clients.borrow().values().for_each(|client| {
             client.close(0, true);
         });
         let bound = Duration::from_secs_f64(wait_ms / 1_000.0);
@@ -245,29 +289,20 @@ impl Port {
     }
 }
 
-impl Drop for Port {
-    // A worker thread isn't told that its process exits, and the core's thread ends with the process: so what the
-    // worker holds is given back while its environment is taken down, or never.
-    fn drop(&mut self) {
-        if !self.exited {
-            self.exit(LAST_WAIT_MS);
-        }
-    }
-}
-
-impl Port {
-    fn send(&self, client: u32, batch: &mut Vec<Command>) {
-        let commands = batch.drain(..);
-        if let Some(client) = self.clients.get(&client) {
-            client.send(commands);
-        }
+fn send(clients: &HashMap<u32, Client>, client: u32, batch: &mut Vec<Command>) {
+    let commands = batch.drain(..);
+    if let Some(client) = clients.get(&client) {
+        client.send(commands);
     }
 }
 
 impl Shared {
     fn wake(&self) {
-        if self.bell.ring() {
-            self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        if !self.bell.ring() {
+            return;
+        }
+        if let Some(wake) = &*lock(&self.wake) {
+            wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
         }
     }
 

@@ -4,7 +4,7 @@
 //! commands and reads the answers. A link whose environment has ended carries nothing, and the session hears of it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use concurrency_limit::carrier::{Carriage, Carrier, Ear, Errand, To, Word};
@@ -20,9 +20,13 @@ const CARRY: u32 = 2;
 const LISTEN: u32 = 3;
 const CLOSE: u32 = 4;
 
+type Carry = ThreadsafeFunction<Order, (), Order, Status, false, true>;
+
 /// The links of one environment.
 pub(crate) struct Relays {
-    carry: ThreadsafeFunction<Order, (), Order, Status, false, true>,
+    /// None after the last link that was open at the port's end.
+    carry: Mutex<Option<Carry>>,
+    is_ending: AtomicBool,
     ears: Mutex<HashMap<u32, Ear>>,
     last_link: AtomicU32,
 }
@@ -46,7 +50,12 @@ impl Relays {
     /// Calls `carry` for each order. It never keeps the process alive.
     pub(crate) fn new(carry: Function<'_, Order, ()>) -> Result<Arc<Self>> {
         let carry = carry.build_threadsafe_function().weak::<true>().build()?;
-        Ok(Arc::new(Self { carry, ears: Mutex::default(), last_link: AtomicU32::new(0) }))
+        Ok(Arc::new(Self {
+            carry: Mutex::new(Some(carry)),
+            is_ending: AtomicBool::new(false),
+            ears: Mutex::default(),
+            last_link: AtomicU32::new(0),
+        }))
     }
 
     /// A word from JS, by its number there.
@@ -68,16 +77,34 @@ impl Relays {
 
     fn order(&self, client: u32, link: u32, order: u32, text: String) {
         let order = (client, link, order, text).into();
-        let status = self.carry.call(order, ThreadsafeFunctionCallMode::NonBlocking);
+        let carry = lock(&self.carry);
+        let status = carry.as_ref().map(|carry| carry.call(order, ThreadsafeFunctionCallMode::NonBlocking));
+        drop(carry);
         // Without an ear the core's end of the link closes, and its session goes on without one.
-        if status != Status::Ok {
+        if status != Some(Status::Ok) {
             self.ears().remove(&link);
         }
     }
 
-    fn ears(&self) -> MutexGuard<'_, HashMap<u32, Ear>> {
-        self.ears.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The port has no client any more: JS isn't called again once the links that still stand are closed.
+    pub(crate) fn end(&self) {
+        self.is_ending.store(true, Ordering::SeqCst);
+        self.end_if_last();
     }
+
+    fn end_if_last(&self) {
+        if self.is_ending.load(Ordering::SeqCst) && self.ears().is_empty() {
+            lock(&self.carry).take();
+        }
+    }
+
+    fn ears(&self) -> MutexGuard<'_, HashMap<u32, Ear>> {
+        lock(&self.ears)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Carrier for Brought {
@@ -122,5 +149,6 @@ impl Drop for Ride {
     fn drop(&mut self) {
         self.relays.ears().remove(&self.link);
         self.relays.order(self.client, self.link, CLOSE, String::new());
+        self.relays.end_if_last();
     }
 }
