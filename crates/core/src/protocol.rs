@@ -3,6 +3,7 @@
 //! No rule is decided and no byte is laid out here: `group` and the Lua scripts answer these calls in the same way,
 //! `store` carries them. Lengths are whole milliseconds on the wire, hence the `_ms` names.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::lease::{Epoch, FencingToken, Key, LeaseId, SessionId, Slot, Ticket};
@@ -35,6 +36,39 @@ pub struct Call {
     pub key: Key,
     /// What is asked of it.
     pub verb: Verb,
+}
+
+/// The number that a session gives to what it sends; the answer has it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub u64);
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a session sends to its store: one type all the way from the session to the server's connection.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outgoing {
+    /// A call to a group.
+    Call {
+        /// Comes back with the reply.
+        id: CallId,
+        /// Who calls.
+        caller: Caller,
+        /// What.
+        call: Call,
+    },
+    /// The names of existing groups, one page.
+    Keys {
+        /// Comes back with the page.
+        id: CallId,
+        /// A glob over the users' keys, as in Redis' `KEYS`.
+        pattern: String,
+        /// `"0"` to begin with, then what the last page said.
+        cursor: String,
+    },
 }
 
 /// The verbs, each a batch for one group.

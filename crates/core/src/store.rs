@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::lease::{Key, SessionId};
-use crate::protocol::{Call, CallError, Caller, Push, Reply};
+use crate::protocol::{CallError, CallId, Outgoing, Push, Reply};
 
 mod glob;
 pub mod memory;
@@ -50,46 +50,23 @@ pub type Connecting = Pin<Box<dyn Future<Output = Result<(Box<dyn Link>, LinkInf
 /// An open link. Dropping it closes it; calls without a reply then stay unclear.
 pub trait Link: Send {
     /// Sends requests, in order, without waiting. Never blocks; a dead link reports [`LinkEvent::Down`] once.
-    fn send(&mut self, requests: Vec<Request>);
-}
-
-/// What goes down a link; the number comes back with the reply.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Request {
-    /// A call to a group.
-    Call {
-        /// Chosen by the sender.
-        number: u64,
-        /// Who calls.
-        caller: Caller,
-        /// What.
-        call: Call,
-    },
-    /// The names of existing groups, one page.
-    Keys {
-        /// Chosen by the sender.
-        number: u64,
-        /// A glob over the user's keys, as in Redis' `KEYS`.
-        pattern: String,
-        /// `"0"` to begin with, then what the last page said.
-        cursor: String,
-    },
+    fn send(&mut self, requests: Vec<Outgoing>);
 }
 
 /// What comes up a link.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LinkEvent {
-    /// The answer to [`Request::Call`].
+    /// The answer to [`Outgoing::Call`].
     Reply {
-        /// The request's.
-        number: u64,
+        /// What it answers.
+        id: CallId,
         /// What came of it.
         result: Result<Reply, CallError>,
     },
-    /// The answer to [`Request::Keys`]: keys and the next cursor (`"0"` after the last page).
+    /// The answer to [`Outgoing::Keys`]: keys and the next cursor (`"0"` after the last page).
     Keys {
-        /// The request's.
-        number: u64,
+        /// What it answers.
+        id: CallId,
         /// What came of it.
         result: Result<(Vec<Key>, String), CallError>,
     },

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use common::peer::{Peer, key, limit};
 use concurrency_limit::lease::Slot;
 use concurrency_limit::protocol::{
-    Acquired, Answers, Ask, Call, CallError, Extend, Grant, Keep, Left, Page, Picture, Push, Renew, Renewed,
-    Settle, Settled, Target, Terms, Verb, Waiting,
+    Acquired, Answers, Ask, Call, CallError, CallId, Extend, Grant, Keep, Left, Outgoing, Page, Picture,
+    Push, Renew, Renewed, Settle, Settled, Target, Terms, Verb, Waiting,
 };
-use concurrency_limit::store::{Request, Store};
+use concurrency_limit::store::Store;
 
 /// Every scenario, once for each store.
 macro_rules! for_every_store {
@@ -453,11 +453,15 @@ async fn calls_of_one_batch_are_answered_in_order(store: &dyn Store) {
     for number in 1..=300 {
         let verb = Verb::Acquire(vec![ask(&peer, number, &one, true)]);
         let group = key(&format!("group {}", number % 3));
-        requests.push(Request::Call { number, caller: peer.caller, call: Call { key: group, verb } });
+        requests.push(Outgoing::Call {
+            id: CallId(number),
+            caller: peer.caller,
+            call: Call { key: group, verb },
+        });
     }
     peer.link.send(requests);
     for number in 1..=300 {
-        let reply = peer.reply(number).await.expect("carried out");
+        let reply = peer.reply(CallId(number)).await.expect("carried out");
         let Answers::Acquire(acquired) = reply.answers else { panic!("not acquired") };
         match acquired.as_slice() {
             [Acquired::Granted(_)] => assert!(number <= 3),

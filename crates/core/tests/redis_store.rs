@@ -96,7 +96,7 @@ async fn events_come_in_the_order_of_the_wire() {
     let mut order = Vec::new();
     for _ in 0..3 {
         order.push(match second.event().await {
-            Some(LinkEvent::Reply { number, result: Ok(_) }) => Some(number),
+            Some(LinkEvent::Reply { id, result: Ok(_) }) => Some(id),
             Some(LinkEvent::Push(_)) => None,
             other => panic!("neither a reply nor a push: {other:?}"),
         });
@@ -108,19 +108,19 @@ async fn events_come_in_the_order_of_the_wire() {
 async fn replies_come_in_the_order_of_the_calls_however_many() {
     let server = RedisServer::start(&[]);
     let mut peer = Peer::connect(&store(server.url(""))).await;
-    let mut numbers = Vec::new();
+    let mut ids = Vec::new();
     for batch in 0..100 {
         let mut requests = Vec::new();
         for item in 0..batch * 3 {
-            let (number, request) = peer.request(&key(&format!("k{}", item % 7)), Verb::Clean);
-            numbers.push(number);
+            let (id, request) = peer.request(&key(&format!("k{}", item % 7)), Verb::Clean);
+            ids.push(id);
             requests.push(request);
         }
         peer.link.send(requests);
     }
-    for number in numbers {
+    for id in ids {
         match peer.event().await {
-            Some(LinkEvent::Reply { number: of, result: Ok(_) }) => assert_eq!(of, number),
+            Some(LinkEvent::Reply { id: of, result: Ok(_) }) => assert_eq!(of, id),
             other => panic!("not a reply: {other:?}"),
         }
     }

@@ -32,11 +32,11 @@ async fn ask_each(
     verb: impl Fn(&Peer) -> Verb,
 ) -> Vec<Result<Reply, CallError>> {
     let asked: Vec<_> = groups.iter().map(|group| peer.request(group, verb(peer))).collect();
-    let (numbers, requests): (Vec<u64>, Vec<_>) = asked.into_iter().unzip();
+    let (ids, requests): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
     peer.link.send(requests);
     let mut replies = Vec::new();
-    for number in numbers {
-        replies.push(peer.reply(number).await);
+    for id in ids {
+        replies.push(peer.reply(id).await);
     }
     replies
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use concurrency_limit::lease::{Epoch, FencingToken, Key, LeaseId, SessionId, Ticket};
 use concurrency_limit::moment::Moment;
-use concurrency_limit::protocol::{Acquired, Answers, Ask, Grant, Reply, Terms, Verb};
+use concurrency_limit::protocol::{Acquired, Answers, Ask, Grant, Outgoing, Reply, Terms, Verb};
 use concurrency_limit::session::{ClientId, Event, Output, Request, Session, Settings};
 use divan::Bencher;
 
@@ -76,9 +76,9 @@ impl Bench {
     fn exchange(&mut self) {
         while let Some(output) = self.session.poll_output(self.now) {
             match output {
-                Output::Call { number, call, .. } => {
+                Output::Send(Outgoing::Call { id, call, .. }) => {
                     let reply = answer(&call.verb, self.room);
-                    self.session.handle_reply(self.now, number, Ok(reply));
+                    self.session.handle_reply(self.now, id, Ok(reply));
                 }
                 Output::Event(Event::Granted { .. } | Event::Released { was_held: true, .. }) => {
                     self.told += 1;

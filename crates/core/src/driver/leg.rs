@@ -6,13 +6,14 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::lease::SessionId;
-use crate::store::{ConnectError, Connecting, Link, LinkEvent, LinkInfo, Request, Store};
+use crate::protocol::Outgoing;
+use crate::store::{ConnectError, Connecting, Link, LinkEvent, LinkInfo, Store};
 
 pub(super) struct Leg {
     store: Arc<dyn Store>,
     wire: Option<Wire>,
     /// What is to be sent, gathered.
-    requests: Vec<Request>,
+    requests: Vec<Outgoing>,
 }
 
 struct Wire {
@@ -47,7 +48,7 @@ impl Leg {
         self.wire = None;
     }
 
-    pub(super) fn gather(&mut self, request: Request) {
+    pub(super) fn gather(&mut self, request: Outgoing) {
         self.requests.push(request);
     }
 

@@ -19,7 +19,7 @@ use crate::config::Options;
 use crate::fallback::{Sessions, Side};
 use crate::moment::Moment;
 use crate::session::{ClientId, Event, Output};
-use crate::store::{LinkEvent, Request};
+use crate::store::LinkEvent;
 
 /// A wall clock that gets ahead by less is being corrected, not set.
 const LEAST_JUMP: Duration = Duration::from_millis(500);
@@ -141,12 +141,7 @@ impl Driver {
         while let Some((side, output)) = self.sessions.poll_output(now) {
             match output {
                 Output::Event(event) => self.book(event),
-                Output::Call { number, caller, call } => {
-                    self.leg(side).gather(Request::Call { number, caller, call });
-                }
-                Output::Keys { number, pattern, cursor } => {
-                    self.leg(side).gather(Request::Keys { number, pattern, cursor });
-                }
+                Output::Send(outgoing) => self.leg(side).gather(outgoing),
                 Output::Check(check) => {
                     if let Some(checks) = &self.checks {
                         checks.ask(check);
@@ -263,8 +258,8 @@ impl Driver {
         while let Some(event) = next.take() {
             let session = self.sessions.side(side);
             match event {
-                LinkEvent::Reply { number, result } => session.handle_reply(now, number, result),
-                LinkEvent::Keys { number, result } => session.handle_keys(now, number, result),
+                LinkEvent::Reply { id, result } => session.handle_reply(now, id, result),
+                LinkEvent::Keys { id, result } => session.handle_keys(now, id, result),
                 LinkEvent::Push(push) => session.handle_push(now, push),
                 LinkEvent::PushLost => session.handle_push_lost(now),
                 LinkEvent::Cut(part, reason) => session.handle_cut(now, |key| part.has(key), reason),

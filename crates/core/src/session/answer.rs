@@ -13,7 +13,7 @@ use crate::error::{Error, Loss};
 use crate::lease::{Epoch, LeaseId, Ticket};
 use crate::moment::Moment;
 use crate::protocol::{
-    Acquired, Answers, CallError, Grant, Left, MAX_TOUCHED, MAX_WAITING_LIMITS, Push, Renewed, Reply,
+    Acquired, Answers, CallError, CallId, Grant, Left, MAX_TOUCHED, MAX_WAITING_LIMITS, Push, Renewed, Reply,
     Settled, Waiting,
 };
 
@@ -29,9 +29,9 @@ struct Stated {
 
 impl Session {
     /// A call is answered. A group's answers come in the order of its calls, and all of them nearly so.
-    pub fn handle_reply(&mut self, now: Moment, number: u64, result: Result<Reply, CallError>) {
+    pub fn handle_reply(&mut self, now: Moment, id: CallId, result: Result<Reply, CallError>) {
         self.hear();
-        let Some(at) = self.flights.iter().position(|flight| flight.number == number) else { return };
+        let Some(at) = self.flights.iter().position(|flight| flight.id == id) else { return };
         let Some(flight) = self.flights.remove(at) else { return };
         let (line, items) = match flight.about {
             About::Question(question) => return self.handle_answer(now, flight.sent_at, question, result),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::acquisition::{Acquisition, Held, State};
 use super::{Output, Session};
 use crate::moment::Moment;
-use crate::protocol::{Ask, Call, Extend, Keep, MAX_TOUCHED, Renew, Settle, Target, Verb};
+use crate::protocol::{Ask, Call, CallId, Extend, Keep, MAX_TOUCHED, Outgoing, Renew, Settle, Target, Verb};
 
 /// Most slots or waiters of one call: half of what it may touch (R26), so that no script keeps Redis from others for
 /// more than about a millisecond, and Redis works on one while the replies of another are read.
@@ -28,7 +28,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(6);
 /// A call under way.
 #[derive(Debug)]
 pub(super) struct Flight {
-    pub(super) number: u64,
+    pub(super) id: CallId,
     pub(super) sent_at: Moment,
     /// Of a group, or a question's number.
     pub(super) about: About,
@@ -246,18 +246,18 @@ impl Session {
     }
 
     pub(super) fn send_call(&mut self, now: Moment, keep_alive: Duration, call: Call, about: About) {
-        let number = self.take_off(now, about);
+        let id = self.take_off(now, about);
         let caller = self.caller(now, keep_alive);
-        self.outputs.push_back(Output::Call { number, caller, call });
+        self.outputs.push_back(Output::Send(Outgoing::Call { id, caller, call }));
     }
 
     /// Books a call that leaves now; its number.
-    pub(super) fn take_off(&mut self, now: Moment, about: About) -> u64 {
-        let number = self.next_call;
+    pub(super) fn take_off(&mut self, now: Moment, about: About) -> CallId {
+        let id = CallId(self.next_call);
         self.next_call += 1;
         self.stats.calls += 1;
-        self.flights.push_back(Flight { number, sent_at: now, about });
-        number
+        self.flights.push_back(Flight { id, sent_at: now, about });
+        id
     }
 
     /// The calls under way left longer ago than our clock says.

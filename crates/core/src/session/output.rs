@@ -8,7 +8,7 @@ use super::{Answer, ClientId, Histogram, Tag};
 use crate::error::{Error, Loss};
 use crate::lease::{FencingToken, Key, LeaseId, Slot};
 use crate::moment::Moment;
-use crate::protocol::{Call, Caller};
+use crate::protocol::Outgoing;
 
 /// What there is to do, in this order.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,26 +19,10 @@ pub enum Output {
     Connect,
     /// Drop the connection; don't answer.
     Disconnect,
-    /// Send a call; answer with `handle_reply`.
-    Call {
-        /// Comes back with the reply.
-        number: u64,
-        /// Who calls.
-        caller: Caller,
-        /// What.
-        call: Call,
-    },
+    /// Send this; answer with `handle_reply` or `handle_keys`.
+    Send(Outgoing),
     /// Find out whether enough replicas have this grant; answer with `handle_checked`.
     Check(Check),
-    /// Ask for a page of keys; answer with `handle_keys`.
-    Keys {
-        /// Comes back with the reply.
-        number: u64,
-        /// The glob.
-        pattern: String,
-        /// Where to begin.
-        cursor: String,
-    },
 }
 
 /// A grant that its client hears of only when enough replicas have it.

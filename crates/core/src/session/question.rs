@@ -11,7 +11,7 @@ use super::{ClientId, Event, Output, Session, Stats, Tag};
 use crate::error::Error;
 use crate::lease::Key;
 use crate::moment::Moment;
-use crate::protocol::{Answers, Call, CallError, Page, Picture, Reply, Target, Verb};
+use crate::protocol::{Answers, Call, CallError, CallId, Outgoing, Page, Picture, Reply, Target, Verb};
 
 /// How long after a refusal questions are asked again.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -142,8 +142,8 @@ impl Session {
                 Question::Release(key, target) => (key.clone(), Verb::Release(vec![target.clone()])),
                 Question::Keys { pattern, cursor } => {
                     let (pattern, cursor) = (pattern.clone(), cursor.clone());
-                    let number = self.take_off(now, About::Question(number));
-                    self.outputs.push_back(Output::Keys { number, pattern, cursor });
+                    let id = self.take_off(now, About::Question(number));
+                    self.outputs.push_back(Output::Send(Outgoing::Keys { id, pattern, cursor }));
                     continue;
                 }
             };
@@ -152,9 +152,9 @@ impl Session {
     }
 
     /// A page of keys came.
-    pub fn handle_keys(&mut self, now: Moment, number: u64, result: Result<(Vec<Key>, String), CallError>) {
+    pub fn handle_keys(&mut self, now: Moment, id: CallId, result: Result<(Vec<Key>, String), CallError>) {
         self.hear();
-        let Some(at) = self.flights.iter().position(|flight| flight.number == number) else { return };
+        let Some(at) = self.flights.iter().position(|flight| flight.id == id) else { return };
         let Some(Flight { about: About::Question(number), .. }) = self.flights.remove(at) else { return };
         match result {
             Ok((keys, cursor)) => self.finish_question(number, Ok(Answer::Keys { keys, cursor })),

@@ -11,10 +11,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Connecting, Link, LinkEvent, LinkInfo, Request, Store};
+use super::{Connecting, Link, LinkEvent, LinkInfo, Store};
 use crate::lease::SessionId;
 use crate::moment::Moment;
-use crate::protocol::Call;
+use crate::protocol::{Call, Outgoing};
 
 mod groups;
 
@@ -107,22 +107,22 @@ struct MemoryLink {
 }
 
 impl Link for MemoryLink {
-    fn send(&mut self, requests: Vec<Request>) {
+    fn send(&mut self, requests: Vec<Outgoing>) {
         let mut world = lock(&self.shared.world);
         for request in requests {
             let event = match request {
-                Request::Call { number, caller, call: Call { key, verb } } => {
+                Outgoing::Call { id, caller, call: Call { key, verb } } => {
                     let World { groups, listeners, .. } = &mut *world;
                     let now_us = (self.shared.clock)();
                     let result = groups.call(now_us, &caller, &key, &verb, |session, push| {
                         let listener = listeners.get(&session);
                         listener.is_some_and(|listener| listener.events.send(LinkEvent::Push(push)).is_ok())
                     });
-                    LinkEvent::Reply { number, result }
+                    LinkEvent::Reply { id, result }
                 }
-                Request::Keys { number, pattern, cursor } => {
+                Outgoing::Keys { id, pattern, cursor } => {
                     let result = Ok(world.groups.keys((self.shared.clock)(), &pattern, &cursor));
-                    LinkEvent::Keys { number, result }
+                    LinkEvent::Keys { id, result }
                 }
             };
             // Under the lock: a push for this link that another call makes from now on must come after this reply.

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use concurrency_limit::lease::{Key, LeaseId, SessionId};
 use concurrency_limit::protocol::{
-    Acquired, Answers, Ask, Call, CallError, Caller, Grant, Push, Reply, Terms, Verb,
+    Acquired, Answers, Ask, Call, CallError, CallId, Caller, Grant, Outgoing, Push, Reply, Terms, Verb,
 };
-use concurrency_limit::store::{ConnectError, Link, LinkEvent, LinkInfo, Request, Store};
+use concurrency_limit::store::{ConnectError, Link, LinkEvent, LinkInfo, Store};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
@@ -23,7 +23,7 @@ pub struct Peer {
     events: UnboundedReceiver<LinkEvent>,
     /// Events that came while something else was waited for.
     kept: VecDeque<LinkEvent>,
-    numbers: u64,
+    calls: u64,
 }
 
 impl Peer {
@@ -40,7 +40,7 @@ impl Peer {
         let (link, info) = store.connect(session, sender).await?;
         let caller =
             Caller { session, connection: 1, listens: info.listens, settling: false, keep_alive_ms: 60_000 };
-        Ok(Self { session, info, caller, link, events, kept: VecDeque::new(), numbers: 0 })
+        Ok(Self { session, info, caller, link, events, kept: VecDeque::new(), calls: 0 })
     }
 
     /// The id of this session's acquisition `number`.
@@ -49,22 +49,22 @@ impl Peer {
     }
 
     /// A number for a request, not used before.
-    pub fn number(&mut self) -> u64 {
-        self.numbers += 1;
-        self.numbers
+    pub fn call_id(&mut self) -> CallId {
+        self.calls += 1;
+        CallId(self.calls)
     }
 
-    /// A call as a request; its number is said too.
-    pub fn request(&mut self, key: &Key, verb: Verb) -> (u64, Request) {
-        let number = self.number();
-        (number, Request::Call { number, caller: self.caller, call: Call { key: key.clone(), verb } })
+    /// A call as a request; its id is said too.
+    pub fn request(&mut self, key: &Key, verb: Verb) -> (CallId, Outgoing) {
+        let id = self.call_id();
+        (id, Outgoing::Call { id, caller: self.caller, call: Call { key: key.clone(), verb } })
     }
 
     /// Makes one call and waits for its answer.
     pub async fn call(&mut self, key: &Key, verb: Verb) -> Result<Reply, CallError> {
-        let (number, request) = self.request(key, verb);
+        let (id, request) = self.request(key, verb);
         self.link.send(vec![request]);
-        self.reply(number).await
+        self.reply(id).await
     }
 
     /// Makes one call that must be carried out.
@@ -89,10 +89,10 @@ impl Peer {
         }
     }
 
-    /// Waits for the answer to the request of this number.
-    pub async fn reply(&mut self, number: u64) -> Result<Reply, CallError> {
+    /// Waits for the answer to this request.
+    pub async fn reply(&mut self, id: CallId) -> Result<Reply, CallError> {
         self.wait_for(|event| match event {
-            LinkEvent::Reply { number: of, result } if *of == number => Some(result.clone()),
+            LinkEvent::Reply { id: of, result } if *of == id => Some(result.clone()),
             _ => None,
         })
         .await
@@ -111,10 +111,10 @@ impl Peer {
     pub async fn keys(&mut self, pattern: &str) -> Vec<Key> {
         let (mut found, mut cursor) = (Vec::new(), "0".to_owned());
         loop {
-            let number = self.number();
-            self.link.send(vec![Request::Keys { number, pattern: pattern.to_owned(), cursor }]);
+            let id = self.call_id();
+            self.link.send(vec![Outgoing::Keys { id, pattern: pattern.to_owned(), cursor }]);
             let page = self.wait_for(|event| match event {
-                LinkEvent::Keys { number: of, result } if *of == number => Some(result.clone()),
+                LinkEvent::Keys { id: of, result } if *of == id => Some(result.clone()),
                 _ => None,
             });
             let (keys, next) = page.await.expect("a page of keys");

@@ -12,7 +12,7 @@ use std::time::Duration;
 use concurrency_limit::group::{Group, Receivers};
 use concurrency_limit::lease::{Epoch, FencingToken, Key, LeaseId, SessionId, Slot};
 use concurrency_limit::moment::Moment;
-use concurrency_limit::protocol::{Call, CallError, Caller, Push, Reply, Terms};
+use concurrency_limit::protocol::{Call, CallError, CallId, Caller, Outgoing, Push, Reply, Terms};
 use concurrency_limit::session::{ClientId, Output, Request, Session, Settings, Tag};
 
 use super::scenario::{Fault, Plan, Scenario, Step};
@@ -23,13 +23,13 @@ const LEASE: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 enum Up {
-    Call(u64, Caller, Call),
+    Call(CallId, Caller, Call),
     Hangup,
 }
 
 #[derive(Debug)]
 enum Down {
-    Reply(u64, Result<Reply, CallError>),
+    Reply(CallId, Result<Reply, CallError>),
     Push(Push),
 }
 
@@ -171,7 +171,7 @@ impl World {
 
     fn serve(&mut self, peer: usize, link: usize) {
         let Some(up) = self.peers[peer].links[link].up.pop_front() else { return };
-        let Up::Call(number, caller, call) = up else {
+        let Up::Call(id, caller, call) = up else {
             self.peers[peer].links[link].served = false;
             return;
         };
@@ -188,7 +188,7 @@ impl World {
         for ((of, ear), push) in told {
             self.peers[of].links[ear].down.push_back(Down::Push(push));
         }
-        self.peers[peer].links[link].down.push_back(Down::Reply(number, result));
+        self.peers[peer].links[link].down.push_back(Down::Reply(id, result));
         self.watch_line();
     }
 
@@ -196,7 +196,7 @@ impl World {
         let now = self.now;
         let it = &mut self.peers[peer];
         match it.links.last_mut().and_then(|link| link.down.pop_front()) {
-            Some(Down::Reply(number, result)) => it.session.handle_reply(now, number, result),
+            Some(Down::Reply(id, result)) => it.session.handle_reply(now, id, result),
             Some(Down::Push(push)) => it.session.handle_push(now, push),
             None => {}
         }
@@ -274,13 +274,15 @@ impl World {
                     it.break_link();
                     it.connected = false;
                 }
-                Output::Call { number, caller, call } => {
+                Output::Send(Outgoing::Call { id, caller, call }) => {
                     if let Some(link) = it.links.last_mut() {
-                        link.up.push_back(Up::Call(number, caller, call));
+                        link.up.push_back(Up::Call(id, caller, call));
                     }
                 }
                 Output::Event(event) => self.tell(peer, event),
-                Output::Keys { .. } | Output::Check(_) => unreachable!("nobody asks for keys here"),
+                Output::Send(Outgoing::Keys { .. }) | Output::Check(_) => {
+                    unreachable!("nobody asks for keys here")
+                }
             }
         }
     }

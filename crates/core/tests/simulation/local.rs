@@ -6,6 +6,7 @@ use std::time::Duration;
 use concurrency_limit::fallback::Side;
 use concurrency_limit::group::{Group, Receivers};
 use concurrency_limit::lease::{Epoch, Key};
+use concurrency_limit::protocol::Outgoing;
 use concurrency_limit::session::Output;
 
 use crate::trace;
@@ -26,20 +27,17 @@ impl World {
             Output::Connect => {
                 it.sessions.side(Side::Local).handle_connected(now, true, Some(Duration::MAX));
             }
-            Output::Call { number, caller, call } => {
+            Output::Send(Outgoing::Call { id, caller, call }) => {
                 let group = it.local.groups.entry(call.key.clone()).or_default();
                 // It has no other session to tell.
                 let nobody = &mut |_, _, _: &[_]| Receivers::Nobody;
                 let result = group.call(now_us, fresh, &caller, &call.verb, nobody);
                 if self.traced {
-                    let asked = format!(
-                        "asks its fallback {number}: {}, {}",
-                        trace::call(&call),
-                        trace::reply(&result)
-                    );
+                    let asked =
+                        format!("asks its fallback {id}: {}, {}", trace::call(&call), trace::reply(&result));
                     crate::world::say(now, &format!("process {process}"), &asked);
                 }
-                it.sessions.side(Side::Local).handle_reply(now, number, result);
+                it.sessions.side(Side::Local).handle_reply(now, id, result);
             }
             output => unreachable!("an embedded store isn't asked this: {output:?}"),
         }

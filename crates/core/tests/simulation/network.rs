@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 use concurrency_limit::moment::Moment;
-use concurrency_limit::protocol::{Call, CallError, Caller, Push, Reply};
+use concurrency_limit::protocol::{Call, CallError, CallId, Caller, Push, Reply};
 use concurrency_limit::session::{Check, Tag};
 
 /// A number for each connection that was ever opened.
@@ -29,13 +29,13 @@ pub(crate) enum Parcel {
     },
     Call {
         link: LinkId,
-        number: u64,
+        id: CallId,
         caller: Caller,
         call: Call,
     },
     Reply {
         link: LinkId,
-        number: u64,
+        id: CallId,
         result: Result<Reply, CallError>,
     },
     Push {

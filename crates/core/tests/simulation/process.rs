@@ -6,7 +6,7 @@ use std::time::Duration;
 use concurrency_limit::fallback::{Fallback, Sessions, Side};
 use concurrency_limit::lease::{LeaseId, SessionId};
 use concurrency_limit::moment::Moment;
-use concurrency_limit::protocol::{Call, Verb};
+use concurrency_limit::protocol::{Call, Outgoing, Verb};
 use concurrency_limit::session::{Check, ClientId, Output, Session, Settings, Tag};
 
 use crate::faults::{Fault, Faults};
@@ -172,7 +172,7 @@ impl World {
                 }
                 self.hang_up(process, Some(link));
             }
-            Parcel::Reply { number, result, .. } => it.session().handle_reply(now, number, result),
+            Parcel::Reply { id, result, .. } => it.session().handle_reply(now, id, result),
             Parcel::Push { push, .. } => it.session().handle_push(now, push),
             Parcel::PushLost { .. } => it.session().handle_push_lost(now),
             Parcel::Down { .. } => {
@@ -270,14 +270,14 @@ impl World {
                     self.processes[process].steady_since = self.now;
                     self.hang_up(process, None);
                 }
-                Output::Call { number, caller, call } => {
+                Output::Send(Outgoing::Call { id, caller, call }) => {
                     let Some(link) = self.processes[process].link.strand_to(&call.key) else { continue };
                     check_batch(&call);
                     let at = self.now + self.dice.ms(0, 3);
-                    let parcel = Parcel::Call { link, number, caller, call };
+                    let parcel = Parcel::Call { link, id, caller, call };
                     self.network.post_in_order(link, Way::ToServer, at, parcel);
                 }
-                Output::Keys { .. } => unreachable!("nobody asks for keys here"),
+                Output::Send(Outgoing::Keys { .. }) => unreachable!("nobody asks for keys here"),
             }
         }
         self.processes[process].sessions.take_closed();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use concurrency_limit::group::{Group, Receivers};
 use concurrency_limit::lease::{Epoch, Key, SessionId};
 use concurrency_limit::moment::Moment;
-use concurrency_limit::protocol::{Call, CallError, Caller, Push, Reply, Verb};
+use concurrency_limit::protocol::{Call, CallError, CallId, Caller, Push, Reply, Verb};
 
 use crate::faults::Fault;
 use crate::network::{LinkId, Parcel, Turn, Way};
@@ -91,8 +91,8 @@ impl World {
         }
         match parcel {
             Parcel::Knock { link, part } => self.welcome(link, part),
-            Parcel::Call { link, number, caller, call } if self.server.serves(link) => {
-                self.carry_out(link, number, caller, call);
+            Parcel::Call { link, id, caller, call } if self.server.serves(link) => {
+                self.carry_out(link, id, caller, call);
             }
             Parcel::Hangup { link } => {
                 self.server.links.remove(&link);
@@ -122,7 +122,7 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, link: LinkId, number: u64, caller: Caller, call: Call) {
+    fn carry_out(&mut self, link: LinkId, id: CallId, caller: Caller, call: Call) {
         let mut told = Vec::new();
         let result = match self.server.refusal(self.now, &call.verb) {
             Some(refusal) => Err(refusal),
@@ -136,7 +136,7 @@ impl World {
             self.send_push(ear, push);
         }
         let at = self.now + self.dice.ms(0, 3);
-        self.network.post_in_order(link, Way::ToProcess, at, Parcel::Reply { link, number, result });
+        self.network.post_in_order(link, Way::ToProcess, at, Parcel::Reply { link, id, result });
     }
 
     fn ask_group(

@@ -17,16 +17,16 @@ pub(crate) fn describe(parcel: &Parcel, owner: &HashMap<LinkId, usize>) -> Optio
         Parcel::Server(turn) => server(format!("{turn:?}")),
         Parcel::Knock { link, .. } => server(format!("is asked for link {link} by {}", process(link))),
         Parcel::Hangup { link } => server(format!("loses link {link} of {}", process(link))),
-        Parcel::Call { link, number, call: what, caller } => {
+        Parcel::Call { link, id, call: what, caller } => {
             let settling = if caller.settling { ", settling" } else { "" };
-            server(format!("carries out call {number} of {}{settling}: {}", process(link), call(what)))
+            server(format!("carries out call {id} of {}{settling}: {}", process(link), call(what)))
         }
         Parcel::Welcome { link, listens, uptime } => {
             Some((process(link), format!("has link {link}, listens: {listens}, uptime: {uptime:?}")))
         }
         Parcel::Refusal { link } => Some((process(link), format!("doesn't get link {link}"))),
-        Parcel::Reply { link, number, result } => {
-            Some((process(link), format!("hears of call {number}: {}", reply(result))))
+        Parcel::Reply { link, id, result } => {
+            Some((process(link), format!("hears of call {id}: {}", reply(result))))
         }
         Parcel::Push { link, push } => {
             Some((process(link), format!("hears a push of {:?}: {}", push.key, grants(&push.grants))))

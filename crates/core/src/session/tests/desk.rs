@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::group::{Group, Receivers};
 use crate::lease::{Epoch, Key, LeaseId, SessionId};
 use crate::moment::Moment;
-use crate::protocol::{Ask, Call, CallError, Caller, Push, Reply, Target, Terms, Verb};
+use crate::protocol::{Ask, Call, CallError, CallId, Caller, Outgoing, Push, Reply, Target, Terms, Verb};
 use crate::session::{Check, ClientId, Event, Granted, Output, Request, Session, Settings, Tag};
 
 pub(super) const CLIENT: ClientId = ClientId(1);
@@ -47,7 +47,7 @@ pub(super) fn trying_once(tag: Tag) -> Request {
 }
 
 pub(super) struct Sent {
-    pub(super) number: u64,
+    pub(super) id: CallId,
     pub(super) caller: Caller,
     pub(super) call: Call,
 }
@@ -161,9 +161,11 @@ impl Desk {
                 Output::Event(event) => self.events.push(event),
                 Output::Connect => self.connects += 1,
                 Output::Disconnect => self.disconnects += 1,
-                Output::Call { number, caller, call } => self.sent.push(Sent { number, caller, call }),
+                Output::Send(Outgoing::Call { id, caller, call }) => {
+                    self.sent.push(Sent { id, caller, call })
+                }
                 Output::Check(check) => self.checks.push(check),
-                Output::Keys { .. } => {}
+                Output::Send(Outgoing::Keys { .. }) => {}
             }
         }
     }
@@ -208,14 +210,14 @@ impl Desk {
 
     pub(super) fn carry_out(&mut self, sent: Sent) {
         let result = self.call(&sent.caller, &sent.call.verb);
-        self.session.handle_reply(self.now, sent.number, result);
+        self.session.handle_reply(self.now, sent.id, result);
         self.pump();
     }
 
     /// The call that was sent first comes back with an error, and wasn't carried out.
     pub(super) fn refuse(&mut self, error: CallError) {
         let sent = self.sent.remove(0);
-        self.session.handle_reply(self.now, sent.number, Err(error));
+        self.session.handle_reply(self.now, sent.id, Err(error));
         self.pump();
     }
 

@@ -74,7 +74,7 @@ fn a_push_on_a_connection_of_its_own_that_overtakes_a_reconciles_answer_is_the_n
     desk.other_releases(other);
     desk.bring_pushes();
     desk.granted(1);
-    desk.session.handle_reply(desk.now, sent.number, answer);
+    desk.session.handle_reply(desk.now, sent.id, answer);
     desk.pump();
     assert!(desk.take_event(|event| matches!(event, Event::Lost { .. })).is_none());
     desk.release(1);
@@ -363,7 +363,7 @@ fn a_request_whose_time_is_over_while_its_part_is_cut_ends_as_unavailable() {
     while desk.now < end {
         for sent in std::mem::take(&mut desk.sent) {
             let refused = Err(CallError::NotExecuted("not reached".into()));
-            desk.session.handle_reply(desk.now, sent.number, refused);
+            desk.session.handle_reply(desk.now, sent.id, refused);
         }
         desk.pass(s(0.1));
     }

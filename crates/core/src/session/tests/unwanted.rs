@@ -183,7 +183,7 @@ fn a_lease_shorter_than_a_round_trip_is_an_error_that_says_so() {
         let sent = desk.sent.remove(0);
         let result = desk.call(&sent.caller, &sent.call.verb);
         desk.pass(s(0.12));
-        desk.session.handle_reply(desk.now, sent.number, result);
+        desk.session.handle_reply(desk.now, sent.id, result);
         desk.pump();
     }
     let error = desk.failed(1);

@@ -260,7 +260,7 @@ fn a_request_that_was_frozen_before_it_heard_that_it_waits_hears_how_full_it_was
     let answer = desk.call(&asked.caller, &asked.call.verb);
     desk.now = desk.now + s(2.0);
     desk.session.handle_timeout(desk.now);
-    desk.session.handle_reply(desk.now, asked.number, answer);
+    desk.session.handle_reply(desk.now, asked.id, answer);
     desk.pump();
     desk.live(s(0.1));
     assert!(matches!(desk.failed(1), Some(Error::LimitExceeded { .. })));

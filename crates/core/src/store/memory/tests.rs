@@ -6,7 +6,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::lease::{Key, LeaseId};
-use crate::protocol::{Acquired, Answers, Ask, Caller, Reply, Target, Terms, Verb};
+use crate::protocol::{Acquired, Answers, Ask, CallId, Caller, Outgoing, Reply, Target, Terms, Verb};
 
 const HOUR_US: u64 = 3_600_000_000;
 
@@ -60,8 +60,8 @@ impl Client {
             settling: false,
             keep_alive_ms: 10_000,
         };
-        let calls = calls.into_iter().enumerate().map(|(number, (text, verb))| Request::Call {
-            number: number as u64,
+        let calls = calls.into_iter().enumerate().map(|(number, (text, verb))| Outgoing::Call {
+            id: CallId(number as u64),
             caller,
             call: Call { key: key(text), verb },
         });
@@ -75,7 +75,7 @@ impl Client {
     fn call(&mut self, text: &str, verb: Verb) -> Reply {
         self.send(vec![(text, verb)]);
         match self.next() {
-            LinkEvent::Reply { number: 0, result } => result.unwrap(),
+            LinkEvent::Reply { id: CallId(0), result } => result.unwrap(),
             other => panic!("{other:?}"),
         }
     }
@@ -88,9 +88,13 @@ impl Client {
     }
 
     fn keys(&mut self, pattern: &str, cursor: &str) -> (Vec<String>, String) {
-        self.link.send(vec![Request::Keys { number: 5, pattern: pattern.into(), cursor: cursor.into() }]);
+        self.link.send(vec![Outgoing::Keys {
+            id: CallId(5),
+            pattern: pattern.into(),
+            cursor: cursor.into(),
+        }]);
         match self.next() {
-            LinkEvent::Keys { number: 5, result: Ok((keys, next)) } => {
+            LinkEvent::Keys { id: CallId(5), result: Ok((keys, next)) } => {
                 (keys.iter().map(|key| key.as_str().to_owned()).collect(), next)
             }
             other => panic!("{other:?}"),
@@ -150,7 +154,7 @@ fn replies_come_in_the_order_of_the_calls_and_a_push_before_the_replies_to_later
     two.send(vec![("k", Verb::Clean)]);
     for expected in [Some(0), Some(1), Some(2), None, Some(0)] {
         let number = match two.next() {
-            LinkEvent::Reply { number, .. } => Some(number),
+            LinkEvent::Reply { id, .. } => Some(id.0),
             LinkEvent::Push(_) => None,
             other => panic!("{other:?}"),
         };

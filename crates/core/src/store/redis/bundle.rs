@@ -4,8 +4,7 @@
 //! keep their order; those of different groups don't mind it.
 
 use super::scripts;
-use crate::protocol::{Call, Caller};
-use crate::store::Request;
+use crate::protocol::{Call, CallId, Caller, Outgoing};
 
 /// Most groups of one command, so that no script takes Redis much longer than the calls of one group can.
 const MAX_GROUPS: usize = 16;
@@ -18,37 +17,35 @@ pub(super) enum Bundle {
     Calls {
         caller: Caller,
         /// Come back with the replies, in the calls' order.
-        numbers: Vec<u64>,
+        ids: Vec<CallId>,
         calls: Vec<Call>,
     },
     Keys {
-        number: u64,
+        id: CallId,
         pattern: String,
         cursor: String,
     },
 }
 
-impl From<Request> for Bundle {
-    fn from(request: Request) -> Self {
+impl From<Outgoing> for Bundle {
+    fn from(request: Outgoing) -> Self {
         match request {
-            Request::Call { number, caller, call } => {
-                Self::Calls { caller, numbers: vec![number], calls: vec![call] }
-            }
-            Request::Keys { number, pattern, cursor } => Self::Keys { number, pattern, cursor },
+            Outgoing::Call { id, caller, call } => Self::Calls { caller, ids: vec![id], calls: vec![call] },
+            Outgoing::Keys { id, pattern, cursor } => Self::Keys { id, pattern, cursor },
         }
     }
 }
 
 impl Bundle {
     /// Puts a request with the others, or after them.
-    pub(super) fn put(bundles: &mut Vec<Self>, request: Request) {
+    pub(super) fn put(bundles: &mut Vec<Self>, request: Outgoing) {
         match request {
-            Request::Call { number, caller, call } => match Self::place(bundles, &caller, &call) {
-                Some((numbers, calls)) => {
-                    numbers.push(number);
+            Outgoing::Call { id, caller, call } => match Self::place(bundles, &caller, &call) {
+                Some((ids, calls)) => {
+                    ids.push(id);
                     calls.push(call);
                 }
-                None => bundles.push(Request::Call { number, caller, call }.into()),
+                None => bundles.push(Outgoing::Call { id, caller, call }.into()),
             },
             request => bundles.push(request.into()),
         }
@@ -59,15 +56,15 @@ impl Bundle {
         bundles: &'a mut [Self],
         caller: &Caller,
         call: &Call,
-    ) -> Option<(&'a mut Vec<u64>, &'a mut Vec<Call>)> {
+    ) -> Option<(&'a mut Vec<CallId>, &'a mut Vec<Call>)> {
         for bundle in bundles.iter_mut().rev() {
-            let Self::Calls { caller: other, numbers, calls } = bundle else { continue };
+            let Self::Calls { caller: other, ids, calls } = bundle else { continue };
             if calls.iter().any(|earlier| earlier.key == call.key) {
                 return None;
             }
             let fits = calls.len() < MAX_GROUPS && other == caller;
             if fits && scripts::go_together(&calls[0].verb, &call.verb) {
-                return Some((numbers, calls));
+                return Some((ids, calls));
             }
         }
         None
@@ -87,15 +84,15 @@ mod tests {
         Verb::Release(vec![Target::Lease(LeaseId { session: SessionId(1), number: 1 })])
     }
 
-    fn call(number: u64, key: &str, verb: Verb, caller: Caller) -> Request {
-        Request::Call { number, caller, call: Call { key: Key::new(key).expect("a key"), verb } }
+    fn call(number: u64, key: &str, verb: Verb, caller: Caller) -> Outgoing {
+        Outgoing::Call { id: CallId(number), caller, call: Call { key: Key::new(key).expect("a key"), verb } }
     }
 
-    fn numbers(requests: impl IntoIterator<Item = Request>) -> Vec<Vec<u64>> {
+    fn numbers(requests: impl IntoIterator<Item = Outgoing>) -> Vec<Vec<u64>> {
         let mut bundles = Vec::new();
         requests.into_iter().for_each(|request| Bundle::put(&mut bundles, request));
         let numbers = |bundle| match bundle {
-            Bundle::Calls { numbers, .. } => numbers,
+            Bundle::Calls { ids, .. } => ids.into_iter().map(|id| id.0).collect(),
             _ => Vec::new(),
         };
         bundles.into_iter().map(numbers).collect()

@@ -15,7 +15,8 @@ use crate::config::{Access, Address, Node, Options, Place};
 use crate::error::Error;
 use crate::lease::SessionId;
 use crate::moment::Moment;
-use crate::store::{ConnectError, Connecting, Link, LinkEvent, LinkInfo, Request, Store};
+use crate::protocol::Outgoing;
+use crate::store::{ConnectError, Connecting, Link, LinkEvent, LinkInfo, Store};
 
 mod map;
 mod member;
@@ -123,12 +124,12 @@ impl Store for ClusterStore {
 
 /// The [`Link`] to a cluster.
 struct ClusterLink {
-    orders: UnboundedSender<Vec<Request>>,
+    orders: UnboundedSender<Vec<Outgoing>>,
     _router: Task,
 }
 
 impl Link for ClusterLink {
-    fn send(&mut self, requests: Vec<Request>) {
+    fn send(&mut self, requests: Vec<Outgoing>) {
         // A router that has ended has said that the link is down.
         let _ = self.orders.send(requests);
     }

@@ -16,8 +16,8 @@ use tokio::task::JoinHandle;
 use self::pipelines::{MAX_PIPELINES, Pipelines};
 use super::names::Names;
 use super::sentinel::watch::Doubt;
-use crate::protocol::Push;
-use crate::store::{Link, LinkEvent, Request};
+use crate::protocol::{Outgoing, Push};
+use crate::store::{Link, LinkEvent};
 
 /// The connection's own queue, in pipelines; the handshake and a probe use it too.
 pub(super) const CONNECTION_QUEUE: usize = MAX_PIPELINES + 8;
@@ -87,13 +87,13 @@ impl RedisLink {
 
 impl RedisLink {
     /// Sends a request that belongs to another server, which said to ask this one.
-    pub(super) fn send_asking(&mut self, request: Request) {
+    pub(super) fn send_asking(&mut self, request: Outgoing) {
         self.flow.lock().submit(vec![request], true);
     }
 }
 
 impl Link for RedisLink {
-    fn send(&mut self, requests: Vec<Request>) {
+    fn send(&mut self, requests: Vec<Outgoing>) {
         self.flow.lock().submit(requests, false);
     }
 }

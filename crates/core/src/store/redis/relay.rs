@@ -16,7 +16,8 @@ use super::link::Task;
 use crate::carrier::{Carriage, Carried, Errand, To, Word};
 use crate::config::Options;
 use crate::lease::SessionId;
-use crate::store::{Connecting, Link, LinkEvent, Request, Store};
+use crate::protocol::Outgoing;
+use crate::store::{Connecting, Link, LinkEvent, Store};
 
 mod desk;
 mod opening;
@@ -73,7 +74,7 @@ impl RelayLink {
 }
 
 impl Link for RelayLink {
-    fn send(&mut self, requests: Vec<Request>) {
+    fn send(&mut self, requests: Vec<Outgoing>) {
         let errands = lock(&self.desk).errands(requests);
         self.carriage.carry(errands);
     }

@@ -17,9 +17,10 @@ use crate::config::Node;
 use crate::error::Error;
 use crate::lease::SessionId;
 use crate::moment::Moment;
+use crate::protocol::Outgoing;
 use crate::store::redis::connection;
 use crate::store::redis::link::RedisLink;
-use crate::store::{ConnectError, Link, LinkEvent, LinkInfo, Request};
+use crate::store::{ConnectError, Link, LinkEvent, LinkInfo};
 
 /// The first wait between two attempts to open a member's link.
 const BACKOFF: Duration = Duration::from_millis(25);
@@ -30,7 +31,7 @@ const GRACE: Duration = Duration::from_millis(25);
 
 /// A request that has no answer yet.
 pub(super) struct Sent {
-    pub(super) request: Request,
+    pub(super) request: Outgoing,
     /// When the session asked.
     pub(super) asked_at: Moment,
     /// When it went to the member that has it.
@@ -91,7 +92,7 @@ pub(super) struct Member {
     /// Why it couldn't be opened the last time.
     pub(super) refusal: Option<ConnectError>,
     was_open: bool,
-    outgoing: Vec<Request>,
+    outgoing: Vec<Outgoing>,
     in_flight: VecDeque<Sent>,
     overdue_since: Option<Moment>,
 }
@@ -172,7 +173,7 @@ impl Member {
     }
 
     /// Sends a request with the others of this turn. The link is open.
-    pub(super) fn send(&mut self, wire_request: Request, sent: Sent) {
+    pub(super) fn send(&mut self, wire_request: Outgoing, sent: Sent) {
         self.outgoing.push(wire_request);
         self.in_flight.push_back(sent);
     }

@@ -23,8 +23,8 @@ use super::{Cluster, pages};
 use crate::config::Node;
 use crate::lease::SessionId;
 use crate::moment::Moment;
-use crate::protocol::{CallError, Push};
-use crate::store::{LinkEvent, Part, Request};
+use crate::protocol::{CallError, Outgoing, Push};
+use crate::store::{LinkEvent, Part};
 
 /// The longest wait between two attempts to open a member's link.
 const LONGEST_BACKOFF: Duration = Duration::from_millis(500);
@@ -46,7 +46,7 @@ pub(super) struct Router {
     survey: Survey,
     /// Requests without a member that could take them, oldest first.
     held_back: VecDeque<Sent>,
-    orders: UnboundedReceiver<Vec<Request>>,
+    orders: UnboundedReceiver<Vec<Outgoing>>,
     events: UnboundedSender<LinkEvent>,
     listens: bool,
     /// The member that is looked at first.
@@ -54,7 +54,7 @@ pub(super) struct Router {
 }
 
 enum Woken {
-    Ordered(Option<Vec<Request>>),
+    Ordered(Option<Vec<Outgoing>>),
     News(usize, News),
     Surveyed(Result<Topology, String>),
     Due,
@@ -64,7 +64,7 @@ impl Router {
     pub(super) fn new(
         cluster: Arc<Cluster>,
         session: SessionId,
-        orders: UnboundedReceiver<Vec<Request>>,
+        orders: UnboundedReceiver<Vec<Outgoing>>,
         events: UnboundedSender<LinkEvent>,
     ) -> Self {
         Self {
@@ -261,9 +261,9 @@ impl Router {
             LinkEvent::Reply { result: Err(CallError::NotExecuted(words)), .. } => {
                 self.not_executed(now, from, sent, &words);
             }
-            LinkEvent::Keys { number, result: Ok((keys, cursor)) } => {
+            LinkEvent::Keys { id, result: Ok((keys, cursor)) } => {
                 let cursor = pages::next(&cursor, from, &self.members, |member| self.map.has_any(member));
-                self.emit(LinkEvent::Keys { number, result: Ok((keys, cursor)) });
+                self.emit(LinkEvent::Keys { id, result: Ok((keys, cursor)) });
             }
             answer => {
                 self.members[from].answered_normally(now);
@@ -278,8 +278,8 @@ impl Router {
         let mut slots = self.map.of(member);
         for sent in self.members[member].close() {
             match &sent.request {
-                Request::Call { call, .. } => slots.add(hash_slot(&call.key)),
-                Request::Keys { .. } => self.refuse(sent, reason.to_owned(), false),
+                Outgoing::Call { call, .. } => slots.add(hash_slot(&call.key)),
+                Outgoing::Keys { .. } => self.refuse(sent, reason.to_owned(), false),
             }
         }
         self.survey.want();
@@ -331,8 +331,8 @@ impl Router {
     }
 }
 
-fn concerns(slots: &HashSlots, request: &Request) -> bool {
-    matches!(request, Request::Call { call, .. } if slots.has(hash_slot(&call.key)))
+fn concerns(slots: &HashSlots, request: &Outgoing) -> bool {
+    matches!(request, Outgoing::Call { call, .. } if slots.has(hash_slot(&call.key)))
 }
 
 /// The first news of any member, beginning with another one each time.

@@ -12,12 +12,12 @@ use redis::{Pipeline, RedisResult, ServerErrorKind, Value};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::unconstrained;
 
-use crate::protocol::{Call, CallError, Caller};
+use crate::protocol::{CallError, Outgoing};
+use crate::store::LinkEvent;
 use crate::store::redis::bundle::Bundle;
 use crate::store::redis::names::Names;
 use crate::store::redis::sentinel::watch::Doubt;
 use crate::store::redis::{list, reply};
-use crate::store::{LinkEvent, Request};
 
 /// A pipeline that touches so many slots or waiters goes out: its replies come together, and while one pipeline's are
 /// worked on here, Redis works on the next.
@@ -46,7 +46,7 @@ pub(super) struct Pipelines {
 
 /// A request to be sent, and whether the server is told first that it's asked in another's place (`ASKING`).
 struct Waiting {
-    request: Request,
+    request: Outgoing,
     asking: bool,
 }
 
@@ -58,19 +58,12 @@ enum Stage {
 
 /// One pipeline that was sent.
 struct InFlight {
-    rows: Vec<Row>,
-    /// Replies that come before those of the rows.
+    bundles: Vec<Bundle>,
+    /// Replies that come before those of the bundles.
     skip: usize,
     /// The values, if they came before anybody asked for them.
     early: Option<RedisResult<Vec<Value>>>,
     values: Pin<Box<dyn Future<Output = RedisResult<Vec<Value>>> + Send>>,
-}
-
-/// What is kept of a request until its reply.
-enum Row {
-    Asking,
-    Calls { caller: Caller, numbers: Vec<u64>, calls: Vec<Call> },
-    Keys { number: u64, pattern: String },
 }
 
 impl Pipelines {
@@ -99,7 +92,7 @@ impl Pipelines {
         opening
     }
 
-    pub(super) fn submit(&mut self, requests: Vec<Request>, asking: bool) {
+    pub(super) fn submit(&mut self, requests: Vec<Outgoing>, asking: bool) {
         if matches!(self.stage, Stage::Open(_)) {
             self.waiting.extend(requests.into_iter().map(|request| Waiting { request, asking }));
             // Without a pump yet, its first turn sends them.
@@ -162,19 +155,13 @@ impl Pipelines {
             Names::load_scripts(&mut pipeline);
         }
         let skip = pipeline.len();
-        let mut rows = Vec::new();
-        for bundle in self.next_bundles() {
-            let (command, row) = match bundle {
-                Bundle::Calls { caller, numbers, calls } => {
-                    (self.names.call(&caller, &calls), Row::Calls { caller, numbers, calls })
-                }
-                Bundle::Keys { number, pattern, cursor } => {
-                    (list::command(self.names.prefix(), &pattern, &cursor), Row::Keys { number, pattern })
-                }
-                Bundle::Asking => (redis::cmd("ASKING"), Row::Asking),
-            };
-            pipeline.add_command(command);
-            rows.push(row);
+        let bundles = self.next_bundles();
+        for bundle in &bundles {
+            pipeline.add_command(match bundle {
+                Bundle::Calls { caller, calls, .. } => self.names.call(caller, calls),
+                Bundle::Keys { pattern, cursor, .. } => list::command(self.names.prefix(), pattern, cursor),
+                Bundle::Asking => redis::cmd("ASKING"),
+            });
         }
         let expected = pipeline.len();
         // Outside the runtime's budget: a reply that is there must be seen, or a push would overtake it.
@@ -187,7 +174,7 @@ impl Pipelines {
             Poll::Ready(values) => Some(values),
             Poll::Pending => None,
         };
-        InFlight { rows, skip, early, values }
+        InFlight { bundles, skip, early, values }
     }
 
     /// What goes into the next pipeline, in commands.
@@ -197,8 +184,8 @@ impl Pipelines {
             && let Some(Waiting { request, asking }) = self.waiting.pop_front()
         {
             items += match &request {
-                Request::Call { call, .. } => call.verb.items().max(1),
-                Request::Keys { .. } => 1,
+                Outgoing::Call { call, .. } => call.verb.items().max(1),
+                Outgoing::Keys { .. } => 1,
             };
             if asking {
                 bundles.push(Bundle::Asking);
@@ -231,9 +218,9 @@ impl Pipelines {
             };
             let Some(done) = self.in_flight.pop_front() else { return };
             match values {
-                Ok(values) if values.len() == done.skip + done.rows.len() => {
-                    for (row, value) in done.rows.into_iter().zip(values.into_iter().skip(done.skip)) {
-                        self.answer(row, value);
+                Ok(values) if values.len() == done.skip + done.bundles.len() => {
+                    for (bundle, value) in done.bundles.into_iter().zip(values.into_iter().skip(done.skip)) {
+                        self.answer(bundle, value);
                     }
                 }
                 // Which reply belongs to which call isn't known any more.
@@ -243,40 +230,40 @@ impl Pipelines {
         }
     }
 
-    fn answer(&mut self, row: Row, value: Value) {
+    fn answer(&mut self, bundle: Bundle, value: Value) {
         let value = match value {
             Value::ServerError(error) => {
                 self.scripts_missing |= error.kind() == Some(ServerErrorKind::NoScript);
-                if let (Row::Calls { calls, .. }, Some(kind)) = (&row, error.kind())
+                if let (Bundle::Calls { calls, .. }, Some(kind)) = (&bundle, error.kind())
                     && calls.len() > 1
                     && is_about_keys(kind)
                 {
-                    return self.send_apart(row);
+                    return self.send_apart(bundle);
                 }
                 let error = reply::call_error(&error.into());
                 Err(if self.names.of_cluster() { error } else { reply::outside_a_cluster(error) })
             }
             value => Ok(value),
         };
-        match row {
+        match bundle {
             // If it was refused, so is the call after it.
-            Row::Asking => {}
-            Row::Calls { numbers, calls, .. } => {
+            Bundle::Asking => {}
+            Bundle::Calls { ids, calls, .. } => {
                 let results = match value {
                     Ok(value) if calls.len() == 1 => vec![reply::parse(&calls[0].verb, value)],
                     Ok(value) => reply::parse_each(&calls, value),
                     Err(error) => vec![Err(error); calls.len()],
                 };
-                for (number, result) in numbers.into_iter().zip(results) {
+                for (id, result) in ids.into_iter().zip(results) {
                     if matches!(&result, Err(CallError::NotExecuted(words)) if words.contains("NOREPLICAS")) {
                         self.doubt.raise();
                     }
-                    self.emit(LinkEvent::Reply { number, result });
+                    self.emit(LinkEvent::Reply { id, result });
                 }
             }
-            Row::Keys { number, pattern } => {
+            Bundle::Keys { id, pattern, .. } => {
                 let result = value.and_then(|value| list::page(self.names.prefix(), &pattern, value));
-                self.emit(LinkEvent::Keys { number, result });
+                self.emit(LinkEvent::Keys { id, result });
             }
         }
     }
@@ -284,12 +271,11 @@ impl Pipelines {
     /// The server doesn't take these keys in one command, and has carried out nothing: from now on each call goes
     /// alone. Once in a connection's life, later calls of the same groups may so be carried out before these; a session
     /// has no two calls under way that would mind.
-    fn send_apart(&mut self, row: Row) {
-        let Row::Calls { caller, numbers, calls } = row else { return };
+    fn send_apart(&mut self, bundle: Bundle) {
+        let Bundle::Calls { caller, ids, calls } = bundle else { return };
         self.together = false;
-        for (number, call) in numbers.into_iter().zip(calls).rev() {
-            self.waiting
-                .push_front(Waiting { request: Request::Call { number, caller, call }, asking: false });
+        for (id, call) in ids.into_iter().zip(calls).rev() {
+            self.waiting.push_front(Waiting { request: Outgoing::Call { id, caller, call }, asking: false });
         }
     }
 }

@@ -12,10 +12,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{errand, tell};
 use crate::carrier::{Errand, To};
 use crate::lease::{Key, LeaseId};
-use crate::protocol::{Call, CallError, Push, Settle, Verb};
+use crate::protocol::{Call, CallError, CallId, Outgoing, Push, Settle, Verb};
+use crate::store::LinkEvent;
 use crate::store::redis::names::Names;
 use crate::store::redis::{connection, list, reply};
-use crate::store::{LinkEvent, Request};
 
 /// What sending and hearing share.
 pub(super) struct Desk {
@@ -31,8 +31,8 @@ pub(super) struct Desk {
 
 /// What is kept of a request until its answer.
 enum Row {
-    Call { number: u64, call: Call },
-    Keys { number: u64, pattern: String, server: usize },
+    Call { id: CallId, call: Call },
+    Keys { id: CallId, pattern: String, server: usize },
 }
 
 impl Row {
@@ -55,7 +55,7 @@ impl Desk {
         Self { names, servers, asked, rows: HashMap::new(), early: Vec::new(), scripts_missing: false }
     }
 
-    pub(super) fn errands(&mut self, requests: Vec<Request>) -> Vec<Errand> {
+    pub(super) fn errands(&mut self, requests: Vec<Outgoing>) -> Vec<Errand> {
         let mut errands = Vec::with_capacity(requests.len());
         if std::mem::take(&mut self.scripts_missing) {
             let mut scripts = Pipeline::new();
@@ -67,13 +67,13 @@ impl Desk {
         for request in requests {
             let at = self.next();
             let (to, cmd, row) = match request {
-                Request::Call { number, caller, call } => {
-                    (To::Keys, self.names.call(&caller, slice::from_ref(&call)), Row::Call { number, call })
+                Outgoing::Call { id, caller, call } => {
+                    (To::Keys, self.names.call(&caller, slice::from_ref(&call)), Row::Call { id, call })
                 }
-                Request::Keys { number, pattern, cursor } => {
+                Outgoing::Keys { id, pattern, cursor } => {
                     let (server, cursor) = place_of(&cursor);
                     let cmd = list::command(self.names.prefix(), &pattern, cursor);
-                    (To::One(server), cmd, Row::Keys { number, pattern, server })
+                    (To::One(server), cmd, Row::Keys { id, pattern, server })
                 }
             };
             errands.push(errand(at, to, &cmd));
@@ -99,12 +99,12 @@ impl Desk {
             tell(
                 events,
                 match row {
-                    Row::Call { number, call } => {
+                    Row::Call { id, call } => {
                         let result = value.and_then(|value| reply::parse(&call.verb, value));
-                        LinkEvent::Reply { number, result }
+                        LinkEvent::Reply { id, result }
                     }
-                    Row::Keys { number, pattern, server } => {
-                        LinkEvent::Keys { number, result: self.page(&pattern, server, value) }
+                    Row::Keys { id, pattern, server } => {
+                        LinkEvent::Keys { id, result: self.page(&pattern, server, value) }
                     }
                 },
             );
@@ -170,7 +170,7 @@ mod tests {
         Desk::new(Names::new(Layout { prefix: "cl".into(), cluster: false }, 1), servers, 0)
     }
 
-    fn acquire(number: u64) -> Request {
+    fn acquire(number: u64) -> Outgoing {
         let terms = Terms {
             limit: 1,
             weight: 1,
@@ -185,7 +185,7 @@ mod tests {
         let session = ID.session;
         let caller = Caller { session, connection: 1, listens: true, settling: false, keep_alive_ms: 1_000 };
         let call = Call { key: Key::new("k").expect("a key"), verb: Verb::Acquire(vec![ask]) };
-        Request::Call { number, caller, call }
+        Outgoing::Call { id: CallId(number), caller, call }
     }
 
     fn kinds(events: &mut UnboundedReceiver<LinkEvent>) -> Vec<&'static str> {
@@ -237,7 +237,7 @@ mod tests {
         let mut cursor = "0".to_owned();
         let mut went = Vec::new();
         for says in ["17", "0", "0"] {
-            let keys = Request::Keys { number: 1, pattern: "*".into(), cursor };
+            let keys = Outgoing::Keys { id: CallId(1), pattern: "*".into(), cursor };
             let errand = desk.errands(vec![keys]).remove(0);
             went.push((errand.to, errand.words[1].clone()));
             let page = format!("*2\r\n:{}\r\n*2\r\n${}\r\n{says}\r\n*0\r\n", errand.number, says.len());

@@ -8,14 +8,14 @@ use super::super::member::Sent;
 use super::super::pages;
 use super::Router;
 use crate::moment::Moment;
-use crate::protocol::{CallError, Verb};
-use crate::store::{LinkEvent, Request};
+use crate::protocol::{CallError, Outgoing, Verb};
+use crate::store::LinkEvent;
 
 /// How often a request is sent on before the session hears that it wasn't carried out.
 const MOST_REDIRECTIONS: u8 = 4;
 
 impl Router {
-    pub(super) fn take_orders(&mut self, now: Moment, requests: Vec<Request>) -> bool {
+    pub(super) fn take_orders(&mut self, now: Moment, requests: Vec<Outgoing>) -> bool {
         for request in requests {
             self.route(now, Sent { request, asked_at: now, sent_at: now, redirections: 0 });
         }
@@ -25,7 +25,7 @@ impl Router {
     /// Sends a request to whom it belongs, or holds it back until somebody can take it.
     fn route(&mut self, now: Moment, sent: Sent) {
         match &sent.request {
-            Request::Call { call, .. } => match self.map.owner(hash_slot(&call.key)) {
+            Outgoing::Call { call, .. } => match self.map.owner(hash_slot(&call.key)) {
                 Some(owner) => self.send(now, owner, sent),
                 None => {
                     self.survey.want();
@@ -33,11 +33,11 @@ impl Router {
                 }
             },
             // Which groups exist is asked of those who are masters then, not of those who were.
-            Request::Keys { cursor, .. } if pages::is_first(cursor) && sent.asked_at >= self.mapped_at => {
+            Outgoing::Keys { cursor, .. } if pages::is_first(cursor) && sent.asked_at >= self.mapped_at => {
                 self.survey.want();
                 self.hold_back(sent);
             }
-            Request::Keys { cursor, .. } => {
+            Outgoing::Keys { cursor, .. } => {
                 match pages::owner(cursor, &self.members, |member| self.map.has_any(member)) {
                     Some(owner) => self.send(now, owner, sent),
                     None => self.emit_keys_end(&sent.request),
@@ -46,9 +46,9 @@ impl Router {
         }
     }
 
-    fn emit_keys_end(&self, request: &Request) {
-        if let Request::Keys { number, .. } = request {
-            self.emit(LinkEvent::Keys { number: *number, result: Ok((Vec::new(), "0".into())) });
+    fn emit_keys_end(&self, request: &Outgoing) {
+        if let Outgoing::Keys { id, .. } = request {
+            self.emit(LinkEvent::Keys { id: *id, result: Ok((Vec::new(), "0".into())) });
         }
     }
 
@@ -62,15 +62,15 @@ impl Router {
         let mut request = sent.request.clone();
         if member.settles(now) {
             match &mut request {
-                Request::Call { call, .. } if matches!(call.verb, Verb::Acquire(_)) => {
+                Outgoing::Call { call, .. } if matches!(call.verb, Verb::Acquire(_)) => {
                     let why = format!("{} has just started and settles", member.at);
                     return self.refuse(sent, why, true);
                 }
-                Request::Call { caller, .. } => caller.settling = true,
-                Request::Keys { .. } => {}
+                Outgoing::Call { caller, .. } => caller.settling = true,
+                Outgoing::Keys { .. } => {}
             }
         }
-        if let Request::Keys { cursor, .. } = &mut request {
+        if let Outgoing::Keys { cursor, .. } = &mut request {
             *cursor = pages::of_member(cursor, &member.at);
         }
         member.send(request, sent);
@@ -91,8 +91,8 @@ impl Router {
     /// Why a request has waited in vain for a member that has it, and whether that member answered.
     pub(super) fn why_not_routed(&self, sent: &Sent) -> (String, bool) {
         let owner = match &sent.request {
-            Request::Call { call, .. } => self.map.owner(hash_slot(&call.key)),
-            Request::Keys { .. } => None,
+            Outgoing::Call { call, .. } => self.map.owner(hash_slot(&call.key)),
+            Outgoing::Keys { .. } => None,
         };
         let refusal = owner.and_then(|owner| self.members[owner].refusal.as_ref());
         match refusal {
@@ -105,8 +105,8 @@ impl Router {
     pub(super) fn refuse(&self, sent: Sent, why: String, answered: bool) {
         let error = CallError::NotExecutedThere { why, answered };
         self.emit(match sent.request {
-            Request::Call { number, .. } => LinkEvent::Reply { number, result: Err(error) },
-            Request::Keys { number, .. } => LinkEvent::Keys { number, result: Err(error) },
+            Outgoing::Call { id, .. } => LinkEvent::Reply { id, result: Err(error) },
+            Outgoing::Keys { id, .. } => LinkEvent::Keys { id, result: Err(error) },
         });
     }
 
