@@ -583,7 +583,7 @@ export class BinaryError extends ConcurrencyLimitError {
   readonly platform: string
   /** As `process.arch`. */
   readonly arch: string
-  /** `'glibc'` and its version, or `'musl'`; null where the platform isn't Linux. */
+  /** `'glibc'` and its version, or `'musl'`; null where the platform isn't Linux, or the process may not ask. */
   readonly libc: string | null
   /** The version of Node.js. */
   readonly node: string

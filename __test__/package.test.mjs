@@ -1,7 +1,8 @@
 // What is published works where nothing else is: the tarballs hold what users need and no more, both ways to load the
 // package give the same, and where no binary fits, the error says what to do.
-import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { PLATFORMS } from '../lib/native.js'
 import { install, packHere } from './installed.mjs'
@@ -176,6 +177,39 @@ describe('where no binary fits', () => {
     expect(error.message).toContain(`Node ${here.node}`)
   })
 
+  test('the error says so of a bundle that took the package in, and how to keep it out', async () => {
+    const entry = join(bare.folder, 'entry.mjs')
+    const outfile = join(bare.folder, 'deployed', 'bundle.cjs')
+    writeFileSync(entry, tell)
+    for (const [format, banner] of [
+      ['cjs', ''],
+      ['esm', "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url)"],
+    ]) {
+      const file = outfile.replace('.cjs', format === 'esm' ? '.mjs' : '.cjs')
+      await build({
+        ...{ entryPoints: [entry], outfile: file, bundle: true, platform: 'node', format, logLevel: 'error' },
+        banner: { js: banner },
+      })
+      const { output } = await runNode([file], { cwd: bare.folder })
+      const { code, message } = JSON.parse(output)
+      expect({ code, message }).toEqual({ code: 'ERR_BINARY', message: expect.stringContaining('into a bundle') })
+      for (const how of [`--external:${name}`, 'webpack', 'Rollup', 'Vite', 'Next.js', packed.platform.name]) {
+        expect(message).toContain(how)
+      }
+    }
+  })
+
+  test('the error names the package of another platform that is installed instead', async () => {
+    const other = `${name}-${PLATFORMS.find((platform) => !packed.platform.name.endsWith(platform))}`
+    const folder = join(bare.folder, 'node_modules', other)
+    mkdirSync(folder)
+    writeFileSync(join(folder, 'package.json'), '{}')
+    const { message } = await thrown(bare)
+    rmSync(folder, { recursive: true })
+    expect(message).toContain(`installed is ${other}, but this process needs ${packed.platform.name}`)
+    expect(message).toContain('node_modules')
+  })
+
   test('loading the package and its types alone throws nothing', async () => {
     const { code, output } = await bare.run(`import { Limiter } from '${name}'; console.log(typeof Limiter)`)
     expect({ code, output }).toEqual({ code: 0, output: 'function\n' })
@@ -196,6 +230,21 @@ describe('where no binary fits', () => {
   })
 
   describe('but is there', () => {
+    const permission = Number(process.versions.node.split('.')[0]) < 22 ? '--experimental-permission' : '--permission'
+
+    test.each([
+      [permission, ['--allow-fs-read=*'], '--allow-addons'],
+      ['--no-addons', [], '--no-addons'],
+      [permission, ['--allow-addons', '--allow-fs-read=HERE/node_modules/concurrency-limit/'], '--allow-fs-read'],
+    ])('but %s %j forbids it: the error names the flag', async (flag, flags, named) => {
+      const args = ['--no-warnings', flag, ...flags.map((text) => text.replace('HERE', installed.folder))]
+      const { code, message } = await thrown(installed, { args })
+      expect(code).toBe('ERR_BINARY')
+      expect(message).toMatch(/this process may not (load|read) the binary/)
+      expect(message).toContain(named)
+      expect(message).not.toContain('anew')
+    })
+
     let broken
     const inside = (...path) => join(broken.folder, 'node_modules', ...path)
     beforeAll(async () => {

@@ -1,11 +1,12 @@
 'use strict'
 
-// Finds the binary of this platform, or says what is missing and what to do about it.
+// Finds the binary of this platform; `diagnosis.js` says why there is none.
 //
 // `native.js` above this folder is generated: it knows the places to look in, and little about why nothing was there.
 // A binary of another version is refused: the rows that the two exchange are an interface of one version with itself.
 // Nothing is loaded before the first Limiter is made.
 
+const { diagnose } = require('./diagnosis.js')
 const { BinaryError } = require('./errors.js')
 const { name, version } = require('../package.json')
 
@@ -36,7 +37,7 @@ function loadBinary() {
 function binaryError(why, cause) {
   const libc = process.platform === 'linux' ? readLibc() : null
   const place = { platform: process.platform, arch: process.arch, libc, node: process.versions.node }
-  const abi = { linux: libc?.startsWith('glibc') ? '-gnu' : '-musl', win32: '-msvc' }[place.platform] ?? ''
+  const abi = { linux: libc === 'musl' ? '-musl' : '-gnu', win32: '-msvc' }[place.platform] ?? ''
   const suffix = `${place.platform}-${place.arch}${abi}`
   const isKnown = PLATFORMS.includes(suffix)
   const at = [`${place.platform} ${place.arch}`, libc, `Node ${place.node}`].filter((part) => part !== null).join(', ')
@@ -44,36 +45,24 @@ function binaryError(why, cause) {
   return new BinaryError(`${why(packageName, cause)} (${at})`, { ...place, package: packageName }, cause)
 }
 
+/** The C library of a Linux; null where the process may not ask. */
 function readLibc() {
   const { report } = process
   const before = report.excludeNetwork
   report.excludeNetwork = true // or it asks the name server for every open connection
-  const { header } = report.getReport()
-  report.excludeNetwork = before
-  return header.glibcVersionRuntime === undefined ? 'musl' : `glibc ${header.glibcVersionRuntime}`
+  try {
+    const { glibcVersionRuntime: version } = report.getReport().header
+    return version === undefined ? 'musl' : `glibc ${version}`
+  } catch {
+    return null
+  } finally {
+    report.excludeNetwork = before
+  }
 }
 
 function whyNothingLoads(packageName, error) {
   if (packageName === null) return `there is no binary of ${name} for this platform; there are ${PLATFORMS.join(', ')}`
-  const broken = loadFailure(error)
-  if (broken !== undefined) {
-    return (
-      `the binary of ${name} is there but doesn't load: ${broken}. Install ${packageName} anew, on the platform that ` +
-      'runs it; on Linux it needs glibc 2.17 or musl 1.2 at least'
-    )
-  }
-  return (
-    `${packageName} isn't installed. It is an optional dependency of ${name}: install with optional dependencies ` +
-    '(no --omit=optional), on the platform that runs it; node_modules or a lock file of another platform lack it'
-  )
-}
-
-/** What was found but failed; undefined when nothing was found. `native.js` keeps but the messages of what it tried. */
-function loadFailure(error) {
-  for (let tried = error.cause; tried; tried = tried.cause) {
-    if (!tried.message.startsWith('Cannot find module')) return tried.message
-  }
-  return undefined
+  return diagnose({ name, packageName, platforms: PLATFORMS, error })
 }
 
 function otherVersion(found) {
