@@ -89,6 +89,16 @@ export interface LimitConfig {
    * any of them waits, and none otherwise.
    */
   signal?: AbortSignal | undefined
+
+  /**
+   * Only for {@link Limiter.withLimit} and {@link Limiter.wrap}: whether they reject with {@link LeaseLostError} when the
+   * work has resolved but its lease was lost by then, as {@link Lease.lost} says at that moment. Default `false`: they
+   * resolve with what the work gives, and `lease.signal` and `lease.lost` tell the work.
+   *
+   * It is known when the work settles, not before: pass `lease.signal` on to end it early. When the work rejects, its
+   * own error stays.
+   */
+  rejectOnLoss?: boolean | undefined
 }
 
 /** Certificates and keys in PEM. */
@@ -443,7 +453,14 @@ export class Limiter extends EventEmitter<LimiterEvents> {
   /** Like {@link Limiter.acquire}, but never waits (whatever `limitTimeout` says): null when full. */
   tryAcquire(config: LimitConfig): Promise<Lease | null>
 
-  /** Runs `fn` under a lease and gives the lease back when `fn` settles. An error of `fn` is thrown as it is. */
+  /**
+   * Runs `fn` under a lease and gives the lease back when `fn` settles. An error of `fn` is thrown as it is. Without
+   * `rejectOnLoss` it resolves although the lease was lost.
+   *
+   * Danger: asking for the same key inside of `fn` takes another slot. When the leases around it hold all slots, it waits
+   * for itself until `limitTimeout` is over; a process warning with the code `CONCURRENCY_LIMIT_NESTED` names each key
+   * once (before Node.js 24 only for requests that `fn` makes before its first `await`).
+   */
   withLimit<T>(config: LimitConfig, fn: (lease: Lease) => T): Promise<Awaited<T>>
 
   /** A function that runs `fn` under a lease, with its `this` and arguments; the config may depend on both. */
@@ -451,6 +468,17 @@ export class Limiter extends EventEmitter<LimiterEvents> {
     config: LimitConfig | ((this: This, ...args: Args) => LimitConfig),
     fn: (this: This, ...args: Args) => T,
   ): (this: This, ...args: Args) => Promise<Awaited<T>>
+
+  /**
+   * Whether leases can be had: a check for the start of a program. It takes one slot of the key
+   * `concurrency-limit:ready` and gives it back, so Redis was reached, lets the scripts run and write, and has settled.
+   *
+   * `timeout` in seconds, 0 or more, default 10. Rejects like {@link Limiter.acquire}: with {@link UnavailableError} when
+   * the time is over. What `onUnavailable` grants doesn't count; with it, an outage is known after `connectTimeout` and
+   * `commandTimeout` at most. `warnings` is what this limiter was told of the server by the events `warning` and
+   * `pushUnavailable` since it was last connected.
+   */
+  ready(options?: { timeout?: number | undefined; signal?: AbortSignal | undefined }): Promise<{ warnings: string[] }>
 
   /** Who holds and who waits, now. */
   status(key: string): Promise<Status>

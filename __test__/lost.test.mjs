@@ -3,7 +3,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { LeaseLostError, Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { startProcess, startRedis, until } from './helpers.mjs'
+import { rejection, startProcess, startRedis, until } from './helpers.mjs'
 
 let server
 let limiter
@@ -141,6 +141,37 @@ describe('a lease is not lost', () => {
     expect(await blocked.call('isLost', leaseId)).toBe(false)
     expect((await blocked.call('release', leaseId)).released).toBe(true)
     await blocked.stop()
+  })
+})
+
+describe('a lease that is lost under withLimit', () => {
+  const brief = (more) => ({ key: 'brief', limit: 5, limitExpire: 0.2, renew: false, ...more })
+  const outlive = async (lease) => {
+    await until(() => lease.lost, 'the lease is lost')
+    return 'done'
+  }
+
+  test('rejects with rejectOnLoss although its work resolved, by wrap too, and not without', async () => {
+    expect(await limiter.withLimit(brief(), outlive)).toBe('done')
+    expect(await limiter.withLimit(brief({ rejectOnLoss: false }), outlive)).toBe('done')
+    const lost = await rejection(limiter.withLimit(brief({ rejectOnLoss: true }), outlive))
+    expect(lost).toBeInstanceOf(LeaseLostError)
+    expect(lost).toMatchObject({ code: 'ERR_LEASE_LOST', key: 'brief' })
+    const wrapped = limiter.wrap(brief({ rejectOnLoss: true, key: 'brief too' }), async () => {
+      await until(async () => (await limiter.status('brief too')).held === 0, 'the lease has ended')
+    })
+    expect((await rejection(wrapped())).code).toBe('ERR_LEASE_LOST')
+  })
+
+  test('with rejectOnLoss keeps the error of its work, and its value where it is not lost', async () => {
+    const fails = async (lease) => {
+      await outlive(lease)
+      throw new Error('of the work')
+    }
+    expect((await rejection(limiter.withLimit(brief({ rejectOnLoss: true }), fails))).message).toBe('of the work')
+    expect(await limiter.withLimit(brief({ rejectOnLoss: true }), () => 'in time')).toBe('in time')
+    const released = limiter.withLimit(brief({ rejectOnLoss: true }), async (lease) => lease.release())
+    expect(await released).toBe(true)
   })
 })
 

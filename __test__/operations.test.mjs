@@ -3,6 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { Limiter } from '../index.js'
+import { until } from './helpers.mjs'
 import { ask, runNode, startRedis } from './programs.mjs'
 
 const operations = readFileSync(new URL('../docs/operations.md', import.meta.url), 'utf8')
@@ -43,4 +45,34 @@ test('a user with the documented rights can do all that the package does', async
   const { code, output } = await runNode(['--input-type=module', '-'], { source, env: { REDIS_URL: url } })
   expect(output).toBe('key k\n')
   expect(code).toBe(0)
+})
+
+test('a key is paused by a lease of all slots, as documented, and goes on from any process', async () => {
+  const [, terms] = /^const all = (\{.*\})$/m.exec(operations)
+  const all = new Function(`return ${terms}`)()
+  const { key, limit } = all
+  const limiter = new Limiter(redis.url)
+  const elsewhere = new Limiter(redis.url, { clientName: 'elsewhere' })
+  try {
+    const works = await limiter.acquire({ key, limit })
+    const paused = limiter.acquire({ ...all, limitExpire: 3600, renew: false })
+    await until(async () => (await limiter.status(key)).waiting === 1, 'the pause waits')
+    let isIn = false
+    const comes = elsewhere.withLimit({ key, limit }, () => {
+      isIn = true
+    })
+    await until(async () => (await limiter.status(key)).waiting === 2, 'the next waits')
+    await works.release()
+    expect((await paused).slots).toHaveLength(limit)
+    expect(await limiter.status(key)).toMatchObject({ held: limit, waiting: 1 })
+    expect(isIn).toBe(false)
+    await limiter.close({ release: false })
+    expect((await elsewhere.status(key)).held).toBe(limit)
+    expect(await elsewhere.release({ key, holder: 'pause' })).toBe(true)
+    await comes
+    expect(isIn).toBe(true)
+  } finally {
+    await limiter.close()
+    await elsewhere.close()
+  }
 })

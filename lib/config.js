@@ -26,6 +26,7 @@ const LIMIT = rules({
   holder: text(1, 256, undefined),
   label: text(0, 128, undefined),
   signal: object(isSignal, SIGNAL, undefined),
+  rejectOnLoss: boolean(false),
 })
 
 const RELEASE_BY = rules({
@@ -39,6 +40,8 @@ const RELEASE_BY = rules({
 })
 
 const CLOSE = rules({ release: boolean(true) })
+
+const READY = rules({ timeout: LIMIT.table.limitTimeout, signal: LIMIT.table.signal })
 
 const DEFAULT = Object.fromEntries(LIMIT.names.map((name) => [name, LIMIT.table[name].fallback]))
 
@@ -64,6 +67,7 @@ function readLimit(config) {
     holder: given.holder,
     label: given.label,
     signal: given.signal,
+    rejectOnLoss: given.rejectOnLoss ?? DEFAULT.rejectOnLoss,
   }
 }
 
@@ -78,6 +82,12 @@ function readReleaseBy(target) {
 
 function readClose(options) {
   return check(CLOSE, options, 'options').release ?? true
+}
+
+/** The request by which `ready` finds out whether leases can be had. */
+function readReady(options) {
+  const { timeout, signal } = check(READY, options, 'options')
+  return { key: 'concurrency-limit:ready', limit: 1_000_000, limitTimeout: timeout, limitExpire: 10, signal }
 }
 
 function readText(name, value, max) {
@@ -100,5 +110,6 @@ module.exports = {
   readKey,
   readLimit,
   readPattern,
+  readReady,
   readReleaseBy,
 }

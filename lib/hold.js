@@ -58,6 +58,11 @@ class Hold {
     return this.terms !== null
   }
 
+  /** Whether its slot is held, as far as is known: granted, and neither lost nor given back. */
+  get isHeld() {
+    return this.slots !== null && this.error === null && this.given === null
+  }
+
   /** Gives back a grant that came too late; the requester goes on waiting, within what is left of its time. */
   askAgain(n, takenMs) {
     border.giveBack(this.client, n)

@@ -11,6 +11,7 @@ const { readConnection } = require('./connection.js')
 const { ClosedError, configErrorFrom, failure } = require('./errors.js')
 const { Hold } = require('./hold.js')
 const { Lease } = require('./lease.js')
+const nesting = require('./nesting.js')
 const register = require('./register.js')
 const { isAborted, reasonOf } = require('./signals.js')
 const { nextTick } = require('./timers.js')
@@ -39,6 +40,7 @@ class Limiter extends EventEmitter {
   #client
   #owner
   #closing = null
+  #warnings = new Set() // what works, but not as meant, in the server's current state
 
   constructor(url, options) {
     super()
@@ -50,13 +52,16 @@ class Limiter extends EventEmitter {
   }
 
   static #hear(limiter, kind, text) {
-    limiter.#tell(CONNECTION_EVENTS[kind], { message: withoutCredentials(text) })
+    const [event, message] = [CONNECTION_EVENTS[kind], withoutCredentials(text)]
+    if (event === 'disconnect') limiter.#warnings.clear()
+    if (event === 'warning' || event === 'pushUnavailable') limiter.#warnings.add(message)
+    limiter.#tell(event, { message })
   }
 
   async acquire(limitConfig) {
     const terms = config.readLimit(limitConfig)
     const hold = this.#newHold(terms)
-    const refusal = await hold.ask(terms)
+    const refusal = await this.#ask(hold, terms)
     if (refusal !== null) throw refusal.code === CANCELLED ? reasonOf(terms.signal) : failure(refusal, terms)
     return this.#leaseOf(hold, terms.signal)
   }
@@ -73,12 +78,20 @@ class Limiter extends EventEmitter {
 
   async withLimit(limitConfig, fn) {
     config.readFunction('fn', fn)
-    const lease = await this.acquire(limitConfig)
+    const terms = config.readLimit(limitConfig)
+    const hold = this.#newHold(terms)
+    const refusal = await this.#ask(hold, terms)
+    if (refusal !== null) throw refusal.code === CANCELLED ? reasonOf(terms.signal) : failure(refusal, terms)
+    const lease = this.#leaseOf(hold, terms.signal)
+    const frame = nesting.frameOf(this.#entry.session, terms, hold)
     try {
-      return await fn(lease)
+      const result = await nesting.runUnder(frame, fn, lease)
+      if (terms.rejectOnLoss && hold.isLost()) throw hold.error
+      return result
     } finally {
+      nesting.leave(frame)
       // Never rejects, so the error of `fn` stays the one that is thrown.
-      await lease.release()
+      await hold.release()
     }
   }
 
@@ -94,14 +107,25 @@ class Limiter extends EventEmitter {
     return Object.defineProperty(wrapped, 'name', { value: fn.name, configurable: true })
   }
 
+  async ready(options = {}) {
+    const probe = config.readReady(options)
+    for (;;) {
+      const lease = await this.acquire(probe)
+      await lease.release()
+      if (!lease.standIn) return { warnings: [...this.#warnings] }
+      // Something stands in for Redis, but not for its answer to this: it rejects, or Redis is back.
+      await this.status(probe.key)
+    }
+  }
+
   async status(key) {
-    const answer = await this.#ask('status', config.readKey(key))
+    const answer = await this.#question('status', config.readKey(key))
     if (answer instanceof border.Refusal) throw failure(answer, { key })
     return { key, ...answer }
   }
 
   async clean(key) {
-    const answer = await this.#ask('clean', config.readKey(key))
+    const answer = await this.#question('clean', config.readKey(key))
     if (answer instanceof border.Refusal) throw failure(answer, { key })
     return answer
   }
@@ -110,7 +134,7 @@ class Limiter extends EventEmitter {
     config.readPattern(pattern)
     let page = { cursor: '0' }
     do {
-      page = await this.#ask('keys', pattern, page.cursor)
+      page = await this.#question('keys', pattern, page.cursor)
       if (page instanceof border.Refusal) throw failure(page)
       yield* page.keys
     } while (page.cursor !== '0')
@@ -118,13 +142,13 @@ class Limiter extends EventEmitter {
 
   async release(target) {
     const { key, holder, leaseId } = config.readReleaseBy(target)
-    const answer = await this.#ask('releaseBy', key, holder === undefined, holder ?? leaseId)
+    const answer = await this.#question('releaseBy', key, holder === undefined, holder ?? leaseId)
     if (answer instanceof border.Refusal) throw failure(answer, { key })
     return answer === 1
   }
 
   async stats() {
-    const answer = await this.#ask('stats')
+    const answer = await this.#question('stats')
     if (answer instanceof border.Refusal) throw failure(answer)
     return { ...answer, forgotten: border.forgottenOf(this.#client) }
   }
@@ -158,6 +182,12 @@ class Limiter extends EventEmitter {
     if (answer instanceof border.Refusal) this.#tell('warning', { message: failure(answer).message })
   }
 
+  #ask(hold, terms) {
+    const answer = hold.ask(terms)
+    nesting.watch(this.#entry.session, terms, hold)
+    return answer
+  }
+
   #newHold(terms) {
     this.#checkOpen()
     if (isAborted(terms.signal)) throw reasonOf(terms.signal)
@@ -179,7 +209,7 @@ class Limiter extends EventEmitter {
     return new Lease(hold, this.#leaseId(hold))
   }
 
-  async #ask(op, ...values) {
+  async #question(op, ...values) {
     this.#checkOpen()
     return border.ask(op, this.#client, ...values)
   }

@@ -5,7 +5,8 @@
 
 const MOST_KEYS = 1000
 
-const warnedKeys = new Set()
+const forgotten = new Set()
+const nested = new Set()
 let hasWarnedOfMemory = false
 let hasWarnedOfMany = false
 let hasWarnedOfMilliseconds = false
@@ -24,16 +25,35 @@ function warnOfMemory() {
   )
 }
 
-/** Once per key, and for so many keys that it stays bounded. */
+/** Whether a key is named: once, and for so many keys that it stays bounded. */
+function isFirst(keys, key) {
+  if (keys.size >= MOST_KEYS || keys.has(key)) return false
+  keys.add(key)
+  return true
+}
+
 function warnOfForgotten(key) {
-  if (warnedKeys.size >= MOST_KEYS || warnedKeys.has(key)) return
-  warnedKeys.add(key)
-  const last = warnedKeys.size === MOST_KEYS ? ' No further keys are named; stats().forgotten counts on.' : ''
+  if (!isFirst(forgotten, key)) return
+  const last = forgotten.size === MOST_KEYS ? ' No further keys are named; stats().forgotten counts on.' : ''
   warn(
     'FORGOTTEN_LEASE',
     `A lease of ${JSON.stringify(key)} was garbage-collected without release. Its slot stays held while this process ` +
       'lives, since work under it may still run. Call lease.release() in a finally block, or use withLimit or ' +
       `await using; limitHold bounds how long a lease may be held.${last}`,
+  )
+}
+
+function warnOfNesting(key, isCertain) {
+  if (!isFirst(nested, key)) return
+  const why = isCertain
+    ? 'The leases around it leave no slot for it, so it waits for them. If their work waits for it, none of it goes on ' +
+      'before limitTimeout is over.'
+    : 'It has waited for a second. Where all slots are held by work that waits like this, none of it goes on before ' +
+      'limitTimeout is over.'
+  warn(
+    'NESTED',
+    `A slot of ${JSON.stringify(key)} is asked for under a lease of the same key. ${why} Ask once, outside, with the ` +
+      'weight that is needed, or use another key inside.',
   )
 }
 
@@ -55,4 +75,4 @@ function warnOfMilliseconds(name, value) {
   warn('MILLISECONDS', `${name}: ${value} means ${value} seconds. If milliseconds are meant, write ${value / 1000}.`)
 }
 
-module.exports = { warnOfForgotten, warnOfMany, warnOfMemory, warnOfMilliseconds }
+module.exports = { warnOfForgotten, warnOfMany, warnOfMemory, warnOfMilliseconds, warnOfNesting }

@@ -37,6 +37,7 @@ const all: Required<LimitConfig> = {
   holder: 'h',
   label: 'l',
   signal: new AbortController().signal,
+  rejectOnLoss: true,
 }
 
 // Whatever may be left out may be undefined as well, also under exactOptionalPropertyTypes.
@@ -56,6 +57,7 @@ limiter.release({ key: 'k', holder: undefined, leaseId: 'l' })
 limiter.release({ key: 'k', holder: 'h', leaseId: undefined })
 
 export const slot: number = await withLimit(all, (lease) => lease.slot)
+export const { warnings }: { warnings: string[] } = await limiter.ready({ timeout: 1, signal: undefined })
 export const text: string = await limiter.withLimit(config, async () => 'x')
 export const tried: Lease | null = await limiter.tryAcquire(config)
 export const released: boolean = await limiter.release({ key: 'k', holder: 'h' })
