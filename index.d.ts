@@ -329,6 +329,8 @@ export interface HolderStatus {
   fencingToken: number
   /** Seconds until the lease ends if it isn't renewed; 0 if it has ended. */
   endsIn: number
+  /** Seconds since the lease was granted, by Redis's clock. */
+  heldFor: number
 }
 
 /** Who waits, in a {@link Status}. */
@@ -339,6 +341,8 @@ export interface WaiterStatus {
   limit: number
   weight: number
   priority: number
+  /** Seconds in line so far, by Redis's clock. */
+  waited: number
 }
 
 /** A picture of a group. */

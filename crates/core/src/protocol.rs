@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::lease::{Epoch, FencingToken, Key, LeaseId, SessionId, Slot, Ticket};
 
@@ -412,6 +413,24 @@ pub struct Picture {
     pub waiters: Vec<WaiterView>,
     /// Where the next page begins; `None` after the last.
     pub next: Option<Page>,
+    /// Redis's clock when it was read, in ms; 0 in a single page, whose reply says it.
+    pub now_ms: u64,
+}
+
+impl Picture {
+    /// How long ago this lease was granted. Tokens are the server's clock at the grant, in µs, or a little above (R15).
+    pub fn held_for(&self, holder: &HolderView) -> Duration {
+        self.since(holder.token.0)
+    }
+
+    /// How long this waiter has been in line: tickets are like tokens.
+    pub fn waited(&self, waiter: &WaiterView) -> Duration {
+        self.since(waiter.ticket.0)
+    }
+
+    fn since(&self, at_us: u64) -> Duration {
+        Duration::from_micros((self.now_ms * 1_000).saturating_sub(at_us))
+    }
 }
 
 /// A holder, for people. A lease of several slots may be spread over pages: merge by id.

@@ -18,6 +18,7 @@ pub(crate) fn status(picture: &Picture) -> String {
                 "label": holder.label.as_deref(),
                 "fencingToken": holder.token.0,
                 "endsIn": holder.ends_in_ms as f64 / 1_000.0,
+                "heldFor": picture.held_for(holder).as_millis() as f64 / 1_000.0,
             })
         })
         .collect();
@@ -32,6 +33,7 @@ pub(crate) fn status(picture: &Picture) -> String {
                 "limit": waiter.limit,
                 "weight": waiter.weight,
                 "priority": waiter.priority,
+                "waited": picture.waited(waiter).as_millis() as f64 / 1_000.0,
             })
         })
         .collect();

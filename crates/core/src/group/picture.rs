@@ -106,6 +106,7 @@ impl State {
             holders,
             waiters,
             next: more.then_some(Page { after_slot, waiters_shown }),
+            now_ms: 0,
         }
     }
 

@@ -177,7 +177,7 @@ impl Session {
         let answer = match reply.answers {
             Answers::Inspect(page) => {
                 let next = page.next;
-                open.picture.append(page);
+                open.picture.append(Picture { now_ms: reply.now_ms, ..page });
                 if let Some(next) = next {
                     open.page = next;
                     return self.questions.unasked.push_back(number);

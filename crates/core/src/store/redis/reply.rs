@@ -165,7 +165,7 @@ fn picture(words: &mut Words<'_>) -> Option<Picture> {
         Some(after_slot) => Some(Page { after_slot: u32::try_from(after_slot).ok()?, waiters_shown }),
         None => None,
     };
-    Some(Picture { limit, held, waiting, holders, waiters, next })
+    Some(Picture { limit, held, waiting, holders, waiters, next, now_ms: 0 })
 }
 
 fn holder_view(words: &mut Words<'_>) -> Option<HolderView> {
