@@ -26,6 +26,6 @@ const BY_ERROR = {
   ERR_PROTOCOL: codes.protocol,
 }
 
-const exitOf = (error) => BY_ERROR[error.code] ?? codes.software
+const exitOf = (error) => error.exit ?? BY_ERROR[error.code] ?? codes.software
 
 module.exports = { EXITS, codes, exitOf }
