@@ -4,8 +4,12 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['__test__/**/*.test.mjs'],
-    // Those are for a binary as it is published, which test:package builds.
-    exclude: process.env.RELEASE_BINARIES ? [] : ['__test__/release/**'],
+    exclude: [
+      // For a binary as it is published, which test:package builds.
+      ...(process.env.RELEASE_BINARIES ? [] : ['__test__/release/**']),
+      // For the runtimes that test:runtimes fetches.
+      ...(process.env.RUNTIMES ? [] : ['__test__/runtimes/**']),
+    ],
     pool: 'forks',
     fileParallelism: false,
     testTimeout: 30_000,

@@ -216,6 +216,15 @@ describe('where no binary fits', () => {
     }
   })
 
+  test('the error says so of a bundle with something else in place of the binary', async () => {
+    const entry = join(installed.folder, 'entry.mjs')
+    const outfile = join(installed.folder, 'deployed', 'bundle.cjs')
+    writeFileSync(entry, tell)
+    await build({ entryPoints: [entry], outfile, bundle: true, platform: 'node', loader: { '.node': 'empty' } })
+    const { message } = JSON.parse((await runNode([outfile], { cwd: installed.folder })).output)
+    expect(message).toContain('into a bundle')
+  })
+
   test('the error names the package of another platform that is installed instead', async () => {
     const other = `${name}-${PLATFORMS.find((platform) => !packed.platform.name.endsWith(platform))}`
     const folder = join(bare.folder, 'node_modules', other)

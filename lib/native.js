@@ -30,6 +30,9 @@ function loadBinary() {
     throw binaryError(whyNothingLoads, error)
   }
   const found = binary.version?.()
+  // A bundler put something else in its place.
+  if (found === undefined)
+    throw binaryError(whyNothingLoads, new Error('Cannot find module: what is there is no binary'))
   if (found !== version) throw binaryError(() => otherVersion(found))
   return binary
 }
@@ -66,8 +69,7 @@ function whyNothingLoads(packageName, error) {
 }
 
 function otherVersion(found) {
-  const its = found ?? 'of a version that it does not tell'
-  return `${name} is ${version}, but its binary is ${its}. Install ${name} and its optional dependencies anew, together`
+  return `${name} is ${version}, but its binary is ${found}. Install ${name} and its optional dependencies anew, together`
 }
 
 module.exports = { PLATFORMS, loadBinary }

