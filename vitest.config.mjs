@@ -9,6 +9,8 @@ export default defineConfig({
       ...(process.env.RELEASE_BINARIES ? [] : ['__test__/release/**']),
       // For the runtimes that test:runtimes fetches.
       ...(process.env.RUNTIMES ? [] : ['__test__/runtimes/**']),
+      // For a browser, which test:dashboard finds.
+      ...(process.env.CHROMIUM ? [] : ['__test__/browser/**']),
     ],
     pool: 'forks',
     fileParallelism: false,
