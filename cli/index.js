@@ -9,7 +9,7 @@ const { codes, exitOf } = require('./exits.js')
 const { helpOf, overview } = require('./help.js')
 const { Output } = require('./output.js')
 
-const NAMES = ['status', 'keys', 'run', 'release', 'clean', 'doctor', 'watch', 'dashboard']
+const NAMES = ['status', 'keys', 'run', 'release', 'clean', 'doctor', 'watch', 'dashboard', 'bench']
 const load = (name) => require(`./commands/${name}.js`)
 
 function integer(flag, value, min, max) {
