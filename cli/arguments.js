@@ -82,7 +82,7 @@ function expectPositionals(positionals, min, max, what) {
 
 /** The message of an error about an option, with the flag by which it was given. */
 function messageOf(error, command) {
-  if (error.code !== 'ERR_CONFIG') return error.message
+  if (error.code !== 'ERR_CONFIG' || command === undefined) return error.message
   const [flag] = Object.entries(optionsOf(command)).find(([, { option }]) => option === error.option) ?? []
   const given = flag === 'redis' ? '--redis or REDIS_URL' : `--${flag}`
   return flag === undefined ? error.message : error.message.replace(error.option, given)

@@ -47,7 +47,8 @@ async function main(args) {
     return (await carryOut(command, rest, out)) ?? codes.ok
   } catch (error) {
     const code = exitOf(error)
-    const message = command === undefined ? error.message : messageOf(error, command)
+    const isOurFault = code === codes.software && error.code !== 'ERR_BINARY'
+    const message = isOurFault ? error.stack : messageOf(error, command)
     out.error(error, message, code)
     if (code === codes.usage && command !== undefined) out.hint(`see: concurrency-limit ${command.name} --help`)
     return code

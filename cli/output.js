@@ -12,13 +12,12 @@ class Output {
     this.stderr = stderr
     this.look = { pen: paint(wantsColour(stdout, env)), unicode: isUnicode(env, platform) }
     this.errorPen = paint(wantsColour(stderr, env))
-    // Whoever reads may have enough: `… | head -1`.
-    for (const stream of [stdout, stderr]) {
-      stream.on('error', (error) => {
-        if (error.code === 'EPIPE') process.exit(0)
-        throw error
-      })
-    }
+    stdout.on('error', (error) => {
+      if (error.code === 'EPIPE') process.exit(0) // whoever reads has enough: `… | head -1`
+      throw error
+    })
+    // Nobody to tell what went wrong: the exit code still does, and `run` waits for its command.
+    stderr.on('error', () => {})
   }
 
   line(text) {

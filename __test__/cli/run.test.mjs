@@ -1,6 +1,6 @@
 // run: a command under a limit, what it is told, and what becomes of it and of its slot however either ends.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -54,15 +54,22 @@ test('no shell reads the arguments; input and output are those of the command', 
   expect(await echo.ended).toMatchObject({ code: 0, stdout: 'through', stderr: '' })
 })
 
-test('a label tells who it is: that of --label, or the name of the command', async () => {
+test('a label tells who it is: that of --label, or the command, host and process id', async () => {
   const named = start(['--key', 'label', '--limit', '2', '--label', 'nightly'], ...trapping('trap "exit 0" TERM'))
   await shows(named, 'ready')
   const plain = start(['--key', 'label', '--limit', '2'], ...trapping('trap "exit 0" TERM'))
   await shows(plain, 'ready')
-  expect((await holders('label')).map(({ label }) => label)).toEqual(['nightly', 'sh'])
+  const labels = (await holders('label')).map(({ label }) => label)
+  expect(labels).toEqual(['nightly', `sh ${hostname()}:${plain.child.pid}`])
   for (const { child } of [named, plain]) child.kill('SIGTERM')
   expect(await Promise.all([named.ended, plain.ended])).toMatchObject([{ code: 0 }, { code: 0 }])
   await free('label')
+})
+
+test('a command with a very long name has a label that fits', async () => {
+  const path = join(folder, '🐝'.repeat(60))
+  symlinkSync(process.execPath, path)
+  expect(await run(['--key', 'bees', '--limit', '1'], path, '-e', 'process.exit(5)')).toMatchObject({ code: 5 })
 })
 
 test('never more run than the limit, and all of them in the end', async () => {
@@ -210,6 +217,12 @@ describe('when the slot is lost while the command runs', () => {
     await shows(job, 'ready')
     await takeAway()
     expect(await job.ended).toMatchObject({ code: 137, stdout: 'ready\ntold\n' })
+  })
+
+  test('it is told also where nobody reads standard error any more', async () => {
+    const job = start(['--key', 'deaf', '--limit', '1', '--hold', '0.5'], ...trapping('trap "exit 3" TERM'))
+    job.child.stderr.destroy()
+    expect(await job.ended).toMatchObject({ code: 3, stdout: 'ready\n' })
   })
 
   test('--hold bounds how long it may take', async () => {

@@ -1,12 +1,13 @@
 'use strict'
 
+const { hostname } = require('node:os')
 const { basename } = require('node:path')
 const { UsageError, expectPositionals } = require('../arguments.js')
 const { Child, codeOfSignal, onSignals } = require('../child.js')
 const { withLimiter } = require('../connection.js')
 const { codes } = require('../exits.js')
 
-const LONGEST_LABEL = 40
+const MOST_BYTES = 48 // of the command's name in a label, which has 128 with a host's name of 63 and a number
 
 /** What the command finds in its environment. */
 const environmentOf = (lease) => ({
@@ -17,10 +18,17 @@ const environmentOf = (lease) => ({
   CONCURRENCY_LIMIT_LEASE: lease.leaseId,
 })
 
+/** Who it is, for whoever looks at `status`: the command, the host and our process id. */
+function labelOf(command) {
+  let name = basename(command).toWellFormed()
+  while (Buffer.byteLength(name) > MOST_BYTES) name = [...name].slice(0, -1).join('')
+  return `${name} ${hostname().slice(0, 63)}:${process.pid}`
+}
+
 /** The request as the package takes it: options that weren't given have its defaults. */
 function requestOf(values, command, signal) {
   const request = {
-    label: basename(command).slice(0, LONGEST_LABEL),
+    label: labelOf(command),
     ...{ key: values.key, limit: values.limit },
     signal,
   }
@@ -76,7 +84,7 @@ module.exports = {
       help: 'seconds that the slot stays taken if this machine vanishes; default: 60',
     },
     grace: { value: 'S', number: true, help: 'seconds between SIGTERM and SIGKILL, 0 to 86400; default: 10' },
-    label: { value: 'TEXT', option: 'label', help: "shown by `status`; default: the command's name" },
+    label: { value: 'TEXT', option: 'label', help: 'shown by `status`; default: the command, host and pid' },
     holder: {
       value: 'NAME',
       option: 'holder',
