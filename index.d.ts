@@ -314,9 +314,13 @@ export interface Lease {
   readonly lost: boolean
   /**
    * Gives the slot back. False if it was gone already. Never rejects; further calls give the same promise. Works by
-   * itself, too: `const { release } = await limiter.acquire(…)`.
+   * itself, too: `const { release } = await limiter.acquire(…)`. It resolves with Redis's answer, within `commandTimeout`.
    */
   release(this: void): Promise<boolean>
+  /**
+   * What `await using` calls: as {@link Lease.release}, without waiting for Redis's answer. The release is on its way, and
+   * sent again until it is answered; at exit the process waits for that. Over a `client` of your own it is waited for.
+   */
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -458,8 +462,9 @@ export class Limiter extends EventEmitter<LimiterEvents> {
   tryAcquire(config: LimitConfig): Promise<Lease | null>
 
   /**
-   * Runs `fn` under a lease and gives the lease back when `fn` settles. An error of `fn` is thrown as it is. Without
-   * `rejectOnLoss` it resolves although the lease was lost.
+   * Runs `fn` under a lease and gives the lease back when `fn` settles, as `await using` does: without waiting for Redis's
+   * answer, but over a `client` of your own. An error of `fn` is thrown as it is. Without `rejectOnLoss` it resolves
+   * although the lease was lost.
    *
    * Danger: asking for the same key inside of `fn` takes another slot. When the leases around it hold all slots, it waits
    * for itself until `limitTimeout` is over; a process warning with the code `CONCURRENCY_LIMIT_NESTED` names each key

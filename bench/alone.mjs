@@ -113,9 +113,20 @@ async function loneTask(system, url, ms) {
 const P7 = {
   title: 'one task, uncontended',
   limit: NEVER_FULL,
+  scoped: true,
   async run(system, url, ms) {
     const { times, redisUs } = await loneTask(system, url, ms)
     return { 'pair p50 µs': median(times), 'pair p99 µs': quantile(times, 0.99), 'Redis µs/pair': redisUs }
+  },
+}
+
+const P7_MEMORY = {
+  title: 'one task, uncontended, inside one process',
+  limit: NEVER_FULL,
+  local: true,
+  async run(system, _url, ms) {
+    const { times } = await loneTask(system, 'memory:', ms)
+    return { 'pair p50 µs': median(times), 'pair p99 µs': quantile(times, 0.99) }
   },
 }
 
@@ -138,6 +149,7 @@ async function delayed(url, delayMs, work) {
 const P7_DELAYED = {
   title: 'one task, uncontended, 0.5 ms of network delay: each way, or there and back',
   limit: NEVER_FULL,
+  scoped: true,
   not: ['bottleneck'], // its disconnect doesn't wait for what is under way, and rejects
   async run(system, url, ms) {
     const p50 = async (delayMs) =>
@@ -173,4 +185,4 @@ const P10 = {
 
 const nothing = { hidden: true, work: async () => ({ rss: process.memoryUsage.rss() }) }
 
-export const ALONE = { P5, P6, P7, 'P7-delayed': P7_DELAYED, P10, nothing }
+export const ALONE = { P5, P6, P7, 'P7-memory': P7_MEMORY, 'P7-delayed': P7_DELAYED, P10, nothing }

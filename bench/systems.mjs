@@ -44,22 +44,25 @@ const NAIVE = {
   give: `return redis.call('ZREM', KEYS[1], ARGV[1])`,
 }
 
-const SYSTEMS = {
-  ours: {
-    async open(url) {
-      const { Limiter } = require('../index.js')
-      const limiter = new Limiter(url, url === 'memory:' ? {} : { settle: 0 })
-      return {
-        async take(key, limit) {
-          const lease = await limiter.acquire({ key, limit, limitTimeout: PATIENCE_S, limitExpire: LEASE_S })
-          return () => lease.release()
-        },
-        sent: () => ({}),
-        calls: async () => (await limiter.stats()).calls,
-        close: () => limiter.close(),
-      }
+/** Ours, giving back by `give`. */
+async function openOurs(url, give) {
+  const { Limiter } = require('../index.js')
+  const limiter = new Limiter(url, url === 'memory:' ? {} : { settle: 0 })
+  return {
+    async take(key, limit) {
+      const lease = await limiter.acquire({ key, limit, limitTimeout: PATIENCE_S, limitExpire: LEASE_S })
+      return () => give(lease)
     },
-  },
+    sent: () => ({}),
+    calls: async () => (await limiter.stats()).calls,
+    close: () => limiter.close(),
+  }
+}
+
+const SYSTEMS = {
+  ours: { open: (url) => openOurs(url, (lease) => lease.release()) },
+  // As `withLimit` does: nobody waits for the answer to the release.
+  'ours scoped': { scoped: true, open: (url) => openOurs(url, (lease) => lease[Symbol.asyncDispose]()) },
   'redis-semaphore': {
     async open(url) {
       const { Semaphore } = require('redis-semaphore')
@@ -217,6 +220,7 @@ export function chosen(list) {
 export function can(name, workload) {
   const system = SYSTEMS[name]
   if (name === 'ours') return true
+  if (system.scoped) return workload.scoped === true
   if (workload.alone || workload.not?.includes(name) || (system.local === true) !== (workload.local === true))
     return false
   return system.tool ? workload.tools?.includes(name) === true : (system.can?.(workload.limit) ?? true)

@@ -3,9 +3,10 @@
 // The one place where JavaScript and the core meet: everything above reads like ordinary promises.
 //
 // A promise, an object or an error made natively costs more than a whole request, so none is: requests are rows of
-// numbers in one buffer, and all rows of a turn go down in one call, at the end of its microtasks. Completions lie
-// ready in the core until it wakes this thread, once for many, and are then drained into a buffer that is never made
-// anew. Texts (keys, names) cross once and are numbers from then on. No rule of the limiter lives here.
+// numbers in one buffer, and all rows of a turn go down in one call, at the end of its microtasks. What the process can
+// answer by itself comes back in that call. Other completions lie ready in the core until it wakes this thread, once for
+// many. All are read in the order in which they were made, from a buffer that is never made anew. Texts (keys, names)
+// cross once and are numbers from then on. No rule of the limiter lives here.
 //
 // One port per module instance, so a worker thread has its own, and only while a client is open. The event loop is kept
 // alive exactly while an answer is outstanding.
@@ -18,10 +19,14 @@ const { Table } = require('./table.js')
 const { clearInterval, microtask, setInterval } = require('./timers.js')
 
 const ROWS = 8192 // numbers in a buffer
+const CLOCK = 0 // a buffer of completions begins with the local clock in ms,
+const MORE = 1 // whether more lies ready,
+const HEAD = 2 // and then its rows
 const LONGEST_ROW = 15
 const MOST_TEXTS = 10_000
 const TEXTS_OF_A_ROW = 3
 const EXIT_WAIT_MS = 200
+const PATIENCE_HOPS = 6 // microtasks until those go on who await `withLimit`, in a wrapper or two
 
 const OP = {
   acquire: 1,
@@ -77,8 +82,13 @@ let letGo = null // ends the port
 let keepAlive = null
 const outbox = new Float64Array(ROWS)
 let outboxLength = 0
-let drainedAt = 0 // the local clock, once a drain needs it
+let hopsLeft = 0
 const inbox = new Float64Array(ROWS)
+const NO_ROOM = new Float64Array(0)
+let unread = 0 // how much of the inbox is filled and not read to its end
+let isReading = false
+let isMoreReady = false // completions lie ready in the core, and nobody will be woken for them
+let answers = null // reads them, until the event loop has to turn: see pace.js
 const texts = new Map()
 const listeners = new Map() // client → { hear(kind, text), brought }
 const askers = new Table() // number of a request → { settle(answer), granted(…) }, until its one completion
@@ -108,12 +118,13 @@ function start() {
   // The core keeps these two functions for as long as there is a port, so they must not keep it. What a port says after
   // its end is for nobody; links over clients end then, each in its own time.
   const mine = { port: null, relay: null }
-  const wake = paced(
-    () => port !== null && port === mine.port && drain(),
-    () => mine.port?.now() ?? 0,
-  )
+  const wake = () => port !== null && port === mine.port && hear()
   mine.port = new Port(wake, (...order) => outside(() => mine.relay.obey(...order)))
   mine.relay = relay = new Relay(mine.port)
+  answers = paced(
+    (at) => port !== null && port === mine.port && read(at),
+    () => mine.port?.now() ?? 0,
+  )
   letGo = () => {
     mine.port.end()
     mine.port = null
@@ -125,10 +136,12 @@ function start() {
 /** Without a client and an answer to wait for nothing stays open. */
 function stop() {
   if (port === null || listeners.size > 0 || askers.size > 0) return
-  flush()
+  handDown()
   letGo()
   port = null
   relay = null
+  unread = 0
+  isMoreReady = false
   texts.clear()
   clearInterval(keepAlive)
   exits.remove(exit)
@@ -137,21 +150,21 @@ function stop() {
 // Also with nothing held or asked: what was left or given back last may still be on its way.
 function exit() {
   if (listeners.size === 0) return
-  flush()
+  handDown()
   port.exit(EXIT_WAIT_MS)
 }
 
 // --- down -----------------------------------------------------------------------------------------------------------
 
 /** Begins a row. Its texts are taken after this: forgetting them in the middle of a row would void its first ones. */
-function begin(op, client, n) {
+function begin(op, client, n, goDown = flushSoon) {
   if (texts.size > MOST_TEXTS - TEXTS_OF_A_ROW) {
-    flush()
+    handDown()
     port.forgetTexts()
     texts.clear()
   }
-  if (outboxLength > ROWS - LONGEST_ROW) flush()
-  if (outboxLength === 0) microtask(flush)
+  if (outboxLength > ROWS - LONGEST_ROW) handDown()
+  if (outboxLength === 0) goDown()
   put(op)
   put(client)
   put(n)
@@ -161,11 +174,37 @@ function put(value) {
   outbox[outboxLength++] = value
 }
 
+const flushSoon = () => microtask(flush)
+
+// What nobody waits for gives those who go on now the time to ask for more, which then goes down along with it.
+function flushLater() {
+  hopsLeft = PATIENCE_HOPS
+  microtask(hop)
+}
+
+function hop() {
+  if (--hopsLeft > 0) microtask(hop)
+  else flush()
+}
+
+/** All rows go down, and what the process can answer by itself is read at once. */
 function flush() {
   if (outboxLength === 0) return
+  if (isReading || unread > 0) return handDown()
+  if (filled(port.submit(outbox, takeLength(), inbox))) answers(inbox[CLOCK])
+}
+
+/** All rows go down; whoever reads next, or reads now, reads what comes of it. */
+function handDown() {
+  if (outboxLength === 0) return
+  port.submit(outbox, takeLength(), NO_ROOM)
+  isMoreReady = true
+}
+
+function takeLength() {
   const length = outboxLength
   outboxLength = 0
-  port.submit(outbox, length)
+  return length
 }
 
 function numberOf(text) {
@@ -224,9 +263,9 @@ function giveBack(client, n) {
   begin(OP.release, client, n)
 }
 
-/** Gives a lease back; `asker.settle(released)` is called once. */
-function release(client, n, asker) {
-  begin(OP.release, client, n)
+/** Gives a lease back; `asker.settle(released)` is called once. Nobody needs to wait for it where `isAwaited` is false. */
+function release(client, n, asker, isAwaited) {
+  begin(OP.release, client, n, isAwaited ? flushSoon : flushLater)
   expect(n, asker)
 }
 
@@ -245,22 +284,37 @@ function ask(op, client, ...values) {
 
 // --- up -------------------------------------------------------------------------------------------------------------
 
-function drain() {
-  for (;;) {
-    const length = port.drain(inbox)
-    if (length === 0) return
-    drainedAt = 0
-    let next = 0
-    const handleRows = () => {
-      while (next < length) {
-        const at = next
-        next += inbox[at]
-        handleRow(at)
-      }
+/** The core says that completions lie ready. */
+function hear() {
+  if (isReading || unread > 0) isMoreReady = true
+  else if (filled(port.drain(inbox))) answers(inbox[CLOCK])
+}
+
+/** The inbox holds so much of what lay ready; false if nothing did. */
+function filled(length) {
+  unread = length
+  isMoreReady = length > 0 && inbox[MORE] === 1
+  return length > 0
+}
+
+/** Reads the inbox, at a moment of the local clock; whether there is more to read. Only the outermost call gets here. */
+function read(moment) {
+  if (unread === 0 && !filled(port.drain(inbox))) return false
+  inbox[CLOCK] = moment
+  isReading = true
+  let next = HEAD
+  const handleRows = () => {
+    while (next < unread) {
+      const at = next
+      next += inbox[at]
+      handleRow(at)
     }
-    // A row that can't be dealt with doesn't take those behind it along.
-    while (next < length) outside(handleRows)
   }
+  // A row that can't be dealt with doesn't take those behind it along.
+  while (next < unread) outside(handleRows)
+  isReading = false
+  unread = 0
+  return isMoreReady
 }
 
 function handleRow(at) {
@@ -301,9 +355,8 @@ function handleGrant(client, n, at) {
   }
   const slots = new Array(inbox[at + 5])
   for (let i = 0; i < slots.length; i++) slots[i] = inbox[at + 6 + i]
-  drainedAt ||= port.now()
   const isStandIn = inbox[at + 4] === 1
-  asker.granted(n, inbox[at], inbox[at + 1], inbox[at + 2], inbox[at + 3], isStandIn, slots, drainedAt)
+  asker.granted(n, inbox[at], inbox[at + 1], inbox[at + 2], inbox[at + 3], isStandIn, slots, inbox[CLOCK])
 }
 
 function refusalAt(at) {

@@ -12,7 +12,10 @@ const { clearTimeout, setTimeout } = require('./timers.js')
 const LONGEST_TIMER_MS = 0x7fffffff
 
 class Hold {
-  /** `owner.lost(hold)` hears of a loss; `owner.closed` says that the limiter gave everything back or let it go. */
+  /**
+   * `owner.lost(hold)` hears of a loss; `owner.closed` says that the limiter gave everything back or let it go,
+   * `owner.isBrought` that it works over a client of the user's own.
+   */
   constructor(client, key, owner) {
     this.client = client
     this.key = key
@@ -153,19 +156,30 @@ class Hold {
   }
 
   /** Gives the lease back; true if it was still held. Never rejects: what can't be given back ends by itself. */
-  release() {
+  release(isAwaited = true) {
     if (this.given !== null) return this.given
     this.isLost() // the last verdict
     clearTimeout(this.timer)
     border.holds.delete(this.n)
-    this.given = this.owner.closed ? Promise.resolve(false) : this.giveBack()
+    this.given = this.owner.closed ? Promise.resolve(false) : this.giveBack(isAwaited)
     return this.given
   }
 
-  giveBack() {
+  /**
+   * The scope of the lease has ended. That its release is on its way is enough: the core sends, repeats and settles it by
+   * itself, calls of a session stay in order, and at exit it is waited for. Not so over a client of the user's own, where
+   * nothing can be sent at exit: there it's waited for here.
+   */
+  endScope() {
+    const isAwaited = this.owner.isBrought
+    const given = this.release(isAwaited)
+    return isAwaited ? given : undefined
+  }
+
+  giveBack(isAwaited) {
     return new Promise((resolve) => {
       this.answer = resolve
-      border.release(this.client, this.n, this)
+      border.release(this.client, this.n, this, isAwaited)
     })
   }
 }

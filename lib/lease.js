@@ -66,7 +66,7 @@ class Lease {
   }
 
   async [Symbol.asyncDispose]() {
-    await this.#hold.release()
+    await this.#hold.endScope()
   }
 }
 

@@ -45,7 +45,8 @@ class Limiter extends EventEmitter {
   constructor(url, options) {
     super()
     const { isDefault, ...settings } = readConnection(url, options, process.env)
-    this.#owner = { closed: false, lost: (hold) => this.#tellLoss(hold) }
+    const isBrought = settings.client !== undefined
+    this.#owner = { closed: false, isBrought, lost: (hold) => this.#tellLoss(hold) }
     this.#entry = enter(this, settings, Limiter.#hear)
     this.#client = this.#entry.client
     if (isDefault) warnOfMemory()
@@ -91,7 +92,7 @@ class Limiter extends EventEmitter {
     } finally {
       nesting.leave(frame)
       // Never rejects, so the error of `fn` stays the one that is thrown.
-      await hold.release()
+      await hold.endScope()
     }
   }
 

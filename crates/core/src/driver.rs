@@ -1,12 +1,24 @@
-//! Moves calls, replies, pushes and time between sessions and their stores, on one thread for the whole process.
+//! Moves calls, replies, pushes and time between sessions and their stores.
 //!
-//! No rule of the limiter lives here. Here are the clients, the registry of sessions and the thread; `run` is a
-//! session's task, `leg` its way to one store, `replicas` what finds out whether replicas have a grant. Clients with
-//! the same resolved options share a session, and with it one connection, whatever thread they live on.
+//! No rule of the limiter lives here. A session stands behind a lock (`desk`). Whoever wants something takes it in there
+//! and then, on the thread on which it wants it: what the process can answer by itself crosses no thread. One thread of
+//! the whole process does what is left, with a task for each session (`task`): sending, hearing from servers, time.
+//! `outbox` is what a client is told, `alert` what an embedded store wakes, `leg` the way to one store, `replicas` what
+//! finds out whether replicas have a grant. Clients with the same resolved options share a session, and with it one
+//! connection, whatever thread they live on.
+//!
+//! Locks are taken in this order: the registry, a session's desk, a client's outbox. Nobody is told anything and no
+//! task is woken with one of the first two in hand.
 
+mod alert;
+mod desk;
 mod leg;
+mod outbox;
 mod replicas;
-mod run;
+mod sync;
+mod task;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -16,11 +28,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime;
-use tokio::sync::Notify;
 
+use self::desk::Desk;
 use self::leg::Leg;
+use self::outbox::Outbox;
 use self::replicas::Checks;
-use self::run::{Driver, Sinks, WallClock};
+use self::task::Shared;
 use crate::config::{OnUnavailable, Options, Place};
 use crate::error::Error;
 use crate::fallback::{Fallback, Sessions};
@@ -30,7 +43,8 @@ use crate::store::Store;
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{ClusterStore, RedisStore, RelayStore};
 
-/// Who is told what becomes of a client's requests. Called on the core's thread: must not block.
+/// Who is told what becomes of a client's requests: on the core's thread or on one that asks for something, one at a
+/// time and in order. Must not block.
 pub trait Sink: Send + Sync + 'static {
     /// Events, in order. The vector is the callee's to drain.
     fn tell(&self, events: &mut Vec<Event>);
@@ -63,18 +77,6 @@ pub struct Client {
     closed: AtomicBool,
 }
 
-struct Shared {
-    session: SessionId,
-    inbox: Mutex<Inbox>,
-    wake: Notify,
-}
-
-#[derive(Default)]
-struct Inbox {
-    joined: Vec<(ClientId, Arc<dyn Sink>)>,
-    wishes: Vec<(ClientId, Wish)>,
-}
-
 enum Wish {
     Command(Command),
     Close { tag: Tag, release: bool },
@@ -96,6 +98,10 @@ impl Client {
     pub fn open(options: &Options, sink: Arc<dyn Sink>) -> Result<Self, Error> {
         let options = &options.resolved()?;
         let store = store_for(options)?;
+        Ok(Self::enter(options, store, sink))
+    }
+
+    fn enter(options: &Options, store: Arc<dyn Store>, sink: Arc<dyn Sink>) -> Self {
         let id = ClientId(NEXT_CLIENT.fetch_add(1, Ordering::Relaxed));
         let mut registry = lock(&REGISTRY);
         let sessions = registry.get_or_insert_default();
@@ -110,8 +116,9 @@ impl Client {
                 shared
             }
         };
-        lock(&shared.inbox).joined.push((id, sink));
-        Ok(Self { id, shared, closed: AtomicBool::new(false) })
+        // Under the registry's lock: a session doesn't end between the look and the joining.
+        shared.join(id, Arc::new(Outbox::new(sink)));
+        Self { id, shared, closed: AtomicBool::new(false) }
     }
 
     /// What the client is called in the requests it submits.
@@ -124,30 +131,23 @@ impl Client {
         self.shared.session
     }
 
-    /// Says what the client wants, in order. Returns at once; false when the client is closed, and then nobody will
-    /// answer.
+    /// Says what the client wants, in order. What the process can answer by itself is told before this returns, unless
+    /// another thread is telling this client something; false when the client is closed, and then nobody will answer.
     pub fn send(&self, commands: impl IntoIterator<Item = Command>) -> bool {
-        let mut inbox = lock(&self.shared.inbox);
-        // Under the inbox's lock: nothing that is wanted comes after the close, where nobody would answer it.
-        let open = !self.closed.load(Ordering::Relaxed);
-        if open {
-            let commands = commands.into_iter().map(|command| (self.id, Wish::Command(command)));
-            inbox.wishes.extend(commands);
-            self.shared.wake.notify_one();
-        }
-        open
+        self.shared.take_in(self.id, || {
+            // Under the lock: nothing that is wanted comes after the close, where nobody would answer it.
+            let open = !self.closed.load(Ordering::Relaxed);
+            open.then(|| commands.into_iter().map(Wish::Command))
+        })
     }
 
     /// Ends the client, once: what waits fails as closed, what is held is given back (or left to its end), and
     /// [`Event::Closed`] with this tag is the last it hears. False if it was closed before.
     pub fn close(&self, tag: Tag, release: bool) -> bool {
-        let mut inbox = lock(&self.shared.inbox);
-        let first = !self.closed.swap(true, Ordering::Relaxed);
-        if first {
-            inbox.wishes.push((self.id, Wish::Close { tag, release }));
-            self.shared.wake.notify_one();
-        }
-        first
+        self.shared.take_in(self.id, || {
+            let first = !self.closed.swap(true, Ordering::Relaxed);
+            first.then_some([Wish::Close { tag, release }])
+        })
     }
 }
 
@@ -175,24 +175,32 @@ fn store_for(options: &Options) -> Result<Arc<dyn Store>, Error> {
 
 fn start(options: &Options, store: Arc<dyn Store>) -> Arc<Shared> {
     let settings = settings(options, &*store);
-    let shared = Arc::new(Shared { session: settings.id, inbox: Mutex::default(), wake: Notify::new() });
+    let session = settings.id;
     let checks = Checks::start(&*store);
     let settings = Settings { checked: checks.is_some(), ..settings };
     let (fallback, local) = fallback(options).unzip();
-    let sinks = Arc::default();
-    let driver = Driver {
-        shared: Arc::clone(&shared),
-        options: options.clone(),
-        sessions: Sessions::new(settings, fallback),
-        redis: Leg::new(store),
-        local: local.map(Leg::new),
-        checks,
-        sinks: Arc::clone(&sinks),
-        told: HashMap::new(),
-        wall: WallClock::default(),
-    };
-    runtime().spawn(supervise(driver, Arc::clone(&shared), options.clone(), sinks));
+    let desk = Desk::new(Sessions::new(settings, fallback), Leg::new(store), local.map(Leg::new), checks);
+    let shared = Shared::new(session, options.clone(), desk);
+    runtime().spawn(task::run(Arc::clone(&shared)));
     shared
+}
+
+/// So many clients of a session have ended; whether it is over with that.
+fn leave(shared: &Shared, many: usize) -> bool {
+    let mut registry = lock(&REGISTRY);
+    let sessions = registry.get_or_insert_default();
+    let Some(entry) = sessions.get_mut(&shared.options) else { return false };
+    if !std::ptr::eq(&*entry.shared, shared) {
+        return false;
+    }
+    entry.clients = entry.clients.saturating_sub(many);
+    let last = entry.clients == 0;
+    if last {
+        sessions.remove(&shared.options);
+        // Under the registry's lock: nobody joins a session that ends.
+        shared.end();
+    }
+    last
 }
 
 fn settings(options: &Options, store: &dyn Store) -> Settings {
@@ -233,16 +241,4 @@ fn runtime() -> &'static runtime::Handle {
         thread.spawn(move || runtime.block_on(pending::<()>())).expect("a thread can be started");
         handle
     })
-}
-
-/// Runs a session's task. If it dies by a fault of ours, its clients hear of it instead of waiting for ever.
-async fn supervise(driver: Driver, shared: Arc<Shared>, options: Options, sinks: Arc<Sinks>) {
-    let Err(error) = tokio::spawn(driver.run()).await else { return };
-    if let Some(sessions) = lock(&REGISTRY).as_mut() {
-        sessions.remove(&options);
-    }
-    let joined = std::mem::take(&mut lock(&shared.inbox).joined);
-    for (_, sink) in joined.into_iter().chain(std::mem::take(&mut *lock(&sinks))) {
-        sink.broken(&error.to_string());
-    }
 }

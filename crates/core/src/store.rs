@@ -29,6 +29,11 @@ pub trait Store: Send + Sync + 'static {
     /// Where that is, for errors and events: never with a password.
     fn address(&self) -> String;
 
+    /// Whether a link does what it's asked while it's being sent, in no time and without a runtime; so opens one, too.
+    fn is_embedded(&self) -> bool {
+        false
+    }
+
     /// Who knows whether enough replicas have what was written, where the options ask for some.
     fn replicas(&self) -> Option<Box<dyn Replicas>> {
         None

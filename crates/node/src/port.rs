@@ -1,10 +1,12 @@
 //! The border that one JS environment sees: rows go down in batches, completions lie ready until they are drained.
 //!
-//! The core's thread writes completions into the outbox and wakes JS once for many (`bell`). A port whose environment
-//! ends without a word, or that is dropped, closes its clients, which gives back what they hold.
+//! What the process can answer by itself comes back in the call that asks. Other completions the core's thread writes
+//! into the outbox and wakes JS once for many (`bell`). A port whose environment ends without a word, or that is dropped,
+//! closes its clients, which gives back what they hold.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::ptr;
 use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,6 +29,14 @@ use crate::tally::Tally;
 
 /// How long a port whose environment ends without a word waits for what it gives back.
 const LAST_WAIT_MS: f64 = 200.0;
+
+/// What a buffer of completions begins with: the local clock in milliseconds, and 1 if more lies ready.
+const HEAD: usize = 2;
+
+thread_local! {
+    /// The port that needs no bell for what it's told on this thread just now.
+    static ATTENTIVE: Cell<*const Shared> = const { Cell::new(ptr::null()) };
+}
 
 type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
 
@@ -141,52 +151,25 @@ impl Port {
         self.texts.clear();
     }
 
-    /// Takes the first `length` numbers of `rows` as requests.
+    /// Takes the first `length` numbers of `rows` as requests; then as `drain`. Whoever gives no room for answers has to
+    /// drain later, without being woken for that.
     #[napi(catch_unwind)]
-    pub fn submit(&self, rows: &[f64], length: u32) {
-        let text = |id: usize| self.texts.get(id.checked_sub(1)?).cloned();
-        // A client that has ended is refused below, whatever id its request carries.
-        let clients = self.open.clients.borrow();
-        let id = |client: u32| clients.get(&client).map_or(ClientId(0), Client::id);
-        let rows = &rows[..rows.len().min(length as usize)];
-        let mut reader = Reader { rows, text: &text, client: &id };
-        let mut batch = Vec::new();
-        let mut of = 0;
-        while let Some(Row { client, tag, wish }) = reader.next() {
-            if client != of {
-                send(&clients, of, &mut batch);
-                of = client;
-            }
-            if !clients.contains_key(&client) {
-                lock(&self.shared.outbox).refuse(client, tag, &wish);
-                self.shared.wake();
-                continue;
-            }
-            match wish {
-                Wish::Core(command) => batch.push(command),
-                Wish::Close { release } => {
-                    send(&clients, of, &mut batch);
-                    if let Some(client) = clients.get(&client) {
-                        client.close(tag, release);
-                    }
-                }
-            }
-        }
-        send(&clients, of, &mut batch);
+    #[allow(unsafe_code)]
+    pub fn submit(&mut self, rows: &[f64], length: u32, mut answers: Float64ArraySlice<'_>) -> u32 {
+        self.shared.without_bell(|| self.take_rows(&rows[..rows.len().min(length as usize)]));
+        // SAFETY: the buffer is JS's and another than that of `rows`, and JS stands in this call.
+        self.read(unsafe { answers.as_mut() })
     }
 
-    /// Fills `out` with whole rows of completions; how much of it they fill. 0 when none are left.
+    /// Fills `out` with whole rows of completions, behind the local clock and whether more lies ready; how much of it is
+    /// filled. 0 when nothing lies ready.
     #[napi(catch_unwind)]
     #[allow(unsafe_code)]
     pub fn drain(&mut self, mut out: Float64ArraySlice<'_>) -> u32 {
         // First: a completion that comes in from here on wakes again.
         self.shared.bell.answer();
-        for client in lock(&self.shared.ended).drain(..) {
-            self.open.clients.borrow_mut().remove(&client);
-            self.forgotten.remove(&client);
-        }
         // SAFETY: the buffer is JS's, and JS stands in this call; nobody else looks at it meanwhile.
-        lock(&self.shared.outbox).drain(unsafe { out.as_mut() }) as u32
+        self.read(unsafe { out.as_mut() })
     }
 
     /// The text of a completion, once.
@@ -279,13 +262,59 @@ impl Open {
         if self.is_over.replace(true) {
             return;
         }
-        self.clients.borrow().values().for_each(|client| {
-            client.close(0, true);
+        self.shared.without_bell(|| {
+            self.clients.borrow().values().for_each(|client| {
+                client.close(0, true);
+            });
         });
         let bound = Duration::from_secs_f64(wait_ms / 1_000.0);
         let open = lock(&self.shared.open);
         // Whether they all ended or the time did: the process goes on ending.
         drop(self.shared.ends.wait_timeout_while(open, bound, |open| !open.is_empty()));
+    }
+}
+
+impl Port {
+    fn take_rows(&self, rows: &[f64]) {
+        let text = |id: usize| self.texts.get(id.checked_sub(1)?).cloned();
+        // A client that has ended is refused below, whatever id its request carries.
+        let clients = self.open.clients.borrow();
+        let id = |client: u32| clients.get(&client).map_or(ClientId(0), Client::id);
+        let mut reader = Reader { rows, text: &text, client: &id };
+        let mut batch = Vec::new();
+        let mut of = 0;
+        while let Some(Row { client, tag, wish }) = reader.next() {
+            if client != of {
+                send(&clients, of, &mut batch);
+                of = client;
+            }
+            if !clients.contains_key(&client) {
+                lock(&self.shared.outbox).refuse(client, tag, &wish);
+                continue;
+            }
+            match wish {
+                Wish::Core(command) => batch.push(command),
+                Wish::Close { release } => {
+                    send(&clients, of, &mut batch);
+                    if let Some(client) = clients.get(&client) {
+                        client.close(tag, release);
+                    }
+                }
+            }
+        }
+        send(&clients, of, &mut batch);
+    }
+
+    fn read(&mut self, out: &mut [f64]) -> u32 {
+        for client in lock(&self.shared.ended).drain(..) {
+            self.open.clients.borrow_mut().remove(&client);
+            self.forgotten.remove(&client);
+        }
+        let Some((head, rows)) = out.split_at_mut_checked(HEAD) else { return 0 };
+        let mut outbox = lock(&self.shared.outbox);
+        let length = outbox.drain(rows);
+        head.copy_from_slice(&[ms(Moment::now()), f64::from(u8::from(!outbox.is_empty()))]);
+        if length == 0 { 0 } else { (HEAD + length) as u32 }
     }
 }
 
@@ -297,8 +326,15 @@ fn send(clients: &HashMap<u32, Client>, client: u32, batch: &mut Vec<Command>) {
 }
 
 impl Shared {
+    /// Does something on JS's thread, which reads afterwards what it is told meanwhile on this thread, or never.
+    fn without_bell(&self, work: impl FnOnce()) {
+        let before = ATTENTIVE.replace(self);
+        work();
+        ATTENTIVE.set(before);
+    }
+
     fn wake(&self) {
-        if !self.bell.ring() {
+        if ptr::eq(ATTENTIVE.get(), self) || !self.bell.ring() {
             return;
         }
         if let Some(wake) = &*lock(&self.wake) {

@@ -142,6 +142,11 @@ impl Outbox {
         length
     }
 
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// The text of a row, once.
     pub(crate) fn take_text(&mut self, id: u32) -> String {
         self.texts.remove(&id).unwrap_or_default()

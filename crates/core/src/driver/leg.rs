@@ -1,9 +1,12 @@
 //! One session's way to its store: a link, or one that is being opened.
 
-use std::future::pending;
+use std::panic::resume_unwind;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::{JoinHandle, unconstrained};
 
 use crate::lease::SessionId;
 use crate::protocol::Outgoing;
@@ -11,6 +14,7 @@ use crate::store::{ConnectError, Connecting, Link, LinkEvent, LinkInfo, Store};
 
 pub(super) struct Leg {
     store: Arc<dyn Store>,
+    embedded: bool,
     wire: Option<Wire>,
     /// What is to be sent, gathered.
     requests: Vec<Outgoing>,
@@ -35,13 +39,20 @@ pub(super) enum News {
 
 impl Leg {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, wire: None, requests: Vec::new() }
+        Self { embedded: store.is_embedded(), store, wire: None, requests: Vec::new() }
+    }
+
+    /// Whether the store does what it's asked on the thread that asks.
+    pub(super) fn is_embedded(&self) -> bool {
+        self.embedded
     }
 
     pub(super) fn connect(&mut self, session: SessionId) {
         let (sender, events) = unbounded_channel();
-        let end = End::Opening(self.store.connect(session, sender));
-        self.wire = Some(Wire { events, end });
+        let connecting = self.store.connect(session, sender);
+        // A handshake is no work for whoever has the session's lock.
+        let opening = if self.is_embedded() { connecting } else { elsewhere(connecting) };
+        self.wire = Some(Wire { events, end: End::Opening(opening) });
     }
 
     pub(super) fn disconnect(&mut self) {
@@ -52,27 +63,35 @@ impl Leg {
         self.requests.push(request);
     }
 
+    /// Whether something waits to be sent.
+    pub(super) fn has_gathered(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
     /// Sends what was gathered, as one.
     pub(super) fn send(&mut self) {
+        if self.requests.is_empty() {
+            return;
+        }
         let requests = std::mem::take(&mut self.requests);
-        if let Some(Wire { end: End::Open(link), .. }) = &mut self.wire
-            && !requests.is_empty()
-        {
+        if let Some(Wire { end: End::Open(link), .. }) = &mut self.wire {
             link.send(requests);
         }
     }
 
-    /// Waits for what comes next.
-    pub(super) async fn news(&mut self) -> News {
+    /// What comes next.
+    pub(super) fn poll_news(&mut self, context: &mut Context<'_>) -> Poll<News> {
         let opened = match &mut self.wire {
-            None => pending().await,
-            Some(Wire { end: End::Opening(opening), .. }) => opening.await,
+            None => return Poll::Pending,
+            Some(Wire { end: End::Opening(opening), .. }) => opening.as_mut().poll(context),
             Some(Wire { events, .. }) => {
+                // The budget would be that of whatever task of the user's this thread runs.
+                let next = pin!(unconstrained(events.recv()));
                 let ended = || LinkEvent::Down("the connection's task has ended".into());
-                return News::Heard(events.recv().await.unwrap_or_else(ended));
+                return next.poll(context).map(|event| News::Heard(event.unwrap_or_else(ended)));
             }
         };
-        match opened {
+        opened.map(|opened| match opened {
             Ok((link, info)) => {
                 if let Some(wire) = &mut self.wire {
                     wire.end = End::Open(link);
@@ -83,11 +102,27 @@ impl Leg {
                 self.wire = None;
                 News::Failed(error)
             }
+        })
+    }
+}
+
+/// Connects in a task of its own, which ends when this is dropped.
+fn elsewhere(connecting: Connecting) -> Connecting {
+    struct Task<T>(JoinHandle<T>);
+
+    impl<T> Drop for Task<T> {
+        fn drop(&mut self) {
+            self.0.abort();
         }
     }
 
-    /// What lies ready, if anything does.
-    pub(super) fn ready(&mut self) -> Option<LinkEvent> {
-        self.wire.as_mut()?.events.try_recv().ok()
-    }
+    let mut task = Task(super::runtime().spawn(connecting));
+    Box::pin(async move {
+        match (&mut task.0).await {
+            Ok(opened) => opened,
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            // The process ends.
+            Err(error) => Err(ConnectError { message: error.to_string(), fatal: true, answered: false }),
+        }
+    })
 }

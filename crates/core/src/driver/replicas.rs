@@ -1,5 +1,6 @@
 //! Finds out for one session whether replicas have its grants (`min_replicas`). What follows from it is the session's.
 
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -40,8 +41,11 @@ impl Checks {
     }
 
     /// The next result.
-    pub(super) async fn result(&mut self) -> Option<Checked> {
-        self.results.recv().await
+    pub(super) fn poll_result(&mut self, context: &mut Context<'_>) -> Poll<Checked> {
+        match self.results.poll_recv(context) {
+            Poll::Ready(Some(checked)) => Poll::Ready(checked),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
     }
 }
 

@@ -97,6 +97,10 @@ impl Store for MemoryStore {
     fn address(&self) -> String {
         "memory:".to_owned()
     }
+
+    fn is_embedded(&self) -> bool {
+        true
+    }
 }
 
 struct MemoryLink {
