@@ -72,7 +72,7 @@ impl Options {
         }
     }
 
-    /// The same options with the URL read, once they've been found usable together.
+    /// The same options with the URL parsed, after a check that they fit together.
     pub fn resolved(&self) -> Result<Self, Error> {
         let resolved = Self { place: self.place.resolved()?, ..self.clone() };
         resolved.check()?;
@@ -124,7 +124,7 @@ pub struct LimitConfig {
     pub limit: u32,
     /// How long to wait in line. Default 10 s; zero tries once, `None` waits for ever.
     pub limit_timeout: Option<Duration>,
-    /// How often to look again where push isn't to be had: 10 ms to an hour. Default 0.1 s.
+    /// How often to poll where pushes don't arrive: 10 ms to an hour. Default 0.1 s.
     pub limit_interval: Duration,
     /// The lease: how long a crashed holder's slot stays taken. 0.1 s to 7 days, default 60 s.
     pub limit_expire: Duration,
@@ -163,7 +163,7 @@ impl LimitConfig {
         }
     }
 
-    /// The key, once every member has been found usable.
+    /// The key, after a check of every member.
     pub fn check(&self) -> Result<Key, Error> {
         let seconds = |length: Duration| format!("{} s", length.as_secs_f64());
         let key = Key::new(self.key.as_str())

@@ -38,7 +38,7 @@ use crate::config::{OnUnavailable, Options, Place};
 use crate::error::Error;
 use crate::fallback::{Fallback, Sessions};
 use crate::lease::SessionId;
-use crate::session::{ClientId, Event, Question, Request, Settings, Tag};
+use crate::session::{AdminQuery, ClientId, Event, Request, Settings, Tag};
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{ClusterStore, RedisStore, RelayStore};
@@ -63,7 +63,7 @@ pub enum Command {
     /// A request no longer wanted.
     Cancel(Tag),
     /// An answer.
-    Ask(Tag, Question),
+    Ask(Tag, AdminQuery),
     /// From now on the client's leases are renewed only while it beats at least that often.
     Watch(Duration),
     /// A sign of life.

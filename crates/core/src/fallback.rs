@@ -14,7 +14,7 @@ use self::holders::HOLDERS;
 use self::local::Local;
 use crate::error::Error;
 use crate::moment::Moment;
-use crate::session::{ClientId, Event, Output, Question, Request, Session, Settings, Tag};
+use crate::session::{AdminQuery, ClientId, Event, Output, Request, Session, Settings, Tag};
 
 /// One of the two sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl Sessions {
     }
 
     /// Asks a question, of Redis.
-    pub fn ask(&mut self, now: Moment, client: ClientId, tag: Tag, question: Question) {
+    pub fn ask(&mut self, now: Moment, client: ClientId, tag: Tag, question: AdminQuery) {
         self.redis.ask(now, client, tag, question);
     }
 

@@ -2,16 +2,18 @@
 //!
 //! # Floors
 //!
-//! Lowest first; a module imports only from floors below its own:
+//! Lowest first; a module imports only from floors below its own, which `tests/floors.rs` holds:
 //!
-//! 0. `lease`, `moment`, `carrier`
-//! 1. `error`, then `config`
-//! 2. `protocol`
-//! 3. `group` (who may hold), `session` (what a process must do about it): pure, without I/O or clock
-//! 4. `fallback`: two sessions, for when Redis is out of reach; pure as well
-//! 5. `store`: where groups live
-//! 6. `driver`: moves calls, replies, pushes and time between the two
-//! 7. `limiter`: the async API
+//! 0. `lease`, `moment`, `carrier`: the nouns, the local clock, what a client of somebody else's owes
+//! 1. `error`: what can go wrong
+//! 2. `config`: the options
+//! 3. `protocol`: what is asked of a group and answered
+//! 4. `group` (who may hold), `session` (what a process must do about it): pure, without I/O or clock
+//! 5. `fallback`: two sessions, for when Redis is out of reach; pure as well
+//! 6. `store`: where groups live
+//! 7. `store::memory`, `store::redis`: the two that there are
+//! 8. `driver`: moves calls, replies, pushes and time between sessions and stores
+//! 9. `limiter`: the async API
 #![warn(missing_docs)]
 
 pub mod carrier;

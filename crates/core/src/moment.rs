@@ -1,10 +1,15 @@
 //! The local clock: one that goes on counting while the machine is suspended (R10).
 //!
-//! Not `std::time::Instant`: on Linux and macOS that clock stands still during suspend, and a lease judged by it would
-//! look alive after a thaw. A moment has no meaning outside this machine and never reaches Redis (R7).
+//! Not `std::time::Instant`: on Linux and macOS that clock stops while the machine is suspended, and a lease judged by it
+//! would seem valid afterwards. A moment has no meaning outside this machine and never reaches Redis (R7).
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
+
+/// A length as Redis and the wire have it: in whole milliseconds, what is over is left out.
+pub const fn whole_ms(length: Duration) -> u64 {
+    length.as_millis() as u64
+}
 
 /// A point on the local clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -12,7 +12,7 @@ use concurrency_limit::error::Error;
 use concurrency_limit::lease::{Key, LeaseId};
 use concurrency_limit::moment::Moment;
 use concurrency_limit::protocol::{Target, Terms};
-use concurrency_limit::session::{Answer, ClientId, Event, Granted, Question, Request};
+use concurrency_limit::session::{AdminAnswer, AdminQuery, ClientId, Event, Granted, Request};
 
 use crate::json;
 
@@ -49,14 +49,14 @@ impl Reader<'_> {
             2 => Wish::Core(Command::Release(tag)),
             3 => Wish::Core(Command::Cancel(tag)),
             4 => Wish::Close { release: self.take()? != 0.0 },
-            5 => ask(tag, Question::Status(self.key()?)),
-            6 => ask(tag, Question::Clean(self.key()?)),
-            7 => ask(tag, Question::Release(self.key()?, self.target()?)),
+            5 => ask(tag, AdminQuery::Status(self.key()?)),
+            6 => ask(tag, AdminQuery::Clean(self.key()?)),
+            7 => ask(tag, AdminQuery::Release(self.key()?, self.target()?)),
             8 => ask(
                 tag,
-                Question::Keys { pattern: self.text()?.to_string(), cursor: self.text()?.to_string() },
+                AdminQuery::Keys { pattern: self.text()?.to_string(), cursor: self.text()?.to_string() },
             ),
-            9 => ask(tag, Question::Stats),
+            9 => ask(tag, AdminQuery::Stats),
             10 => Wish::Core(Command::Beat),
             _ => return None,
         };
@@ -104,7 +104,7 @@ impl Reader<'_> {
     }
 }
 
-fn ask(tag: u64, question: Question) -> Wish {
+fn ask(tag: u64, question: AdminQuery) -> Wish {
     Wish::Core(Command::Ask(tag, question))
 }
 
@@ -252,15 +252,17 @@ impl Outbox {
         self.row(2, client, tag, &[code, a, b, c, d, text]);
     }
 
-    fn answered(&mut self, client: u32, tag: u64, answer: Result<Answer, Error>) {
+    fn answered(&mut self, client: u32, tag: u64, answer: Result<AdminAnswer, Error>) {
         match answer {
-            Ok(Answer::Status(picture)) => self.row_with_text(5, client, tag, &[], json::status(&picture)),
-            Ok(Answer::Keys { keys, cursor }) => {
+            Ok(AdminAnswer::Status(picture)) => {
+                self.row_with_text(5, client, tag, &[], json::status(&picture))
+            }
+            Ok(AdminAnswer::Keys { keys, cursor }) => {
                 self.row_with_text(5, client, tag, &[], json::keys(&keys, &cursor));
             }
-            Ok(Answer::Stats(stats)) => self.row_with_text(5, client, tag, &[], json::stats(&stats)),
-            Ok(Answer::Cleaned(reaped)) => self.row(7, client, tag, &[reaped as f64]),
-            Ok(Answer::Released(released)) => self.row(7, client, tag, &[f64::from(u8::from(released))]),
+            Ok(AdminAnswer::Stats(stats)) => self.row_with_text(5, client, tag, &[], json::stats(&stats)),
+            Ok(AdminAnswer::Cleaned(reaped)) => self.row(7, client, tag, &[reaped as f64]),
+            Ok(AdminAnswer::Released(released)) => self.row(7, client, tag, &[f64::from(u8::from(released))]),
             Err(error) => self.failed(client, tag, Some(error)),
         }
     }

@@ -2,10 +2,12 @@
 //!
 //! Values only. [`super::Session`] decides what comes of them; the options have been checked where they were given.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::lease::{Key, SessionId};
-use crate::protocol::Terms;
+use crate::error::Error;
+use crate::lease::{Key, SessionId, Slot};
+use crate::protocol::{Target, Terms};
 
 /// One user of a session, for instance one `Limiter` object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +35,22 @@ pub struct Settings {
     pub checked: bool,
 }
 
+impl Settings {
+    /// Redis gives no answer.
+    pub(super) fn unavailable(&self, cause: impl Into<String>) -> Error {
+        self.failure(cause, false, false)
+    }
+
+    /// Redis answers, but refuses.
+    pub(super) fn refused(&self, cause: impl Into<String>) -> Error {
+        self.failure(cause, true, true)
+    }
+
+    pub(super) fn failure(&self, cause: impl Into<String>, reached: bool, answered: bool) -> Error {
+        Error::Unavailable { address: self.address.clone(), cause: cause.into(), reached, answered }
+    }
+}
+
 /// A request for a lease.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -46,10 +64,51 @@ pub struct Request {
     pub terms: Terms,
     /// How long to wait in line; zero tries once, `None` waits for ever.
     pub timeout: Option<Duration>,
-    /// How often to look where push isn't to be had.
+    /// How often to poll where pushes don't arrive.
     pub interval: Duration,
     /// Whether the lease is renewed.
     pub renew: bool,
     /// The longest hold.
     pub hold: Option<Duration>,
+}
+
+/// A lease that its holder was told of, for another session to count.
+#[derive(Debug, Clone)]
+pub struct Holding {
+    /// Whose it is.
+    pub name: (ClientId, Tag),
+    /// What was asked for.
+    pub terms: Arc<Terms>,
+    /// Its slots.
+    pub slots: Vec<Slot>,
+}
+
+/// What people and operators ask: who holds and waits, which groups exist, clean up, release by name.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AdminQuery {
+    /// Who holds and who waits, all pages.
+    Status(Key),
+    /// Reap now; how many leases were reaped.
+    Clean(Key),
+    /// Release a lease by its id or its holder's name, whoever holds it.
+    Release(Key, Target),
+    /// The counters.
+    Stats,
+    /// One page of the groups that exist.
+    Keys {
+        /// A glob over the keys.
+        pattern: String,
+        /// `"0"` to begin with.
+        cursor: String,
+    },
+}
+
+impl AdminQuery {
+    /// The group that it is about.
+    pub(super) fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Status(key) | Self::Clean(key) | Self::Release(key, _) => Some(key),
+            Self::Keys { .. } | Self::Stats => None,
+        }
+    }
 }

@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use super::{Answer, ClientId, Histogram, Tag};
+use super::histogram::Histogram;
+use super::input::{ClientId, Tag};
 use crate::error::{Error, Loss};
 use crate::lease::{FencingToken, Key, LeaseId, Slot};
 use crate::moment::Moment;
-use crate::protocol::Outgoing;
+use crate::protocol::{Outgoing, Picture};
 
 /// What there is to do, in this order.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,16 +87,16 @@ pub enum Event {
         /// The new local deadline.
         deadline: Moment,
     },
-    /// A question is answered.
+    /// An admin query is answered.
     Answered {
         /// Who is told.
         client: ClientId,
-        /// About which question.
+        /// About which query.
         tag: Tag,
         /// The answer.
-        answer: Result<Answer, Error>,
+        answer: Result<AdminAnswer, Error>,
     },
-    /// Everything of the client is given back, as far as that could be had.
+    /// The client has ended: what it had is given back, as far as Redis confirmed it in time.
     Closed {
         /// Who is told.
         client: ClientId,
@@ -108,7 +109,7 @@ pub enum Event {
     Reconnected,
     /// Something that an operator should know. For every client.
     Warning(String),
-    /// Pushes can't be had; waiters look again every `limitInterval`. For every client.
+    /// Pushes don't arrive; waiters poll every `limitInterval`. For every client.
     PushUnavailable,
 }
 
@@ -143,6 +144,26 @@ pub struct Granted {
     pub waited: Duration,
     /// Granted without Redis, which couldn't be reached.
     pub stood_in: bool,
+}
+
+/// The answer to an admin query.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AdminAnswer {
+    /// To [`super::AdminQuery::Status`].
+    Status(Picture),
+    /// To [`super::AdminQuery::Clean`].
+    Cleaned(u64),
+    /// To [`super::AdminQuery::Release`].
+    Released(bool),
+    /// To [`super::AdminQuery::Stats`].
+    Stats(Box<Stats>),
+    /// To [`super::AdminQuery::Keys`].
+    Keys {
+        /// This page.
+        keys: Vec<Key>,
+        /// Where the next begins; `"0"` after the last.
+        cursor: String,
+    },
 }
 
 /// Counters since the session began.

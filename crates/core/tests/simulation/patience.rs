@@ -20,7 +20,7 @@ const CALL: u64 = 50;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// After this long without a sign of life a session's waiters are out of the line (R19).
-const KEEP_ALIVE: Duration = Duration::from_secs(7);
+const KEEP_ALIVE: Duration = Duration::from_millis(6_500);
 
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
@@ -54,7 +54,7 @@ impl World {
         for (key, mut picture) in pictures {
             picture.leases.retain(lives);
             for lease in &picture.leases {
-                self.must_have_a_holder(lease.id);
+                self.must_have_a_holder(lease);
             }
             self.must_serve_the_first(key, &picture);
         }
@@ -70,12 +70,14 @@ impl World {
     }
 
     /// No ghost holds: a lease of a living process is in somebody's hands there, and a dead one is granted nothing.
-    fn must_have_a_holder(&mut self, id: LeaseId) {
-        let now = self.now;
+    fn must_have_a_holder(&mut self, lease: &LeaseSnapshot) {
+        let (id, now) = (lease.id, self.now);
         let (seen, known) = *self.patience.leases.entry(id).or_insert((now, now));
         let Some(process) = self.process_of(id) else { return };
         if !process.alive {
-            let late = process.died_at + KEEP_ALIVE < seen && self.server.steady_since < process.died_at;
+            // A token is the server's clock at the grant; the lease may be seen only much later.
+            let last = self.server_us_at(process.died_at + KEEP_ALIVE);
+            let late = last < lease.token.0 && self.server.steady_since < process.died_at;
             assert!(!late, "{id} was granted to a process long dead, at {seen:?}: {:?}", process.died_at);
             return;
         }

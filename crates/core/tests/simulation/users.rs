@@ -9,7 +9,7 @@ use concurrency_limit::error::Error;
 use concurrency_limit::lease::Key;
 use concurrency_limit::moment::Moment;
 use concurrency_limit::protocol::{Target, Terms};
-use concurrency_limit::session::{ClientId, Event, Granted, Question, Request, Tag};
+use concurrency_limit::session::{AdminQuery, ClientId, Event, Granted, Request, Tag};
 
 use crate::audit::Inside;
 use crate::network::{Deed, Parcel};
@@ -146,18 +146,18 @@ impl World {
         }
         let key = key(self.dice.pick(&["plain", "mixed", "named"]));
         let question = match self.dice.below(5) {
-            0 => Question::Status(key),
-            1 => Question::Clean(key),
-            2 => Question::Stats,
+            0 => AdminQuery::Status(key),
+            1 => AdminQuery::Clean(key),
+            2 => AdminQuery::Stats,
             3 => {
                 let name: Arc<str> = Arc::from("anna");
                 self.audit.force_name(&name);
-                Question::Release(key, Target::Holder(name))
+                AdminQuery::Release(key, Target::Holder(name))
             }
             _ => {
                 let Some((key, id)) = self.audit.anybody(self.dice.any()) else { return };
                 self.audit.force(id);
-                Question::Release(key, Target::Lease(id))
+                AdminQuery::Release(key, Target::Lease(id))
             }
         };
         let it = &mut self.processes[process];

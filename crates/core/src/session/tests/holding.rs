@@ -2,6 +2,7 @@
 
 use super::desk::{Desk, request, s};
 use crate::error::Loss;
+use crate::lease::LeaseId;
 use crate::protocol::{Target, Verb};
 use crate::session::{Event, Request};
 
@@ -104,7 +105,7 @@ fn a_release_whose_answer_was_lost_with_the_connection_is_still_true() {
 #[test]
 fn someone_elses_release_by_name_is_told_at_the_next_renewal() {
     let mut desk = Desk::online();
-    let id = desk.session.lease_id(1);
+    let id = LeaseId { session: desk.session.id(), number: 1 };
     desk.other_releases(id);
     desk.live(s(2.1));
     assert_eq!(lost(&mut desk), Some(Loss::Gone));
@@ -192,7 +193,8 @@ fn releases_of_one_turn_go_out_in_one_call() {
     desk.session.release(desk.now, super::desk::CLIENT, 0);
     desk.session.release(desk.now, super::desk::CLIENT, 1);
     desk.pump();
-    let ids: Vec<_> = [1, 2].map(|number| Target::Lease(desk.session.lease_id(number))).to_vec();
+    let ids: Vec<_> =
+        [1, 2].map(|number| Target::Lease(LeaseId { session: desk.session.id(), number })).to_vec();
     assert_eq!(desk.sent.len(), 1);
     assert_eq!(desk.sent[0].call.verb, Verb::Release(ids));
 }

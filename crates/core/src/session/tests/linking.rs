@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::group::Group;
 use crate::lease::{Epoch, Key, Ticket};
 use crate::protocol::{CallError, Settle, Target, Verb};
-use crate::session::{Answer, Event, Question, Request};
+use crate::session::{AdminAnswer, AdminQuery, Event, Request};
 
 #[test]
 fn what_redis_may_know_is_settled_before_anything_else_is_asked() {
@@ -375,9 +375,11 @@ fn a_question_is_asked_again_after_a_cut_but_not_a_release_by_name() {
     let mut desk = Desk::online();
     let key = || Key::new("k").expect("a key");
     let name = Target::Holder("h".into());
-    for (tag, question) in
-        [(1, Question::Clean(key())), (2, Question::Release(key(), name)), (3, Question::Clean(elsewhere()))]
-    {
+    for (tag, question) in [
+        (1, AdminQuery::Clean(key())),
+        (2, AdminQuery::Release(key(), name)),
+        (3, AdminQuery::Clean(elsewhere())),
+    ] {
         desk.session.ask(desk.now, CLIENT, tag, question);
     }
     desk.pump();
@@ -395,13 +397,13 @@ fn a_question_is_asked_again_after_a_cut_but_not_a_release_by_name() {
     assert!(matches!(answer(&mut desk, 2), Some(Err(Error::Unavailable { .. }))));
     assert_eq!(answer(&mut desk, 3), None);
     desk.exchange();
-    assert_eq!(answer(&mut desk, 1), Some(Ok(Answer::Cleaned(0))));
+    assert_eq!(answer(&mut desk, 1), Some(Ok(AdminAnswer::Cleaned(0))));
 }
 
 #[test]
 fn a_question_that_the_server_refuses_for_now_is_asked_again_in_a_while() {
     let mut desk = Desk::online();
-    desk.session.ask(desk.now, CLIENT, 1, Question::Clean(Key::new("k").expect("a key")));
+    desk.session.ask(desk.now, CLIENT, 1, AdminQuery::Clean(Key::new("k").expect("a key")));
     desk.pump();
     desk.refuse(CallError::NotExecuted("CLUSTERDOWN".into()));
     assert!(desk.sent.is_empty());

@@ -100,5 +100,5 @@ fn has_expired(group: &Group, now_us: u64) -> bool {
 
 fn draw_epoch() -> Result<Epoch, CallError> {
     let drawn = getrandom::u64().map(Epoch);
-    drawn.map_err(|error| CallError::NotExecuted(format!("no random numbers to be had: {error}")))
+    drawn.map_err(|error| CallError::NotExecuted(format!("the system gives no random numbers: {error}")))
 }

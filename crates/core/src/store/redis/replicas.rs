@@ -18,6 +18,7 @@ use super::attempts::Attempts;
 use super::keys;
 use super::link::Task;
 use super::server::{Connected, Server};
+use crate::moment::whole_ms;
 use crate::store::{Checking, Replicas};
 
 /// Asks one server for its replicas.
@@ -50,7 +51,7 @@ impl Wait {
         let mut question = Pipeline::new();
         let channel = format!("{}replicas", keys::channel_prefix(&options.key_prefix));
         question.cmd("PUBLISH").arg(channel).arg("").ignore();
-        question.cmd("WAIT").arg(options.min_replicas).arg(options.replica_timeout.as_millis().max(1) as u64);
+        question.cmd("WAIT").arg(options.min_replicas).arg(whole_ms(options.replica_timeout).max(1));
         let bound = options.replica_timeout + options.command_timeout;
         let answer = question.query_async::<(u32,)>(&mut line.connection);
         let (count,) = tokio::select! {

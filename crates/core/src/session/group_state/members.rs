@@ -1,0 +1,291 @@
+//! The requests of one group, the sets that they are in by their states, and what is to be asked about them.
+//!
+//! A state changes in one place, [`Members::set_state`], which moves the request from set to set and lists what has to
+//! be said to Redis. So the sets can't differ from the states.
+
+mod acquisition;
+
+use std::collections::VecDeque;
+
+pub(in crate::session) use self::acquisition::{Acquisition, Held, State, margin};
+use crate::moment::Moment;
+use crate::protocol::MAX_TOUCHED;
+use crate::session::ids::{AcquisitionId, IdMap, IdSet};
+
+/// Most slots or waiters of one call: half of what it may touch (R26), so that no script keeps Redis from others for
+/// more than about a millisecond, and Redis works on one while the replies of another are read.
+pub(super) const BATCH: usize = MAX_TOUCHED / 2;
+
+#[derive(Debug, Default)]
+pub(in crate::session) struct Members {
+    all: IdMap<AcquisitionId, Acquisition>,
+    /// To be asked for, oldest first: `Pending`.
+    pending: VecDeque<AcquisitionId>,
+    /// In line as far as Redis knows: `InLine` and `Leaving`.
+    waiting: IdSet<AcquisitionId>,
+    /// `Held`.
+    held: IdSet<AcquisitionId>,
+    /// No held lease is due before this, so that not all are looked at each time.
+    held_due_at: Option<Moment>,
+    /// To be given back. An id without a request is a stray grant.
+    to_release: Vec<AcquisitionId>,
+    /// To leave the line.
+    to_leave: Vec<AcquisitionId>,
+    /// To be reconciled before anything else is asked (R12).
+    unclear: Vec<AcquisitionId>,
+    /// New requests and releases without a timer, some of which have been sent: their calls' own time-outs cover them.
+    without_timer: Vec<AcquisitionId>,
+}
+
+impl Members {
+    pub(super) fn get(&self, id: AcquisitionId) -> Option<&Acquisition> {
+        self.all.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: AcquisitionId) -> Option<&mut Acquisition> {
+        self.all.get_mut(&id)
+    }
+
+    pub(super) fn state(&self, id: AcquisitionId) -> Option<&State> {
+        self.get(id).map(Acquisition::state)
+    }
+
+    pub(super) fn contains(&self, id: AcquisitionId) -> bool {
+        self.all.contains_key(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (AcquisitionId, &Acquisition)> {
+        self.all.iter().map(|(id, acquisition)| (*id, acquisition))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Acquisition> {
+        self.all.values_mut()
+    }
+
+    pub(super) fn held(&self) -> impl Iterator<Item = (AcquisitionId, &Acquisition, &Held)> {
+        self.held.iter().filter_map(|id| {
+            let acquisition = self.get(*id)?;
+            Some((*id, acquisition, acquisition.held()?))
+        })
+    }
+
+    /// Those in line, oldest first.
+    pub(super) fn waiters(&self) -> Vec<AcquisitionId> {
+        let mut waiters: Vec<AcquisitionId> = self.waiting.iter().copied().collect();
+        waiters.sort_unstable();
+        waiters
+    }
+
+    pub(super) fn held_count(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(super) fn waiting_count(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn pending_count(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(super) fn insert(&mut self, id: AcquisitionId, acquisition: Acquisition) {
+        self.without_timer.push(id);
+        self.all.insert(id, acquisition);
+        self.enter(id);
+    }
+
+    pub(super) fn remove(&mut self, id: AcquisitionId) -> Option<Acquisition> {
+        self.leave(id);
+        self.all.remove(&id)
+    }
+
+    /// Changes the state of a request, the sets with it, and lists what follows for Redis.
+    pub(super) fn set_state(&mut self, id: AcquisitionId, state: State) {
+        self.leave(id);
+        if let Some(acquisition) = self.all.get_mut(&id) {
+            acquisition.state = state;
+            self.enter(id);
+        }
+    }
+
+    /// Takes a request out of the set of its state.
+    fn leave(&mut self, id: AcquisitionId) {
+        match self.state(id) {
+            Some(State::Pending) => {
+                if let Ok(at) = self.pending.binary_search(&id) {
+                    self.pending.remove(at);
+                }
+            }
+            Some(State::InLine { .. } | State::Leaving) => drop(self.waiting.remove(&id)),
+            Some(State::Held(_)) => drop(self.held.remove(&id)),
+            _ => {}
+        }
+    }
+
+    /// Puts a request into the set of its state, and lists what is to be asked.
+    fn enter(&mut self, id: AcquisitionId) {
+        match self.state(id) {
+            Some(State::Pending) => {
+                let at = self.pending.partition_point(|other| *other < id);
+                self.pending.insert(at, id);
+            }
+            Some(State::InLine { .. }) => drop(self.waiting.insert(id)),
+            Some(State::Leaving) => {
+                self.waiting.insert(id);
+                self.to_leave.push(id);
+            }
+            Some(State::Held(held)) => {
+                let due_at = held.due_at();
+                self.held.insert(id);
+                self.lease_due_by(due_at);
+            }
+            Some(State::Unclear) => self.unclear.push(id),
+            Some(State::Releasing { .. }) => self.to_release.push(id),
+            Some(State::Asked | State::Lost) | None => {}
+        }
+    }
+
+    /// A held lease is due at `at`.
+    pub(super) fn lease_due_by(&mut self, at: Moment) {
+        self.held_due_at = Some(self.held_due_at.map_or(at, |planned| planned.min(at)));
+    }
+
+    pub(super) fn lease_due_at(&self) -> Option<Moment> {
+        self.held_due_at
+    }
+
+    /// Computes again when the next held lease is due.
+    pub(super) fn plan_leases(&mut self, up: bool) {
+        self.held_due_at = self.held().map(|(_, _, held)| held.due_with(up)).min();
+    }
+
+    /// It has to be given back, though no state says so: for instance, Redis granted what nobody here knows (R12).
+    pub(super) fn release(&mut self, ids: impl IntoIterator<Item = AcquisitionId>) {
+        self.to_release.extend(ids);
+    }
+
+    /// They have to leave the line, and were to before.
+    pub(super) fn leave_again(&mut self, ids: impl IntoIterator<Item = AcquisitionId>) {
+        self.to_leave.extend(ids);
+    }
+
+    /// The same, if it isn't listed already.
+    pub(super) fn leave_if_not_listed(&mut self, id: AcquisitionId) {
+        if !self.to_leave.contains(&id) {
+            self.to_leave.push(id);
+        }
+    }
+
+    /// They have to be reconciled.
+    pub(super) fn reconcile(&mut self, ids: impl IntoIterator<Item = AcquisitionId>) {
+        self.unclear.extend(ids);
+    }
+
+    /// All that is held has to be reconciled.
+    pub(super) fn reconcile_held(&mut self) {
+        self.unclear.extend(&self.held);
+    }
+
+    /// The connection is lost: what is to leave is reconciled as unwanted.
+    pub(super) fn forget_leaving(&mut self) {
+        self.to_leave.clear();
+    }
+
+    /// Everything that Redis may know of these requests has to be reconciled.
+    pub(super) fn reconcile_all(&mut self) {
+        let mut known: Vec<AcquisitionId> = Vec::new();
+        known.extend(self.iter().filter(|(_, a)| !matches!(a.state, State::Pending)).map(|(id, _)| id));
+        // What is to be released is reconciled as unwanted; strays have no request that would say so.
+        let strays = std::mem::take(&mut self.to_release);
+        known.extend(strays.into_iter().filter(|id| !self.contains(*id)));
+        self.to_leave.clear();
+        self.unclear.extend(known);
+    }
+
+    pub(super) fn has_unclear(&self) -> bool {
+        !self.unclear.is_empty()
+    }
+
+    /// What is to be reconciled now, each once, in order; those for which `later` is true stay.
+    pub(super) fn take_unclear(&mut self, later: impl Fn(&Acquisition) -> bool) -> Vec<AcquisitionId> {
+        if self.unclear.is_empty() {
+            return Vec::new();
+        }
+        let unclear = std::mem::take(&mut self.unclear);
+        let later = |id: &AcquisitionId| self.get(*id).is_some_and(&later);
+        let (later, mut now): (Vec<_>, Vec<_>) = unclear.into_iter().partition(later);
+        self.unclear = later;
+        now.sort_unstable();
+        now.dedup();
+        now
+    }
+
+    /// The next batch of releases.
+    pub(super) fn next_releases(&mut self) -> Option<Vec<AcquisitionId>> {
+        let mut queue = std::mem::take(&mut self.to_release);
+        let batch = self.next_batch(&mut queue);
+        self.to_release = queue;
+        batch
+    }
+
+    /// The next batch of those who leave the line.
+    pub(super) fn next_leaves(&mut self) -> Option<Vec<AcquisitionId>> {
+        let mut queue = std::mem::take(&mut self.to_leave);
+        let batch = self.next_batch(&mut queue);
+        self.to_leave = queue;
+        batch
+    }
+
+    /// The next batch of requests to ask for. Their states have to be set.
+    pub(super) fn next_pending(&self) -> Option<Vec<AcquisitionId>> {
+        let many = self.touchable(self.pending.iter());
+        (many > 0).then(|| self.pending.iter().take(many).copied().collect())
+    }
+
+    /// Cuts off the front as many as one call may touch.
+    pub(super) fn next_batch(&self, queue: &mut Vec<AcquisitionId>) -> Option<Vec<AcquisitionId>> {
+        let many = self.touchable(queue.iter());
+        match many {
+            0 => None,
+            many if many == queue.len() => Some(std::mem::take(queue)),
+            many => Some(queue.drain(..many).collect()),
+        }
+    }
+
+    /// How many of these, from the first, one call may touch (R26).
+    pub(super) fn touchable<'a>(&self, ids: impl Iterator<Item = &'a AcquisitionId>) -> usize {
+        let mut touched = 0;
+        ids.take_while(|id| {
+            let first = touched == 0;
+            touched += self.get(**id).map_or(1, |acquisition| acquisition.terms.weight as usize);
+            first || touched <= BATCH
+        })
+        .count()
+    }
+
+    /// The request or release needs no timer as long as nothing stands in its way.
+    pub(super) fn needs_no_timer(&mut self, id: AcquisitionId) {
+        self.without_timer.push(id);
+    }
+
+    /// How many there are that haven't been sent, and how many are listed as without a timer.
+    pub(super) fn unsent(&self) -> (usize, usize) {
+        (self.pending.len() + self.to_release.len(), self.without_timer.len())
+    }
+
+    /// Takes out those that are listed as without a timer and haven't been sent.
+    pub(super) fn take_without_timer(&mut self) -> Vec<AcquisitionId> {
+        let mut listed = std::mem::take(&mut self.without_timer);
+        listed.retain(|id| matches!(self.state(*id), Some(State::Pending | State::Releasing { .. })));
+        listed
+    }
+
+    pub(super) fn forget_without_timer(&mut self) {
+        self.without_timer.clear();
+    }
+
+    /// Nothing is left here, and nothing is to be asked.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.to_release.is_empty() && self.unclear.is_empty()
+    }
+}
