@@ -6,7 +6,7 @@ import { readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { startRedis } from '../__test__/programs.mjs'
+import { startRedis } from '../__test__/support/programs.mjs'
 import { quantile } from './measure.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))

@@ -15,5 +15,5 @@ if (folder === null) {
   console.log('\nNOT CHECKED: the published binary. zig was not found and could not be installed from PyPI.')
   process.exit(values['if-possible'] ? 0 : 1)
 }
-const args = ['--no-install', 'vitest', 'run', '__test__/package', '__test__/release']
+const args = ['--no-install', 'vitest', 'run', '__test__/package/package', '__test__/release']
 await runAll([['tests of the published package', 'npx', args, { env: { RELEASE_BINARIES: folder } }]])

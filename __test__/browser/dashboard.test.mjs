@@ -5,9 +5,9 @@ import { fileURLToPath } from 'node:url'
 import { Limiter } from 'concurrency-limit'
 import { chromium } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { startCli } from '../cli/cli.mjs'
-import { useRedis } from '../fixtures.mjs'
-import { startProcess, until } from '../helpers.mjs'
+import { startCli } from '../support/cli.mjs'
+import { useRedis } from '../support/fixtures.mjs'
+import { startProcess, until } from '../support/helpers.mjs'
 
 const SHOTS = fileURLToPath(new URL('../../artifacts/dashboard/', import.meta.url))
 const EVIL = '<img src=x onerror="document.title=1">'

@@ -1,8 +1,8 @@
 // bench: bounded, tells figures of all its loads, and leaves nothing behind however it ends.
 import { expect, test } from 'vitest'
-import { useRedis } from '../fixtures.mjs'
-import { redis, until } from '../helpers.mjs'
-import { cli, cliJson, startCli } from './cli.mjs'
+import { cli, cliJson, startCli } from '../support/cli.mjs'
+import { useRedis } from '../support/fixtures.mjs'
+import { redis, until } from '../support/helpers.mjs'
 
 const server = useRedis()
 const keys = () => redis(server.port, 'DBSIZE')

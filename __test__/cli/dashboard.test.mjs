@@ -2,9 +2,9 @@
 import { connect } from 'node:net'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { useRedis } from '../fixtures.mjs'
-import { until } from '../helpers.mjs'
-import { cli, startCli } from './cli.mjs'
+import { cli, startCli } from '../support/cli.mjs'
+import { useRedis } from '../support/fixtures.mjs'
+import { until } from '../support/helpers.mjs'
 
 const server = useRedis()
 let env

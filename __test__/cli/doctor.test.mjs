@@ -3,12 +3,12 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import { redis, startRedis } from '../helpers.mjs'
-import { freePort } from '../programs.mjs'
-import { makeCertificates, speaksTls, tlsArgs } from '../reach/certificates.mjs'
-import { startCluster } from '../reach/members.mjs'
-import { startReplica, startSentinel } from '../reach/replicas.mjs'
-import { cli } from './cli.mjs'
+import { makeCertificates, speaksTls, tlsArgs } from '../support/certificates.mjs'
+import { cli } from '../support/cli.mjs'
+import { redis, startRedis } from '../support/helpers.mjs'
+import { startCluster } from '../support/members.mjs'
+import { freePort } from '../support/programs.mjs'
+import { startReplica, startSentinel } from '../support/replicas.mjs'
 
 const require = createRequire(import.meta.url)
 const { placeOf } = require('../../cli/server/place.js')

@@ -2,9 +2,9 @@
 import { stripVTControlCharacters } from 'node:util'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { useRedis } from '../fixtures.mjs'
-import { redis, startProcess, until } from '../helpers.mjs'
-import { cli, cliJson } from './cli.mjs'
+import { cli, cliJson } from '../support/cli.mjs'
+import { useRedis } from '../support/fixtures.mjs'
+import { redis, startProcess, until } from '../support/helpers.mjs'
 
 const server = useRedis()
 let env

@@ -2,9 +2,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { Limiter } from 'concurrency-limit'
 import { describe, expect, test } from 'vitest'
-import { useRedis } from '../fixtures.mjs'
-import { runNode } from '../helpers.mjs'
-import { CLI, cli } from './cli.mjs'
+import { CLI, cli } from '../support/cli.mjs'
+import { useRedis } from '../support/fixtures.mjs'
+import { runNode } from '../support/helpers.mjs'
 
 const server = useRedis()
 const root = new URL('../../', import.meta.url)

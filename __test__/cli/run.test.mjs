@@ -4,10 +4,10 @@ import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { useRedis } from '../fixtures.mjs'
-import { startRedis, until } from '../helpers.mjs'
-import { cli, startCli } from './cli.mjs'
-import { onTerminal } from './terminal.mjs'
+import { cli, startCli } from '../support/cli.mjs'
+import { useRedis } from '../support/fixtures.mjs'
+import { startRedis, until } from '../support/helpers.mjs'
+import { onTerminal } from '../support/terminal.mjs'
 
 const server = useRedis()
 let env

@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { Limiter } from 'concurrency-limit'
 import { describe, expect, test } from 'vitest'
 import { faketime, valkey } from '../../scripts/servers.mjs'
-import { startProcess, startRedis, until } from '../helpers.mjs'
-import { judge, startCrowd } from './crowd.mjs'
+import { startProcess, startRedis, until } from '../support/helpers.mjs'
+import { judge, startCrowd } from '../support/load.mjs'
 
 const library = await faketime()
 const binary = await valkey()

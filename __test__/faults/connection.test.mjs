@@ -3,9 +3,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { redis, startRedis, until } from '../helpers.mjs'
-import { judge, startCrowd } from './crowd.mjs'
-import { startProxy } from './proxy.mjs'
+import { redis, startRedis, until } from '../support/helpers.mjs'
+import { judge, startCrowd } from '../support/load.mjs'
+import { startProxy } from '../support/proxy.mjs'
 
 const LIMIT = 5
 

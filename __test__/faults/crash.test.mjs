@@ -2,8 +2,8 @@
 import { connect } from 'node:net'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { useRedis } from '../fixtures.mjs'
-import { redis, startProcess, until } from '../helpers.mjs'
+import { useRedis } from '../support/fixtures.mjs'
+import { redis, startProcess, until } from '../support/helpers.mjs'
 
 const LEASE_MS = 2000
 

@@ -4,9 +4,9 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { useRedis } from '../fixtures.mjs'
-import { startProcess, until } from '../helpers.mjs'
-import { judge, startCrowd } from './crowd.mjs'
+import { useRedis } from '../support/fixtures.mjs'
+import { startProcess, until } from '../support/helpers.mjs'
+import { judge, startCrowd } from '../support/load.mjs'
 
 const server = useRedis()
 let witness

@@ -1,7 +1,7 @@
 // limitHold ends what runs too long, wherever the lease is in its life, and the slot is somebody else's by then.
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { startRedis, until, watchPauses } from '../helpers.mjs'
+import { startRedis, until, watchPauses } from '../support/helpers.mjs'
 
 let server
 let limiter

@@ -1,8 +1,8 @@
 // What is opened and ended over and over leaves nothing behind: no thread, no socket, no memory, no lease, no waiter.
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { useRedis } from '../fixtures.mjs'
-import { runNode, until } from '../helpers.mjs'
+import { useRedis } from '../support/fixtures.mjs'
+import { runNode, until } from '../support/helpers.mjs'
 
 const server = useRedis()
 let witness
@@ -77,7 +77,7 @@ describe.concurrent('nothing is left behind', () => {
     const outcome = await measured(`
       const ROUNDS = 8
       const start = async (how) => {
-        const worker = new Worker('./__test__/faults/leak.worker.mjs', { workerData: { url, key: 'threads', how }, execArgv: [] })
+        const worker = new Worker('./__test__/support/leak.worker.mjs', { workerData: { url, key: 'threads', how }, execArgv: [] })
         worker.on('error', () => {})
         const ended = new Promise((resolve) => worker.once('exit', resolve))
         await new Promise((resolve) => worker.once('message', resolve))
@@ -96,7 +96,7 @@ describe.concurrent('nothing is left behind', () => {
     const source = `
       import { Worker } from 'node:worker_threads'
       const workerData = { url: process.env.SERVER, key: 'exit', how: 'stays' }
-      const workers = [1, 2, 3].map(() => new Worker('./__test__/faults/leak.worker.mjs', { workerData, execArgv: [] }))
+      const workers = [1, 2, 3].map(() => new Worker('./__test__/support/leak.worker.mjs', { workerData, execArgv: [] }))
       await Promise.all(workers.map((worker) => new Promise((resolve) => worker.once('message', resolve))))
       process.exit(3)`
     const outcome = await runNode(['--input-type=module', '-'], { source, env: { SERVER: server.url } })

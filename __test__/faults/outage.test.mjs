@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { redis, rejection, startRedis, until, watchPauses } from '../helpers.mjs'
-import { judge, startCrowd } from './crowd.mjs'
+import { redis, rejection, startRedis, until, watchPauses } from '../support/helpers.mjs'
+import { judge, startCrowd } from '../support/load.mjs'
 
 /** Between two threads and back, beside what the machine takes. */
 const HOPS_MS = 20

@@ -1,8 +1,8 @@
 // Aborts and time-outs that race with grants: every request is settled, whichever way, and what nobody took comes back.
 import { Limiter } from 'concurrency-limit'
 import { expect, test } from 'vitest'
-import { useRedis } from '../fixtures.mjs'
-import { until } from '../helpers.mjs'
+import { useRedis } from '../support/fixtures.mjs'
+import { until } from '../support/helpers.mjs'
 
 const server = useRedis()
 

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { redis, rejection, startRedis, until } from '../helpers.mjs'
+import { redis, rejection, startRedis, until } from '../support/helpers.mjs'
 
 let server
 let full

@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { redis, startRedis, until } from '../helpers.mjs'
-import { judge, startCrowd } from './crowd.mjs'
+import { redis, startRedis, until } from '../support/helpers.mjs'
+import { judge, startCrowd } from '../support/load.mjs'
 
 const LIMIT = 3
 const TROUBLE_MS = 2500

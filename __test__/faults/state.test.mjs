@@ -2,9 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Limiter } from 'concurrency-limit'
 import { describe, expect, test } from 'vitest'
-import { useRedis } from '../fixtures.mjs'
-import { redis, until } from '../helpers.mjs'
-import { debugArgs } from '../programs.mjs'
+import { useRedis } from '../support/fixtures.mjs'
+import { redis, until } from '../support/helpers.mjs'
+import { debugArgs } from '../support/programs.mjs'
 
 const LIMIT = 3
 const LEASE = 1.5

@@ -2,9 +2,9 @@
 // for a while, a server that goes back to an earlier state, connections that are cut, a network slower than a lease.
 import { Limiter } from 'concurrency-limit'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { redis, rejection, startRedis, until, watchPauses } from '../helpers.mjs'
-import { startHole } from './hole.mjs'
-import { startProxy } from './proxy.mjs'
+import { redis, rejection, startRedis, until, watchPauses } from '../support/helpers.mjs'
+import { startHole } from '../support/hole.mjs'
+import { startProxy } from '../support/proxy.mjs'
 
 let server
 let witness

@@ -3,9 +3,9 @@ import { rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { Limiter } from 'concurrency-limit'
 import { afterEach, describe, expect, test } from 'vitest'
-import { redis, rejection, startRedis, until } from '../helpers.mjs'
-import { debugArgs, freePort } from '../programs.mjs'
-import { bring, KINDS } from '../reach/clients.mjs'
+import { bring, KINDS } from '../support/clients.mjs'
+import { redis, rejection, startRedis, until } from '../support/helpers.mjs'
+import { debugArgs, freePort } from '../support/programs.mjs'
 
 const ends = []
 

@@ -4,8 +4,8 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { packHere } from '../installed.mjs'
-import { needs } from './elf.mjs'
+import { needs } from '../support/elf.mjs'
+import { packHere } from '../support/installed.mjs'
 
 const MIB = 2 ** 20
 const GLIBC_FLOOR_MINOR = 17 // CentOS 7, Amazon Linux 2, Debian 8: older than any that Node.js 20 runs on

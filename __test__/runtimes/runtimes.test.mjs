@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Limiter } from '../../index.js'
-import { startRedis, until } from '../helpers.mjs'
-import { install, packHere } from '../installed.mjs'
+import { startRedis, until } from '../support/helpers.mjs'
+import { install, packHere } from '../support/installed.mjs'
 
-const PROGRAM = fileURLToPath(new URL('program.mjs', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../support/runtime.worker.mjs', import.meta.url))
 const runtimes = Object.entries(JSON.parse(process.env.RUNTIMES))
 
 let server

@@ -6,8 +6,8 @@
 // One fault at a time, and the next when work goes on: what several at once may cost is in docs/operations.md.
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { judge, startCrowd } from '../../__test__/faults/crowd.mjs'
-import { redis, startRedis, until } from '../../__test__/helpers.mjs'
+import { redis, startRedis, until } from '../../__test__/support/helpers.mjs'
+import { judge, startCrowd } from '../../__test__/support/load.mjs'
 import { Limiter } from '../../index.js'
 
 const KEY = 'soak'

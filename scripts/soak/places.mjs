@@ -5,9 +5,9 @@
 // user's own of that kind, is told.
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { redis, until } from '../../__test__/helpers.mjs'
-import { freeMemberPort } from '../../__test__/reach/members.mjs'
-import { acquainted, inStep, startSentinel } from '../../__test__/reach/replicas.mjs'
+import { redis, until } from '../../__test__/support/helpers.mjs'
+import { freeMemberPort } from '../../__test__/support/members.mjs'
+import { acquainted, inStep, startSentinel } from '../../__test__/support/replicas.mjs'
 import { PASSWORD, Server, USER, within } from './server.mjs'
 
 const run = promisify(execFile)

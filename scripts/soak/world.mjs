@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { until } from '../../__test__/helpers.mjs'
+import { until } from '../../__test__/support/helpers.mjs'
 import { startClock } from './clock.mjs'
 import { now } from './moment.mjs'
 import { Network } from './network.mjs'
@@ -103,7 +103,7 @@ export class World {
     const old = await this.place.masterOf(key)
     this.#isPlanned = how?.length === 0
     if (how === undefined) {
-      const { redis } = await import('../../__test__/helpers.mjs')
+      const { redis } = await import('../../__test__/support/helpers.mjs')
       await redis(this.place.sentinels[0].port, 'SENTINEL', 'FAILOVER', this.place.name)
     } else {
       const heir = await this.#replicaOf(old)
