@@ -193,7 +193,9 @@ export interface ConnectionOptions {
   /**
    * A client of ioredis (`Redis` or `Cluster`) or of node-redis 5 or newer (`createClient`), whose connection is used
    * instead of one of ours. It stays its owner's: the limiter never closes it, and one of node-redis has to be
-   * connected. Pushes come over a `duplicate()` of it, which is ours. Limiters over the same client share a session.
+   * connected. Pushes come over a `duplicate()` of it, which is ours. Limiters over the same client share a session. One
+   * that waits in commands that block (`BLPOP`, `XREAD BLOCK`, a worker of BullMQ) can't carry it: requests fail with an
+   * {@link UnavailableError} that says so. Give a `duplicate()` of it.
    *
    * Nothing that says where may stand beside it, nor `clientName`, `maxConnections` and `minReplicas`; a client with a
    * `keyPrefix` of its own is refused.

@@ -9,7 +9,9 @@
 
 const { wireOf } = require('./client.js')
 const { isFromServer, resp } = require('./resp.js')
-const { microtask } = require('./timers.js')
+const { clearTimeout, microtask, setTimeout } = require('./timers.js')
+
+const SILENCE_MS = 500 // that a client may be silent for at its start before it's asked why
 
 const OPEN = 1
 const CARRY = 2
@@ -33,6 +35,7 @@ class Link {
   #stop = null // ends the subscription
   #answers = ''
   #count = 0
+  #silence // a timer, until the first answer
 
   constructor(wire, tell) {
     this.#wire = wire
@@ -56,6 +59,12 @@ class Link {
 
   carry(errands) {
     if (this.#isOver) return
+    if (this.#silence === undefined) {
+      const busy = this.#wire.busy()
+      if (busy !== undefined) return this.down(busy)
+      this.#silence = setTimeout(() => this.#explain(), SILENCE_MS)
+      this.#silence.unref()
+    }
     this.#wire.send(errands, (number, reply) => this.#settle(number, reply))
   }
 
@@ -72,8 +81,14 @@ class Link {
     )
   }
 
+  async #explain() {
+    const why = (await this.#wire.explain?.()) ?? this.#wire.busy()
+    if (why !== undefined) this.down(why)
+  }
+
   close() {
     this.#isOver = true
+    clearTimeout(this.#silence)
     this.#wire.leave(this)
     this.#stop?.()
   }
@@ -90,6 +105,7 @@ class Link {
   #settle(number, reply) {
     if (this.#isOver) return
     if (reply instanceof Error && !isFromServer(reply)) return this.down(reply.message)
+    clearTimeout(this.#silence)
     if (this.#count++ === 0) microtask(() => this.#flush())
     this.#answers += `:${number}\r\n${resp(reply)}`
   }

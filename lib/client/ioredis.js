@@ -7,6 +7,7 @@
 // for them would silence what it says to users who have none.
 
 const { isFromServer } = require('../resp.js')
+const { blockingName, busyWith } = require('./busy.js')
 const { Links } = require('./links.js')
 
 const TO_KEYS = -1
@@ -40,6 +41,17 @@ class IoredisWire {
     else if (status === 'end') link.ended(ENDED)
     // A client that connects lazily does so for its first command. How that fails its events say.
     else if (status === 'wait') this.#client.connect().catch(() => {})
+  }
+
+  /** Why nothing that is sent now is answered soon; undefined if nothing is known to be in its way. */
+  busy() {
+    const servers = this.isCluster ? this.#client.nodes('master') : [this.#client]
+    for (const { commandQueue } of servers) {
+      const sent = commandQueue?.peekAt?.(0)?.command
+      const name = sent && blockingName(sent.name, sent.args)
+      if (name !== undefined) return busyWith('ioredis', name)
+    }
+    return undefined
   }
 
   leave(link) {

@@ -5,7 +5,11 @@
 // Commands go as they are, in one turn, which the library writes together; replies come as buffers, so that names keep
 // every byte. Errors are the library's own to emit: a listener for them would hide from users that they have none.
 
+const { blockingName, busyWith } = require('./busy.js')
 const { Links } = require('./links.js')
+const { clearTimeout, setTimeout } = require('../timers.js')
+
+const PATIENCE_MS = 1000
 
 const CLOSED = 'the node-redis client has lost its connection'
 const ENDED = 'the node-redis client was closed'
@@ -24,6 +28,8 @@ class NodeRedisWire {
   #client
   #links = new Links()
   #hasEnded = false
+  #unanswered = 0
+  #busy // what is said while commands from before are unanswered
 
   constructor(client) {
     this.#client = client
@@ -53,6 +59,33 @@ class NodeRedisWire {
     else if (this.#hasEnded) link.ended(ENDED)
   }
 
+  /** Why nothing that is sent now is answered soon; undefined if nothing is known to be in its way. */
+  busy() {
+    return this.#busy
+  }
+
+  /**
+   * Nothing was answered for some time. The library doesn't show what its connection is busy with: the server is asked
+   * over another one, and if it answers there, it's the client's own that doesn't.
+   */
+  async explain() {
+    const subject = this.#duplicate()
+    const bound = setTimeout(() => subject.destroy(), PATIENCE_MS).unref()
+    try {
+      await subject.connect()
+      const ask = (...words) => subject.sendCommand(words).catch(() => '')
+      const [list, own] = [String(await ask('CLIENT', 'LIST')), String(await ask('CLIENT', 'INFO'))]
+      await subject.sendCommand(['PING'])
+      if (this.#unanswered > 0) this.#busy = busyWith('node-redis', blockedLike(own, list))
+    } catch {
+      // The server doesn't answer either.
+    } finally {
+      clearTimeout(bound)
+      if (subject.isOpen) subject.destroy()
+    }
+    return this.#busy
+  }
+
   leave(link) {
     this.#links.delete(link)
   }
@@ -60,19 +93,30 @@ class NodeRedisWire {
   send(errands, settle) {
     for (const [number, to, words] of errands) {
       const answer = to < -1 ? (reply) => [reply] : (reply) => reply
+      this.#unanswered++
       this.#client.sendCommand(words, OPTIONS).then(
-        (reply) => settle(number, answer(reply)),
-        (error) => settle(number, error),
+        (reply) => this.#answered(() => settle(number, answer(reply))),
+        (error) => this.#answered(() => settle(number, error)),
       )
     }
   }
 
-  async listen(channel, heard, deaf) {
+  #answered(settle) {
+    if (--this.#unanswered === 0) this.#busy = undefined
+    settle()
+  }
+
+  #duplicate() {
     const { socket } = this.#client.options
-    const subscriber = this.#client.duplicate({ socket: { ...socket, reconnectStrategy: false } })
-    // Why it can't connect is what `connect` or `subscribe` rejects with; without a listener it would be thrown.
-    subscriber.on('error', () => {})
-    subscriber.unref()
+    const other = this.#client.duplicate({ socket: { ...socket, reconnectStrategy: false } })
+    // Why it can't connect is what `connect` rejects with; without a listener it would be thrown.
+    other.on('error', () => {})
+    other.unref()
+    return other
+  }
+
+  async listen(channel, heard, deaf) {
+    const subscriber = this.#duplicate()
     try {
       await subscriber.connect()
       await subscriber.subscribe(channel, heard, true)
@@ -83,6 +127,17 @@ class NodeRedisWire {
     for (const end of ['end', 'terminated']) subscriber.on(end, () => deaf('the connection was closed'))
     return () => subscriber.destroy()
   }
+}
+
+/** The command in which another connection of the same machine and user is blocked, if the list shows just one. */
+function blockedLike(own, list) {
+  const of = (line, name) => new RegExp(` ${name}=(\\S*)`).exec(` ${line}`)?.[1]
+  const host = (line) => of(line, 'addr')?.replace(/:\d+$/, '')
+  const isLike = (line) => host(line) === host(own) && ['name', 'user', 'db'].every((n) => of(line, n) === of(own, n))
+  const blocked = list.split('\n').filter((line) => of(line, 'flags')?.includes('b') && isLike(line))
+  const names = new Set(blocked.map((line) => of(line, 'cmd')))
+  const [name] = names
+  return names.size === 1 ? (blockingName(name) ?? `${name.toUpperCase()} BLOCK`) : undefined
 }
 
 function addressOf({ socket, database } = {}) {
