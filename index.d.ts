@@ -107,25 +107,49 @@ export type Pem = string | NodeJS.ArrayBufferView
 /** How a connection is protected. */
 export interface TlsOptions {
   /**
-   * Certificates that are trusted instead of the built-in ones, which are Mozilla's; a server's own may be one of them.
-   * At most 1 MiB each.
+   * Certificates that are trusted instead of all others; a server's own may be one of them. At most 1 MiB each.
+   *
+   * Default: what the process trusts, as for Node.js itself. That is Mozilla's authorities and those of
+   * `NODE_EXTRA_CA_CERTS`; with `--use-openssl-ca`, what `SSL_CERT_FILE` and `SSL_CERT_DIR` name; where
+   * `tls.getCACertificates()` exists, what it gives, so that `--use-system-ca` and `tls.setDefaultCACertificates()`
+   * count. It's taken when the Limiter is made.
    */
   ca?: Pem | Pem[] | undefined
   /** Our own certificate, its chain after it, for a server that asks for one. Only with `key`. */
   cert?: Pem | undefined
-  /** The private key of `cert`: not encrypted, never shown in an error. */
+  /** The private key of `cert`, never shown in an error. */
   key?: Pem | undefined
+  /** What `key` is encrypted with, 1 to 4096 bytes; never shown in an error. Default: it isn't. */
+  passphrase?: string | undefined
   /** The name that the server's certificate must carry. Default: the host. */
   servername?: string | undefined
   /**
-   * Whether a certificate that can't be verified ends the connection. Default true. Danger: with false, anybody may sit
-   * between.
+   * Whether a certificate that can't be verified ends the connection. Default true, or false where the environment's
+   * `NODE_TLS_REJECT_UNAUTHORIZED` is 0, which a process warning tells. With false any certificate is taken. Danger:
+   * anybody may then sit between.
    */
   rejectUnauthorized?: boolean | undefined
 }
 
 /** A host and a port: `'host:port'`, `'[::1]:port'`, or both as members. */
 export type NodeAddress = string | { host: string; port?: number | undefined }
+
+/**
+ * A user name or a password: itself, or a function that gives it, at once or as a promise. It's called each time a
+ * connection is to be made, as for a token that runs out, and `connectTimeout` bounds it. That it fails, or gives no
+ * text, is told in the error and by a `warning`, and it's called again with the next attempt to connect.
+ */
+export type Credential = string | (() => string | Promise<string>)
+
+/**
+ * Where addresses are really reached that members of a cluster and sentinels announce: a table by `'host:port'`, or a
+ * function of it. What is not in the table, or for which the function gives nothing, is reached as announced. The
+ * function may give a promise; it's called at every connect, `connectTimeout` bounds it, and that it fails is an
+ * attempt to connect that failed.
+ */
+export type NatMap =
+  | { [address: string]: NodeAddress }
+  | ((address: string) => NodeAddress | null | undefined | Promise<NodeAddress | null | undefined>)
 
 /** Sentinels, which know where the primary is. */
 export interface SentinelOptions {
@@ -134,9 +158,9 @@ export interface SentinelOptions {
   /** The sentinels, at least one; default port 26379. All are asked, at once. Required, unless the url says them. */
   nodes?: NodeAddress[] | undefined
   /** User name for the sentinels themselves. Default none; those of the server aren't used. */
-  username?: string | undefined
+  username?: Credential | undefined
   /** Password for the sentinels themselves; never shown in an error. Default none. */
-  password?: string | undefined
+  password?: Credential | undefined
   /** TLS to the sentinels. Default: as to the server. */
   tls?: boolean | TlsOptions | undefined
 }
@@ -172,11 +196,20 @@ export interface ConnectionOptions {
   /** Number of the database, 0 or more. Default 0; a cluster has no other. */
   db?: number | undefined
 
-  /** User name of Redis' access control, 1 to 1024 bytes; needs a password. Default: Redis' default user. */
-  username?: string | undefined
+  /**
+   * User name of Redis' access control, 1 to 1024 bytes, or a function that gives it; needs a password. Default: Redis'
+   * default user. Limiters share a connection only if they have the same function.
+   */
+  username?: Credential | undefined
 
-  /** Password. 1 to 4096 bytes; never shown in an error. */
-  password?: string | undefined
+  /**
+   * Password, 1 to 4096 bytes, or a function that gives it; never shown in an error.
+   *
+   * One that the server refuses fails requests at once, until a connection has stood. After that it's tried again like
+   * a lost connection, with a `warning`: those who wait keep their place, those who hold their lease as long as it
+   * lasts.
+   */
+  password?: Credential | undefined
 
   /** TLS: true, false, or its settings. Default false, or as the url says. False beside a `rediss:` url is an error. */
   tls?: boolean | TlsOptions | undefined
@@ -186,6 +219,15 @@ export interface ConnectionOptions {
    * TLS are the same for every member; each group is on one master, which is asked for all that concerns it.
    */
   cluster?: NodeAddress[] | undefined
+
+  /**
+   * Where announced addresses are really reached, behind NAT or in containers. Only with `cluster` and `sentinel`.
+   * Default: as they are announced.
+   */
+  natMap?: NatMap | undefined
+
+  /** The same as `natMap`, by the name that node-redis has for it. Not beside it. */
+  nodeAddressMap?: NatMap | undefined
 
   /** Asks sentinels for the primary, at every connect, and about once a second whether it still is. */
   sentinel?: SentinelOptions | undefined

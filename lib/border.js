@@ -14,6 +14,7 @@
 const exits = require('./exits.js')
 const { loadBinary } = require('./native.js')
 const { outside, paced } = require('./pace.js')
+const { Questions, Source } = require('./questions.js')
 const { Relay } = require('./relay.js')
 const { Table } = require('./table.js')
 const { clearInterval, microtask, setInterval } = require('./timers.js')
@@ -78,6 +79,7 @@ class Left {
 
 let port = null
 let relay = null // between the core and the clients that users bring
+let questions = null // between the core and the functions that users bring
 let letGo = null // ends the port
 let keepAlive = null
 const outbox = new Float64Array(ROWS)
@@ -90,7 +92,7 @@ let isReading = false
 let isMoreReady = false // completions lie ready in the core, and nobody will be woken for them
 let answers = null // reads them, until the event loop has to turn: see pace.js
 const texts = new Map()
-const listeners = new Map() // client → { hear(kind, text), brought }
+const listeners = new Map() // client → { hear(kind, text), used: what of the user's it uses }
 const askers = new Table() // number of a request → { settle(answer), granted(…) }, until its one completion
 const holds = new Table() // number of a request → { lost(why) }, while its lease is held
 let lastNumber = 0
@@ -98,16 +100,33 @@ let lastNumber = 0
 /** Opens a client; `hear(kind, text)` is told what happens to its connection. */
 function open(options, hear) {
   port ??= start()
-  const brought = options.client === undefined ? undefined : relay.use(options.client)
+  const used = { brought: options.client === undefined ? undefined : relay.use(options.client), asked: [] }
   try {
-    const client = port.open({ ...options, client: brought })
-    listeners.set(client, { hear, brought })
+    const client = port.open({ ...withNumbers(options, used.asked), client: used.brought })
+    listeners.set(client, { hear, used })
     return client
   } catch (error) {
-    if (brought !== undefined) relay.letGo(brought)
+    letGoOf(used)
     microtask(stop)
     throw error
   }
+}
+
+/** The options with a number in the place of each function that is asked; all of these in `asked`. */
+function withNumbers(options, asked) {
+  const entries = Object.entries(options).map(([name, value]) => {
+    if (name === 'sentinel' && value !== undefined) return [name, withNumbers(value, asked)]
+    if (!(value instanceof Source)) return [name, value]
+    const number = questions.use(value)
+    asked.push(number)
+    return [name, number]
+  })
+  return Object.fromEntries(entries)
+}
+
+function letGoOf({ brought, asked }) {
+  if (brought !== undefined) relay.letGo(brought)
+  for (const number of asked) questions.letGo(number)
 }
 
 function start() {
@@ -115,12 +134,17 @@ function start() {
   keepAlive = setInterval(() => {}, 0x7fffffff)
   keepAlive.unref()
   exits.add(exit)
-  // The core keeps these two functions for as long as there is a port, so they must not keep it. What a port says after
+  // The core keeps these functions for as long as there is a port, so they must not keep it. What a port says after
   // its end is for nobody; links over clients end then, each in its own time.
-  const mine = { port: null, relay: null }
+  const mine = { port: null, relay: null, questions: null }
   const wake = () => port !== null && port === mine.port && hear()
-  mine.port = new Port(wake, (...order) => outside(() => mine.relay.obey(...order)))
+  mine.port = new Port(
+    wake,
+    (...order) => outside(() => mine.relay.obey(...order)),
+    (...question) => mine.questions.ask(...question),
+  )
   mine.relay = relay = new Relay(mine.port)
+  mine.questions = questions = new Questions(mine.port)
   answers = paced(
     (at) => port !== null && port === mine.port && read(at),
     () => mine.port?.now() ?? 0,
@@ -129,6 +153,7 @@ function start() {
     mine.port.end()
     mine.port = null
     mine.relay.end()
+    mine.questions.end()
   }
   return mine.port
 }
@@ -140,6 +165,7 @@ function stop() {
   letGo()
   port = null
   relay = null
+  questions = null
   unread = 0
   isMoreReady = false
   texts.clear()
@@ -384,8 +410,7 @@ function fail(client, message) {
 
 /** Ends the hearing of a client's events. */
 function forget(client) {
-  const { brought } = listeners.get(client)
-  if (brought !== undefined) relay.letGo(brought)
+  letGoOf(listeners.get(client).used)
   listeners.delete(client)
   if (listeners.size === 0) microtask(stop)
 }

@@ -1,23 +1,19 @@
 'use strict'
 
 // What `new Limiter(…)` names, checked member by member and handed to the core, which reads the URL and decides what
-// goes together. Here is only what JavaScript knows better: types, the environment, and who named nothing at all.
+// goes together. Here is only what JavaScript knows better: types, functions, the environment, and who named nothing at
+// all.
 
 const { checkClient } = require('./client.js')
 const { ConfigError } = require('./errors.js')
-const { between, boolean, check, fits, integer, ms, object, rules, secret, text } = require('./rules.js')
+const { Source, answerBy } = require('./questions.js')
+const { between, check, fits, integer, ms, object, rules, secret, text } = require('./rules.js')
+const { inUrl, isHost, readTls, SENTINEL_TLS, TLS } = require('./tls.js')
 const { conceal } = require('./told.js')
 
-const PEM_BYTES = 1024 * 1024
 const NODES = 1000
 
-const isPem = (value) =>
-  (typeof value === 'string' && fits(value, 1, PEM_BYTES)) ||
-  (ArrayBuffer.isView(value) && value.byteLength > 0 && value.byteLength <= PEM_BYTES)
-const isPems = (value) => isPem(value) || (Array.isArray(value) && value.length > 0 && value.every(isPem))
 const isSwitch = (value) => typeof value === 'boolean' || (typeof value === 'object' && value !== null)
-const isHost = (value) =>
-  typeof value === 'string' && /^[a-zA-Z0-9_.:%-]{1,255}$/.test(value) && URL.canParse(`redis://${inUrl(value)}`)
 const isPort = (value) => Number.isSafeInteger(value) && value >= 1 && value <= 65_535
 const isNode = (value) =>
   typeof value === 'string'
@@ -31,20 +27,26 @@ const nodes = object(
   "a list of 'host:port' or { host, port }",
   undefined,
 )
-const username = secret(text(1, 1024, undefined))
-const password = secret(text(1, 4096, undefined))
+const node = object(isNode, "'host:port', { host, port } or nothing", undefined)
+const isFunction = (value) => typeof value === 'function'
+const orFunction = (rule) =>
+  object(
+    (value) => isFunction(value) || rule.accepts(value),
+    `${rule.expected}, or a function that gives one`,
+    undefined,
+  )
+const USERNAME = text(1, 1024, undefined)
+const PASSWORD = text(1, 4096, undefined)
+const username = secret(orFunction(USERNAME))
+const password = secret(orFunction(PASSWORD))
+const natMap = object(
+  (value) => isFunction(value) || (typeof value === 'object' && value !== null && !Array.isArray(value)),
+  "a table { 'host:port': { host, port } } or a function",
+  undefined,
+)
 const tls = secret(object(isSwitch, 'true, false or an object', undefined))
 const seconds = (fallback) => between(0.01, 3600, 'seconds from 0.01 to 3600', fallback)
 
-const TLS_MEMBERS = {
-  ca: secret(object(isPems, 'certificates in PEM: a string, a Buffer or a list of them', undefined)),
-  cert: secret(object(isPem, 'a certificate in PEM: a string or a Buffer', undefined)),
-  key: secret(object(isPem, 'a private key in PEM: a string or a Buffer', undefined)),
-  servername: object(isHost, 'a host name or an IP address', undefined),
-  rejectUnauthorized: boolean(true),
-}
-const TLS = rules(TLS_MEMBERS, 'tls')
-const SENTINEL_TLS = rules(TLS_MEMBERS, 'sentinel.tls')
 const SENTINEL = rules({ name: text(1, 1024, undefined), nodes, username, password, tls }, 'sentinel')
 
 const CONNECTION = rules({
@@ -61,6 +63,9 @@ const CONNECTION = rules({
   password,
   tls,
   cluster: nodes,
+  natMap,
+  // What node-redis calls it.
+  nodeAddressMap: natMap,
   sentinel: secret(
     object((value) => typeof value === 'object' && value !== null, 'an object with name and nodes', undefined),
   ),
@@ -95,6 +100,8 @@ const CONNECTION = rules({
   unavailableTimeout: between(0.1, 604_800, 'seconds from 0.1 to 604800 (7 days)', 60),
   stallTimeout: between(0.1, 604_800, 'seconds from 0.1 to 604800 (7 days)', undefined),
 })
+
+const SECURE = /^(rediss|valkeys)[:+]/i
 
 /** Options that say where; without any of them, the environment does. */
 const WHERE = ['url', 'host', 'port', 'path', 'db', 'username', 'password', 'cluster', 'sentinel', 'client']
@@ -131,13 +138,16 @@ function readConnection(url, options, env) {
 }
 
 /** The part of the options that says where, as the border takes it. */
-function readPlace({ url, host, port, path, db, username, password, tls, cluster, sentinel, client }) {
+function readPlace({ url, host, port, path, db, tls, cluster, sentinel, client, ...given }) {
   if (url !== undefined && /^memory:/i.test(url) && !/^memory:(\/\/)?$/i.test(url)) {
     throw new ConfigError('url', conceal(url), 'memory: alone')
   }
   return {
-    ...{ url, host, port, path, db, username, password },
-    tls: readTls(TLS, tls, 'tls'),
+    ...{ url, host, port, path, db },
+    username: source('username', given.username, USERNAME),
+    password: source('password', given.password, PASSWORD),
+    natMap: readNatMap(given),
+    tls: readTls(TLS, tls ?? (SECURE.test(url) || undefined), 'tls'),
     cluster: cluster?.map(nodeText),
     sentinel: sentinel === undefined ? undefined : readSentinel(sentinel),
     client: client === undefined ? undefined : checkClient(client),
@@ -146,31 +156,42 @@ function readPlace({ url, host, port, path, db, username, password, tls, cluster
 
 function readSentinel(given) {
   const { name, nodes, username, password, tls } = check(SENTINEL, given, 'sentinel')
-  return { name, nodes: nodes?.map(nodeText), username, password, tls: readTls(SENTINEL_TLS, tls, 'sentinel.tls') }
-}
-
-/** TLS as the border takes it: `isOn`, and the settings. */
-function readTls(members, given, what) {
-  if (given === undefined || typeof given === 'boolean') {
-    return given === undefined ? undefined : { isOn: given, rejectUnauthorized: true }
+  return {
+    name,
+    nodes: nodes?.map(nodeText),
+    username: source('sentinel.username', username, USERNAME),
+    password: source('sentinel.password', password, PASSWORD),
+    tls: readTls(SENTINEL_TLS, tls, 'sentinel.tls'),
   }
-  const { ca, cert, key, servername, rejectUnauthorized = true } = check(members, given, what)
-  return { isOn: true, ca: pemText(ca), cert: pemText(cert), key: pemText(key), servername, rejectUnauthorized }
 }
 
-function pemText(pem) {
-  if (pem === undefined || typeof pem === 'string') return pem
-  if (Array.isArray(pem)) return pem.map(pemText).join('\n')
-  return Buffer.from(pem.buffer, pem.byteOffset, pem.byteLength).toString('utf8')
+/** The value itself, or what a function in its place is asked for. */
+function source(option, value, rule) {
+  return isFunction(value) ? new Source(option, value, answerBy(rule)) : value
+}
+
+/** Announced addresses and where they are reached, as pairs of texts, or what a function is asked for. */
+function readNatMap({ natMap, nodeAddressMap }) {
+  if (natMap !== undefined && nodeAddressMap !== undefined) {
+    throw new ConfigError('nodeAddressMap', conceal(nodeAddressMap), 'nothing beside natMap, which means the same')
+  }
+  const map = natMap ?? nodeAddressMap
+  if (map === undefined) return undefined
+  const read = answerBy(node)
+  // Both libraries ask about an IPv6 address without brackets, and mean by nothing that it is reached as announced.
+  const ask = (about) => map(about.replace(/^\[(.*)\]:/, '$1:'))
+  if (isFunction(map)) {
+    return new Source('natMap', map, (answer, about) => (answer == null ? about : nodeText(read(answer))), ask)
+  }
+  return Object.entries(map).map(([from, to]) => {
+    if (!node.accepts(to)) throw new ConfigError(`natMap[${JSON.stringify(from)}]`, to, "'host:port' or { host, port }")
+    return [from, nodeText(to)]
+  })
 }
 
 function nodeText(node) {
   if (typeof node === 'string') return node
   return node.port === undefined ? inUrl(node.host) : `${inUrl(node.host)}:${node.port}`
-}
-
-function inUrl(host) {
-  return host.includes(':') ? `[${host}]` : host
 }
 
 module.exports = { readConnection }

@@ -31,20 +31,27 @@ function fits(value, min, max) {
   return value.length >= min && value.length <= max && value.isWellFormed() && Buffer.byteLength(value) <= max
 }
 
-/** A table of rules, without the names that every object has by nature. `of` is the option that has them as members. */
-function rules(table, of) {
+/**
+ * A table of rules, without the names that every object has by nature. `of` is the option that has them as members,
+ * `instead` says what is expected of a name that other libraries take and this one doesn't.
+ */
+function rules(table, of, instead = {}) {
   const names = Object.keys(table)
   const required = names.filter((name) => table[name].fallback === REQUIRED)
-  return { names, required, table: Object.assign(Object.create(null), table), prefix: of === undefined ? '' : `${of}.` }
+  const bare = (object) => Object.assign(Object.create(null), object)
+  return { names, required, table: bare(table), prefix: of === undefined ? '' : `${of}.`, instead: bare(instead) }
 }
 
 /** A copy of `given` in which everything is as the rules say, or a ConfigError for the first thing that isn't. */
-function check({ names, required, table, prefix }, given, what) {
+function check({ names, required, table, prefix, instead }, given, what) {
   if (given === null || typeof given !== 'object') throw new ConfigError(what, conceal(given), 'an object')
   const copy = copyOf(given, names)
   for (const name of Object.keys(copy)) {
     const rule = table[name]
-    if (rule === undefined) throw unknownOption(prefix + name, copy[name], names)
+    if (rule === undefined) {
+      if (instead[name] === undefined) throw unknownOption(prefix + name, copy[name], names)
+      throw new ConfigError(prefix + name, conceal(copy[name]), instead[name])
+    }
     if (copy[name] !== undefined && !rule.accepts(copy[name])) {
       throw new ConfigError(prefix + name, rule.isSecret ? conceal(copy[name]) : copy[name], rule.expected)
     }

@@ -10,6 +10,7 @@ const nested = new Set()
 let hasWarnedOfMemory = false
 let hasWarnedOfMany = false
 let hasWarnedOfMilliseconds = false
+let hasWarnedOfAnybody = false
 
 function warn(code, message) {
   process.emitWarning(message, { type: 'ConcurrencyLimitWarning', code: `CONCURRENCY_LIMIT_${code}` })
@@ -75,4 +76,13 @@ function warnOfMilliseconds(name, value) {
   warn('MILLISECONDS', `${name}: ${value} means ${value} seconds. If milliseconds are meant, write ${value / 1000}.`)
 }
 
-module.exports = { warnOfForgotten, warnOfMany, warnOfMemory, warnOfMilliseconds, warnOfNesting }
+function warnOfAnybody() {
+  if (hasWarnedOfAnybody) return
+  hasWarnedOfAnybody = true
+  warn(
+    'UNVERIFIED',
+    'NODE_TLS_REJECT_UNAUTHORIZED is 0: the certificates of Redis servers are not verified, so anybody may sit between.',
+  )
+}
+
+module.exports = { warnOfAnybody, warnOfForgotten, warnOfMany, warnOfMemory, warnOfMilliseconds, warnOfNesting }

@@ -2,10 +2,10 @@
 import { Limiter, UnavailableError } from 'concurrency-limit'
 import { Cluster } from 'ioredis'
 import { afterEach, describe, expect, test } from 'vitest'
-import { useRedis } from '../fixtures.mjs'
-import { redis, rejection, until } from '../helpers.mjs'
-import { bring, KINDS } from './clients.mjs'
-import { startCluster } from './members.mjs'
+import { bring, KINDS } from '../support/clients.mjs'
+import { useRedis } from '../support/fixtures.mjs'
+import { redis, rejection, until } from '../support/helpers.mjs'
+import { startCluster } from '../support/members.mjs'
 
 const server = useRedis()
 const ends = []

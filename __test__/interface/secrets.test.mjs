@@ -38,7 +38,7 @@ const BAD = {
     sentinel({ tls: { passphrase: SECRET } }),
   ],
   'a secret of another type': [
-    ...[pair, [SECRET], Buffer.from(SECRET), () => 'hunter2', asText, new Vault()].flatMap((value) => [
+    ...[pair, [SECRET], Buffer.from(SECRET), asText, new Vault()].flatMap((value) => [
       { password: value },
       { username: value },
       { url: value },

@@ -5,7 +5,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** `{ folder, ca, stranger, own, server, client, remove() }`: files to name to a server, texts to give to a client. */
+/**
+ * `{ folder, ca, stranger, own, server, client, remove() }`: files to name to a server, texts to give to a client.
+ * `signedAs(name, lines, { genkey, args })` makes one more that the authority signs, with these extensions and arguments
+ * to openssl; `openssl(...args)` runs it in the folder.
+ */
 export function makeCertificates() {
   const folder = mkdtempSync(join(tmpdir(), 'concurrency-limit-tls-'))
   const openssl = (...args) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' })
@@ -30,7 +34,23 @@ export function makeCertificates() {
   signed('client', 'DNS:client.test')
   const pem = (file) => readFileSync(join(folder, file), 'utf8')
   const pair = (name) => ({ cert: pem(`${name}.crt`), key: pem(`${name}.key`) })
+  /** A certificate that the authority signs, with these lines of extensions and these arguments. */
+  const signedAs = (
+    name,
+    lines,
+    { genkey = ['ecparam', '-name', 'prime256v1', '-genkey', '-noout'], args = ['-days', '2'] },
+  ) => {
+    openssl(genkey[0], '-out', `${name}.key`, ...genkey.slice(1))
+    openssl('req', '-new', '-key', `${name}.key`, '-subj', `/CN=${name}`, '-out', `${name}.csr`)
+    writeFileSync(join(folder, `${name}.ext`), lines.join('\n'))
+    const extensions = lines.length > 0 ? ['-extfile', `${name}.ext`] : []
+    const by = ['-CA', 'authority.crt', '-CAkey', 'authority.key', '-CAcreateserial']
+    openssl('x509', '-req', '-in', `${name}.csr`, ...by, ...args, ...extensions, '-out', `${name}.crt`)
+    return pem(`${name}.crt`)
+  }
   return {
+    signedAs,
+    openssl,
     folder,
     ca: pem('authority.crt'),
     stranger: pem('stranger.crt'),

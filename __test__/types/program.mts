@@ -22,6 +22,10 @@ new Limiter('rediss://localhost', { tls: { ca: [Buffer.from(''), ''], rejectUnau
 new Limiter({ path: '/run/redis.sock', minReplicas: 1, replicaTimeout: 0.5, maxConnections: 2 })
 new Limiter({ cluster: ['h:1', { host: 'h', port: 1 }] })
 new Limiter({ sentinel: { name: 'm', nodes: ['h:1', { host: 'h' }], username: 'u', password: 'p', tls: true } })
+new Limiter({ username: () => 'u', password: async () => 'p', tls: { key: '', cert: '', passphrase: 'p' } })
+new Limiter({ sentinel: { password: () => 'p' }, natMap: { 'h:1': { host: 'i', port: 1 }, 'h:2': 'i:2' } })
+new Limiter({ cluster: ['h'], natMap: async (address: string) => (address === 'h:1' ? 'i:1' : undefined) })
+new Limiter({ cluster: ['h'], nodeAddressMap: () => ({ host: 'i', port: 1 }) } satisfies ConnectionOptions)
 
 const all: Required<LimitConfig> = {
   key: 'k',
@@ -102,6 +106,10 @@ limiter.acquire({ key: 'k', limit: 1, timeout: 1 })
 limiter.acquire({ key: 'k', limit: 1, limitTimeout: '1' })
 // @ts-expect-error certificates are text or bytes
 new Limiter({ tls: { ca: 5 } })
+// @ts-expect-error passwords are texts
+new Limiter({ password: () => 5 })
+// @ts-expect-error addresses have a host
+new Limiter({ natMap: { 'h:1': 5 } })
 // @ts-expect-error the url comes first, or in the options, not twice
 new Limiter('redis://h', { url: 'redis://h' })
 // @ts-expect-error a lease can't be written

@@ -2,8 +2,9 @@
 //!
 //! Every bound is stated here and nowhere else in the core; a bad value is a [`Error::Config`] that names the option,
 //! what was given and what is expected, before anything is asked of Redis. `place` is where Redis is, `parts` and `url`
-//! are two ways to say it, `tls` how it's protected.
+//! are two ways to say it, `tls` how it's protected, `asked` what is found out only when it's needed.
 
+mod asked;
 mod parts;
 mod place;
 mod tls;
@@ -14,15 +15,18 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::lease::Key;
 
+pub use self::asked::{Answer, Asked, Credential, NatMap};
 pub use self::parts::{Parts, SentinelParts};
 pub use self::place::{Access, Address, Node, Place, Secret};
-pub use self::tls::Tls;
+pub use self::tls::{Roots, Tls};
 
 /// How to reach Redis, and how long things may take.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Options {
     /// Where groups live.
     pub place: Place,
+    /// Where members of a cluster and primaries that sentinels name are really reached. Default: as they are announced.
+    pub nat_map: Option<NatMap>,
     /// How long opening a connection may take. Default 10 s.
     pub connect_timeout: Duration,
     /// How long an answer may take. Default 1 s.
@@ -60,6 +64,7 @@ impl Options {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             place: Place::Url(Secret::new(url)),
+            nat_map: None,
             connect_timeout: Duration::from_secs(10),
             command_timeout: Duration::from_secs(1),
             client_name: None,
@@ -101,6 +106,11 @@ impl Options {
         }
         if self.replica_timeout.is_zero() {
             return Err(bad("replicaTimeout", "0", "more than 0"));
+        }
+        let announces = matches!(self.place, Place::Sentinel { .. } | Place::Cluster { .. });
+        if self.nat_map.is_some() && !announces {
+            let expected = "nothing but with a cluster or Sentinel: other servers announce no addresses";
+            return Err(bad("natMap", format!("natMap beside {}", self.place), expected));
         }
         let has_replicas = matches!(self.place, Place::Server { .. } | Place::Sentinel { .. });
         if self.min_replicas > 0 && !has_replicas {

@@ -34,6 +34,11 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
+    /// What the attempt to connect that is under way waits for, where that isn't just the address: never with a password.
+    fn waits_for(&self) -> Option<String> {
+        None
+    }
+
     /// Who knows whether enough replicas have what was written, where the options ask for some.
     fn replicas(&self) -> Option<Box<dyn Replicas>> {
         None
@@ -135,4 +140,23 @@ pub struct ConnectError {
     pub fatal: bool,
     /// The message has the words of a server that refused. Otherwise nothing answered.
     pub answered: bool,
+    /// What an operator should hear of at once, since it's tried again and those who wait go on waiting.
+    pub warning: Option<String>,
+}
+
+impl ConnectError {
+    /// Nothing answered; trying again may help.
+    pub(crate) fn silent(message: String) -> Self {
+        Self { message, fatal: false, answered: false, warning: None }
+    }
+
+    /// The options can't be used, as is found out only now.
+    pub(crate) fn unusable(message: String) -> Self {
+        Self { fatal: true, ..Self::silent(message) }
+    }
+
+    /// A server answered, and refused; trying again may help.
+    pub(crate) fn refused(message: String) -> Self {
+        Self { answered: true, ..Self::silent(message) }
+    }
 }

@@ -7,13 +7,14 @@ mod common;
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::gate::Gate;
 use common::peer::{Peer, key, limit};
 use common::server::{RedisServer, free_port};
 use common::until;
-use concurrency_limit::config::Options;
+use concurrency_limit::config::{Asked, Credential, Options, Parts, Place};
 use concurrency_limit::lease::Key;
 use concurrency_limit::protocol::{Acquired, Ask, CallError, Renew, Target, Verb};
 use concurrency_limit::store::redis::RedisStore;
@@ -401,4 +402,31 @@ async fn an_abandoned_connect_leaves_nothing() {
             || server.run::<String>(&["CLIENT", "LIST"]).lines().count() > 1) => {}
     }
     until("no task is left", || tasks() == before).await;
+}
+
+#[tokio::test]
+async fn credentials_are_asked_for_whenever_a_link_opens() {
+    let server = RedisServer::start(&[]);
+    server.run::<()>(&["CONFIG", "SET", "requirepass", "first"]);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let password = {
+        let asked = Arc::clone(&asked);
+        Asked::new(move |_| {
+            let number = asked.fetch_add(1, Ordering::Relaxed);
+            async move { if number == 1 { Err("no token now".to_owned()) } else { Ok("first".to_owned()) } }
+        })
+    };
+    let parts = Parts { password: Some(Credential::Asked(password)), ..Parts::default() };
+    let place =
+        Place::read(Some(&format!("redis://127.0.0.1:{}", server.port())), parts).expect("a good place");
+    let store = RedisStore::new(Options { place, ..Options::new("memory:") }).expect("good options");
+    drop(Peer::connect(&store).await);
+    let failed = refusal(&store).await;
+    assert!(failed.message.contains("password couldn't be asked for: no token now"), "{failed}");
+    assert_eq!(
+        (failed.fatal, failed.answered, &failed.warning),
+        (false, false, &Some(failed.message.clone()))
+    );
+    drop(Peer::connect(&store).await);
+    assert_eq!(asked.load(Ordering::Relaxed), 3);
 }

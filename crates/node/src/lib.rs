@@ -1,8 +1,8 @@
 //! The Node.js binding: converts, nothing else.
 //!
 //! `port` is the border that one JS environment sees; `rows` says how requests and completions lie in buffers of
-//! numbers; `bell` wakes JS; `json` writes what people read; `relay` carries commands up to
-//! clients that JS brings. No promise, object or error of JS is made here, and no rule is kept here:
+//! numbers; `bell` wakes JS; `json` writes what people read; `relay` carries commands up to clients that JS brings,
+//! `questions` asks functions that it brings. No promise, object or error of JS is made here, and no rule is kept here:
 //! `lib/border.js` is the other side.
 
 use napi_derive::napi;
@@ -11,6 +11,7 @@ mod bell;
 mod json;
 mod options;
 mod port;
+mod questions;
 mod relay;
 mod rows;
 mod tally;

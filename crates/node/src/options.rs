@@ -1,12 +1,16 @@
 //! The options of a connection, as JS hands them over and as the core takes them.
 //!
-//! JS has checked every member by itself; what goes together the core decides.
+//! JS has checked every member by itself; what goes together the core decides. A number in the place of a text or a table
+//! stands for a function of JS's.
 
 use std::time::Duration;
 
 use concurrency_limit::carrier::Carried;
-use concurrency_limit::config::{OnUnavailable, Options, Parts, Place, Secret, SentinelParts, Tls};
+use concurrency_limit::config::{
+    Asked, Credential, NatMap, OnUnavailable, Options, Parts, Place, Roots, SentinelParts, Tls,
+};
 use concurrency_limit::error::Error;
+use napi::Either;
 use napi_derive::napi;
 
 /// The options of a connection, its members checked by JS.
@@ -23,15 +27,17 @@ pub struct ConnectionOptions {
     /// Number of the database.
     pub db: Option<u32>,
     /// User name.
-    pub username: Option<String>,
+    pub username: Option<Either<String, u32>>,
     /// Password.
-    pub password: Option<String>,
+    pub password: Option<Either<String, u32>>,
     /// TLS.
     pub tls: Option<TlsOptions>,
     /// Members of a cluster: `host:port` each.
     pub cluster: Option<Vec<String>>,
     /// Sentinels.
     pub sentinel: Option<SentinelOptions>,
+    /// Announced addresses and where they are reached: pairs of `host:port`.
+    pub nat_map: Option<Either<Vec<Vec<String>>, u32>>,
     /// Number of a client object.
     pub client: Option<u32>,
     /// Most connections at once.
@@ -63,8 +69,12 @@ pub struct ConnectionOptions {
 pub struct TlsOptions {
     /// Whether it's spoken.
     pub is_on: bool,
-    /// Trusted certificates, PEM.
+    /// Trusted certificates instead of all others, PEM.
     pub ca: Option<String>,
+    /// What the process trusts, PEM: `only` that, or beside the built-in roots.
+    pub process_ca: Option<String>,
+    /// See there.
+    pub process_ca_only: bool,
     /// Our certificate, PEM.
     pub cert: Option<String>,
     /// Our key, PEM.
@@ -83,9 +93,9 @@ pub struct SentinelOptions {
     /// `host:port` each.
     pub nodes: Option<Vec<String>>,
     /// User name for the sentinels.
-    pub username: Option<String>,
+    pub username: Option<Either<String, u32>>,
     /// Password for the sentinels.
-    pub password: Option<String>,
+    pub password: Option<Either<String, u32>>,
     /// TLS to the sentinels.
     pub tls: Option<TlsOptions>,
 }
@@ -95,8 +105,19 @@ pub(crate) fn length(ms: f64) -> Duration {
     Duration::from_secs_f64(ms / 1_000.0)
 }
 
-/// The options as the core takes them, with the client that their number stands for, or what can't go together.
-pub(crate) fn core_options(options: ConnectionOptions, client: Option<Carried>) -> Result<Options, Error> {
+/// The options as the core takes them, with the client and the functions that their numbers stand for, or what can't go
+/// together.
+pub(crate) fn core_options(
+    options: ConnectionOptions,
+    client: Option<Carried>,
+    function: &mut dyn FnMut(u32) -> Asked,
+) -> Result<Options, Error> {
+    let mut credential = |given: Option<Either<String, u32>>| {
+        given.map(|given| match given {
+            Either::A(text) => Credential::from(text),
+            Either::B(number) => Credential::Asked(function(number)),
+        })
+    };
     let bound = length(options.unavailable_timeout_ms);
     let on_unavailable = match options.on_unavailable.as_str() {
         "allow" => OnUnavailable::Allow(bound),
@@ -108,20 +129,25 @@ pub(crate) fn core_options(options: ConnectionOptions, client: Option<Carried>) 
         port: options.port.map(|port| port as u16),
         path: options.path,
         db: options.db,
-        username: options.username,
-        password: options.password.map(Secret::new),
+        username: credential(options.username),
+        password: credential(options.password),
         tls: options.tls.map(core_tls),
         cluster: options.cluster,
         sentinel: options.sentinel.map(|sentinel| SentinelParts {
             name: sentinel.name,
             nodes: sentinel.nodes,
-            username: sentinel.username,
-            password: sentinel.password.map(Secret::new),
+            username: credential(sentinel.username),
+            password: credential(sentinel.password),
             tls: sentinel.tls.map(core_tls),
         }),
         client,
     };
+    let nat_map = options.nat_map.map(|map| match map {
+        Either::A(rows) => nat_table(rows),
+        Either::B(number) => Ok(NatMap::Asked(function(number))),
+    });
     Ok(Options {
+        nat_map: nat_map.transpose()?,
         place: Place::read(options.url.as_deref(), parts)?,
         connect_timeout: length(options.connect_timeout_ms),
         command_timeout: length(options.command_timeout_ms),
@@ -135,7 +161,22 @@ pub(crate) fn core_options(options: ConnectionOptions, client: Option<Carried>) 
     })
 }
 
+fn nat_table(rows: Vec<Vec<String>>) -> Result<NatMap, Error> {
+    let pairs = rows.into_iter().filter_map(|row| <[String; 2]>::try_from(row).ok());
+    NatMap::table(pairs.map(|[from, to]| (from, to))).map_err(|given| Error::Config {
+        option: "natMap",
+        given,
+        expected: "addresses as host:port".into(),
+    })
+}
+
 fn core_tls(tls: TlsOptions) -> Option<Tls> {
-    let TlsOptions { is_on, ca, cert, key, servername, reject_unauthorized } = tls;
-    is_on.then_some(Tls { ca, cert, key, servername, reject_unauthorized })
+    let TlsOptions { is_on, ca, process_ca, process_ca_only, cert, key, servername, reject_unauthorized } =
+        tls;
+    let roots = match process_ca {
+        None => Roots::BuiltIn,
+        Some(pem) if process_ca_only => Roots::Only(pem),
+        Some(pem) => Roots::BuiltInAnd(pem),
+    };
+    is_on.then_some(Tls { ca, roots, cert, key, servername, reject_unauthorized })
 }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use concurrency_limit::carrier::Carried;
+use concurrency_limit::config::Asked;
 use concurrency_limit::driver::{Client, Command, Sink};
 use concurrency_limit::error::Error as CoreError;
 use concurrency_limit::moment::Moment;
@@ -23,6 +24,7 @@ use napi_derive::napi;
 
 use crate::bell::Bell;
 use crate::options::{ConnectionOptions, core_options, length};
+use crate::questions::{Question, Questions};
 use crate::relay::{Brought, Order, Relays};
 use crate::rows::{Outbox, Reader, Row, Wish, ms};
 use crate::tally::Tally;
@@ -52,6 +54,8 @@ pub struct Port {
     relays: Arc<Relays>,
     brought: HashMap<u32, Carried>,
     last_brought: u32,
+    questions: Arc<Questions>,
+    functions: HashMap<u32, Asked>,
 }
 
 /// The clients of a port, for whoever notices first that its environment ends. Only the thread of JS has it.
@@ -84,10 +88,15 @@ struct Desk {
 
 #[napi]
 impl Port {
-    /// A port that calls `wake` when completions lie ready, and `carry` for each order to a client that was brought. It
-    /// never keeps the process alive.
+    /// A port that calls `wake` when completions lie ready, `carry` for each order to a client that was brought, and
+    /// `ask` for each question to a function. It never keeps the process alive.
     #[napi(constructor)]
-    pub fn new(env: Env, wake: Function<'_, (), ()>, carry: Function<'_, Order, ()>) -> Result<Self> {
+    pub fn new(
+        env: Env,
+        wake: Function<'_, (), ()>,
+        carry: Function<'_, Order, ()>,
+        ask: Function<'_, Question, ()>,
+    ) -> Result<Self> {
         let wake = wake.build_threadsafe_function().weak::<true>().build()?;
         let shared = Shared {
             outbox: Mutex::default(),
@@ -113,6 +122,8 @@ impl Port {
             relays: Relays::new(carry)?,
             brought: HashMap::new(),
             last_brought: 0,
+            questions: Questions::new(ask)?,
+            functions: HashMap::new(),
         })
     }
 
@@ -123,7 +134,10 @@ impl Port {
         let stall_timeout = options.stall_timeout_ms.map(length);
         let client = options.client.and_then(|number| self.brought.get(&number).cloned());
         let is_brought = client.is_some();
-        let options = core_options(options, client).map_err(config_error)?;
+        let questions = &self.questions;
+        let mut function =
+            |number: u32| self.functions.entry(number).or_insert_with(|| questions.function(number)).clone();
+        let options = core_options(options, client, &mut function).map_err(config_error)?;
         let number = self.last_client + 1;
         let desk = Desk { client: number, shared: Arc::clone(&self.shared) };
         let client = Client::open(&options, Arc::new(desk)).map_err(config_error)?;
@@ -227,6 +241,18 @@ impl Port {
         self.brought.remove(&number);
     }
 
+    /// Forgets a function that isn't asked any more.
+    #[napi(catch_unwind)]
+    pub fn forget_function(&mut self, number: u32) {
+        self.functions.remove(&number);
+    }
+
+    /// What a function answers to a question: the text, or why there is none.
+    #[napi(catch_unwind)]
+    pub fn answer(&self, question: u32, is_known: bool, text: String) {
+        self.questions.answer(question, is_known, text);
+    }
+
     /// What a client that was brought says to one of its links.
     #[napi(catch_unwind)]
     pub fn tell(&self, link: u32, word: u32, bytes: &[u8]) {
@@ -246,6 +272,7 @@ impl Port {
         self.open.is_over.set(true);
         lock(&self.shared.wake).take();
         self.relays.end();
+        self.questions.end();
         self.at_end.take().map_or(Ok(()), |hook| env.remove_env_cleanup_hook(hook))
     }
 }

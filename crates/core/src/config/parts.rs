@@ -3,7 +3,8 @@
 //! An option that is given beats the same part of the URL; options that name another kind of place than the URL, or two
 //! kinds, are refused.
 
-use super::place::{Access, Address, Node, Place, SENTINEL_PORT, SERVER_PORT, Secret};
+use super::asked::Credential;
+use super::place::{Access, Address, Node, Place, SENTINEL_PORT, SERVER_PORT};
 use super::tls::Tls;
 use super::{bad, url};
 use crate::carrier::Carried;
@@ -24,9 +25,9 @@ pub struct Parts {
     /// Number of the database.
     pub db: Option<u32>,
     /// User name.
-    pub username: Option<String>,
+    pub username: Option<Credential>,
     /// Password.
-    pub password: Option<Secret>,
+    pub password: Option<Credential>,
     /// TLS; `Some(None)` says that it isn't spoken.
     pub tls: Option<Option<Tls>>,
     /// Members of a cluster: `host:port` each.
@@ -45,9 +46,9 @@ pub struct SentinelParts {
     /// The sentinels: `host:port` each.
     pub nodes: Option<Vec<String>>,
     /// User name for the sentinels themselves.
-    pub username: Option<String>,
+    pub username: Option<Credential>,
     /// Password for the sentinels themselves.
-    pub password: Option<Secret>,
+    pub password: Option<Credential>,
     /// TLS to the sentinels; without it, as to the server.
     pub tls: Option<Option<Tls>>,
 }
@@ -82,8 +83,8 @@ impl Place {
         let db = parts.db.or(said.db).unwrap_or(0);
         let user_from = if parts.username.is_some() { "username" } else { "url" };
         let access = Access {
-            username: parts.username.or(said.username),
-            password: parts.password.or(said.password),
+            username: parts.username.or(said.username.map(Credential::from)),
+            password: parts.password.or(said.password.map(Credential::Given)),
             tls: tls(parts.tls, said.secure, kind)?,
         };
         if access.username.is_some() && access.password.is_none() {

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::asked::Credential;
 use super::tls::Tls;
 use crate::carrier::Carried;
 
@@ -81,6 +82,18 @@ impl Node {
     }
 }
 
+impl Node {
+    /// As [`Self::read`]; an IPv6 address may lack its brackets, the port is then what stands behind its last colon.
+    pub(super) fn read_bare(text: &str, default_port: u16) -> Result<Self, String> {
+        match text.rsplit_once(':') {
+            Some((host, port)) if host.contains(':') && !host.starts_with('[') => {
+                Self::read(&format!("[{host}]:{port}"), default_port)
+            }
+            _ => Self::read(text, default_port),
+        }
+    }
+}
+
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port } = self;
@@ -92,9 +105,9 @@ impl fmt::Display for Node {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Access {
     /// The user of Redis' access control; the default user without it.
-    pub username: Option<String>,
+    pub username: Option<Credential>,
     /// Its password.
-    pub password: Option<Secret>,
+    pub password: Option<Credential>,
     /// TLS, if it's spoken.
     pub tls: Option<Tls>,
 }

@@ -7,8 +7,10 @@ use std::fmt;
 /// Settings of TLS. The default trusts Mozilla's roots and shows no certificate of ours.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Tls {
-    /// Certificates in PEM that are trusted instead of the built-in roots.
+    /// Certificates in PEM that are trusted instead of all others.
     pub ca: Option<String>,
+    /// What is trusted without `ca`.
+    pub roots: Roots,
     /// Our certificate in PEM, its chain after it.
     pub cert: Option<String>,
     /// Our private key in PEM.
@@ -19,9 +21,28 @@ pub struct Tls {
     pub reject_unauthorized: bool,
 }
 
+/// What is trusted where no certificate is given for it. What can't be read in these texts is passed over: it's the
+/// process's, not this option's.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Roots {
+    /// Mozilla's.
+    BuiltIn,
+    /// Mozilla's, and these in PEM.
+    BuiltInAnd(String),
+    /// These in PEM.
+    Only(String),
+}
+
 impl Default for Tls {
     fn default() -> Self {
-        Self { ca: None, cert: None, key: None, servername: None, reject_unauthorized: true }
+        Self {
+            ca: None,
+            roots: Roots::BuiltIn,
+            cert: None,
+            key: None,
+            servername: None,
+            reject_unauthorized: true,
+        }
     }
 }
 

@@ -14,10 +14,11 @@ use super::leg::{Leg, News};
 use super::outbox::Outbox;
 use super::replicas::{Checked, Checks};
 use super::{Command, Wish};
+use crate::error::Error;
 use crate::fallback::{Sessions, Side};
 use crate::moment::Moment;
 use crate::session::{ClientId, Event, Output};
-use crate::store::LinkEvent;
+use crate::store::{ConnectError, LinkEvent};
 
 /// A wall clock that gets ahead by less is being corrected, not set.
 const LEAST_JUMP: Duration = Duration::from_millis(500);
@@ -232,7 +233,10 @@ impl Desk {
     fn carry_out(&mut self, now: Moment) {
         while let Some((side, output)) = self.sessions.poll_output(now) {
             match output {
-                Output::Event(event) => self.book(event),
+                Output::Event(event) => {
+                    let event = self.explained(event);
+                    self.book(event);
+                }
                 Output::Send(outgoing) => self.leg(side).gather(outgoing),
                 Output::Check(check) => {
                     if let Some(checks) = &self.checks {
@@ -259,6 +263,19 @@ impl Desk {
             (Side::Local, Some(local)) => local,
             (Side::Local | Side::Redis, _) => &mut self.redis,
         }
+    }
+
+    /// While a link is being opened only the store knows what that waits for.
+    fn explained(&self, mut event: Event) -> Event {
+        if let Event::Failed { error: Some(error), .. } | Event::Answered { answer: Err(error), .. } =
+            &mut event
+            && let Error::Unavailable { cause, answered: false, .. } = error
+            && let Some(what) = self.redis.waits_for()
+            && !cause.contains(&what)
+        {
+            *cause = format!("{cause}; what doesn't answer is {what}");
+        }
+        event
     }
 
     fn book(&mut self, event: Event) {
@@ -314,10 +331,13 @@ impl Desk {
                 session.handle_connected(now, info.listens, info.uptime);
                 info.warnings.into_iter().for_each(|warning| self.book(Event::Warning(warning)));
             }
-            News::Failed(error) if error.answered => {
-                session.handle_connect_refused(now, error.message, error.fatal);
+            News::Failed(ConnectError { message, fatal, answered, warning }) => {
+                match answered {
+                    true => session.handle_connect_refused(now, message, fatal),
+                    false => session.handle_connect_failed(now, message, fatal),
+                }
+                warning.into_iter().for_each(|warning| self.book(Event::Warning(warning)));
             }
-            News::Failed(error) => session.handle_connect_failed(now, error.message, error.fatal),
             News::Heard(LinkEvent::Reply { id, result }) => session.handle_reply(now, id, result),
             News::Heard(LinkEvent::Keys { id, result }) => session.handle_keys(now, id, result),
             News::Heard(LinkEvent::Push(push)) => session.handle_push(now, push),

@@ -55,6 +55,11 @@ impl Leg {
         self.wire = Some(Wire { events, end: End::Opening(opening) });
     }
 
+    /// What the attempt to connect that is under way waits for.
+    pub(super) fn waits_for(&self) -> Option<String> {
+        self.store.waits_for()
+    }
+
     pub(super) fn disconnect(&mut self) {
         self.wire = None;
     }
@@ -122,7 +127,7 @@ fn elsewhere(connecting: Connecting) -> Connecting {
             Ok(opened) => opened,
             Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
             // The process ends.
-            Err(error) => Err(ConnectError { message: error.to_string(), fatal: true, answered: false }),
+            Err(error) => Err(ConnectError::unusable(error.to_string())),
         }
     })
 }

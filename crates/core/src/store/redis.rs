@@ -1,9 +1,9 @@
 //! Groups in a Redis server: each call one script, each link one connection.
 //!
 //! Knows no rule and remembers nothing between links. `scripts`, `keys` and `reply` are the bytes; `server`,
-//! `sentinel`, `address` and `tls` are where; `connection` is how a link opens, `attempts` how long that may hang,
-//! `about` what it meets there, `link` how it runs, `bundle` what goes together; `push`, `list` and `replicas` are what
-//! comes beside the calls; `cluster` makes one of many servers.
+//! `sentinel`, `address` and `tls` are where, `login` who we are there; `connection` is how a link opens, `attempts` how
+//! long that may hang, `progress` what it waits for, `about` what it meets there, `link` how it runs, `bundle` what goes
+//! together; `push`, `list` and `replicas` are what comes beside the calls; `cluster` makes one of many servers.
 
 use std::sync::Arc;
 
@@ -24,8 +24,10 @@ mod connection;
 pub mod keys;
 mod link;
 mod list;
+mod login;
 mod names;
 mod overheard;
+mod progress;
 mod push;
 mod relay;
 mod replicas;
@@ -54,6 +56,7 @@ impl Store for RedisStore {
     fn connect(&self, session: SessionId, events: UnboundedSender<LinkEvent>) -> Connecting {
         let server = Arc::clone(&self.server);
         Box::pin(async move {
+            server.progress.begin();
             let (link, info) = connection::open(server, session, events).await?;
             Ok((Box::new(link) as Box<dyn Link>, info))
         })
@@ -61,6 +64,10 @@ impl Store for RedisStore {
 
     fn address(&self) -> String {
         self.server.address.clone()
+    }
+
+    fn waits_for(&self) -> Option<String> {
+        self.server.progress.waits_for()
     }
 
     fn replicas(&self) -> Option<Box<dyn Replicas>> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::carrier::{Carriage, Carrier, Ear};
+use crate::config::Secret;
 
 fn refused(url: Option<&str>, parts: Parts) -> &'static str {
     match Place::read(url, parts) {
@@ -25,19 +26,19 @@ fn some(text: &str) -> Option<String> {
 fn an_option_beats_the_same_part_of_the_url() {
     let parts = Parts { host: some("::1"), db: Some(4), ..Parts::default() };
     assert_eq!(text(Some("redis://h:7/3"), parts), "redis://[::1]:7/4");
-    let parts = Parts { username: some("b"), password: Some(Secret::new("q")), ..Parts::default() };
+    let parts = Parts { username: Some("b".into()), password: Some("q".into()), ..Parts::default() };
     let Place::Server { access, .. } = Place::read(Some("redis://a:p@h"), parts).unwrap() else { panic!() };
-    assert_eq!((access.username.as_deref(), access.password), (Some("b"), Some(Secret::new("q"))));
+    assert_eq!((access.username, access.password), (Some("b".into()), Some("q".into())));
     let parts = Parts { path: some("/b"), ..Parts::default() };
     assert_eq!(text(Some("unix:///a?db=1"), parts), "unix:///b?db=1");
-    let sentinel = SentinelParts { password: Some(Secret::new("s")), ..SentinelParts::default() };
+    let sentinel = SentinelParts { password: Some("s".into()), ..SentinelParts::default() };
     let parts = Parts { sentinel: Some(sentinel), ..Parts::default() };
     let Place::Sentinel { sentinels, access, .. } =
         Place::read(Some("rediss+sentinel://:p@h/m"), parts).unwrap()
     else {
         panic!()
     };
-    assert_eq!((sentinels.password, access.password), (Some(Secret::new("s")), Some(Secret::new("p"))));
+    assert_eq!((sentinels.password, access.password), (Some("s".into()), Some("p".into())));
     assert_eq!((sentinels.tls, access.tls), (Some(Tls::default()), Some(Tls::default())));
 }
 
@@ -99,7 +100,7 @@ fn two_kinds_of_place_are_refused_by_the_name_of_the_second() {
 
 #[test]
 fn what_cannot_go_together_is_refused() {
-    let password = || Parts { password: Some(Secret::new("hunter2")), ..Parts::default() };
+    let password = || Parts { password: Some("hunter2".into()), ..Parts::default() };
     let no_tls = Parts { tls: Some(None), ..Parts::default() };
     let tls = || Parts { tls: Some(Some(Tls::default())), ..Parts::default() };
     assert_eq!(refused(Some("memory:"), password()), "password");
@@ -107,7 +108,7 @@ fn what_cannot_go_together_is_refused() {
     assert_eq!(refused(Some("rediss://h"), no_tls), "tls");
     assert_eq!(refused(Some("unix:///s"), tls()), "tls");
     assert_eq!(refused(Some("redis+cluster://h"), Parts { db: Some(1), ..Parts::default() }), "db");
-    assert_eq!(refused(None, Parts { username: some("u"), ..Parts::default() }), "username");
+    assert_eq!(refused(None, Parts { username: Some("u".into()), ..Parts::default() }), "username");
     let sentinel = |name: &str, nodes: Vec<String>| Parts {
         sentinel: Some(SentinelParts { name: some(name), nodes: Some(nodes), ..SentinelParts::default() }),
         ..Parts::default()
@@ -124,6 +125,6 @@ fn no_text_form_shows_a_password() {
         let place = Place::read(Some(url), Parts::default()).unwrap();
         assert!(!format!("{place} {place:?} {:?}", Place::Url(Secret::new(url))).contains("hunter2"));
     }
-    let access = Access { password: Some(Secret::new("hunter2")), ..Access::default() };
+    let access = Access { password: Some("hunter2".into()), ..Access::default() };
     assert!(!format!("{access:?}").contains("hunter2"));
 }

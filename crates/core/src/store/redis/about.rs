@@ -11,7 +11,7 @@ use redis::{ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value
 
 use crate::moment::Moment;
 
-/// The oldest version that the scripts work on, and the oldest that they're tested on.
+/// The oldest version that is known to run the scripts, and the oldest that they're tested on.
 const LEAST: (u32, u32) = (6, 0);
 const TESTED: (u32, u32) = (6, 2);
 
@@ -29,6 +29,8 @@ pub(super) struct About {
     pub(super) run_id: Option<String>,
     /// What an operator should know.
     pub(super) warnings: Vec<String>,
+    /// Its version, if that is one of Redis' that couldn't run the scripts.
+    pub(super) doubted: Option<String>,
 }
 
 impl About {
@@ -56,14 +58,12 @@ impl About {
         };
         let seconds = field("uptime_in_seconds").and_then(|seconds| seconds.parse().ok());
         let clock = field("server_time_usec").and_then(|micros| micros.parse().ok());
-        let mut warnings = Vec::new();
+        let (mut warnings, mut doubted) = (Vec::new(), None);
         if let Some(version) = field("redis_version") {
             match parts(&version) {
-                Some(parts) if parts < LEAST => {
-                    return Err(format!("Redis {version} is too old: 6.2 or newer is needed"));
-                }
                 Some(parts) if parts < TESTED => {
                     warnings.push(format!("Redis {version} isn't tested: use 6.2 or newer"));
+                    doubted = Some(version).filter(|_| parts < LEAST);
                 }
                 _ => {}
             }
@@ -82,6 +82,7 @@ impl About {
             uptime: seconds.map(|seconds| least_uptime(seconds, clock)),
             run_id: field("run_id"),
             warnings,
+            doubted,
         })
     }
 }
@@ -147,8 +148,8 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_cannot_work_is_refused_and_one_that_is_not_tested_is_warned_of() {
-        assert!(about(&["redis_version:5.0.14"]).unwrap_err().contains("5.0.14 is too old"));
+    fn a_version_that_may_not_work_is_doubted_and_one_that_is_not_tested_is_warned_of() {
+        assert_eq!(about(&["redis_version:5.0.14"]).unwrap().doubted.as_deref(), Some("5.0.14"));
         assert!(about(&["redis_version:6.0.20"]).unwrap().warnings[0].contains("6.0.20"));
         for good in ["6.2.5", "7.0.15", "8.2.3", "255.255.255", "unstable"] {
             assert_eq!(about(&[&format!("redis_version:{good}")]), Ok(About::default()));

@@ -1,5 +1,4 @@
-//! A socket to an address: TCP, TLS over it, or a Unix socket; and who we are once it's open, as the client library
-//! takes it.
+//! A socket to an address: TCP, TLS over it, or a Unix socket.
 //!
 //! Says nothing on the socket. All addresses of a name are tried at once, and the first that answers is taken: one that
 //! swallows packets must not use up the time of the others.
@@ -8,13 +7,12 @@ use std::io;
 use std::time::Duration;
 
 use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
-use redis::{ProtocolVersion, RedisConnectionInfo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 
 use super::tls::Secure;
-use crate::config::{Access, Address, Node};
+use crate::config::{Address, Node};
 
 /// How long a connection is silent before the kernel probes it: a dead one is noticed after 25 s even if nothing is
 /// asked.
@@ -68,19 +66,4 @@ async fn connect(node: &Node) -> io::Result<TcpStream> {
         }
     }
     Err(error)
-}
-
-/// Who we are.
-pub(super) fn login(access: &Access, db: u32, protocol: ProtocolVersion) -> RedisConnectionInfo {
-    let mut login = RedisConnectionInfo::default()
-        .set_db(i64::from(db))
-        .set_protocol(protocol)
-        .set_lib_name(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-    if let Some(username) = &access.username {
-        login = login.set_username(username);
-    }
-    if let Some(password) = &access.password {
-        login = login.set_password(password.reveal());
-    }
-    login
 }

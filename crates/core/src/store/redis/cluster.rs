@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::about::Loading;
 use super::link::Task;
+use super::progress::Progress;
 use super::server::Server;
 use crate::config::{Access, Address, Node, Options, Place};
 use crate::error::Error;
@@ -39,18 +40,19 @@ struct Cluster {
     access: Access,
     /// When any of its members was found loading.
     loading: Arc<Loading>,
+    progress: Arc<Progress>,
     /// Members that the cluster named when it was last asked, beginning with who answered.
     remembered: Mutex<Vec<Node>>,
 }
 
 impl Cluster {
-    /// One of its members.
-    fn server(&self, at: &Node) -> Result<Server, Error> {
+    /// One of its members, and who said that it is one; nobody did of those that the options name.
+    fn server(&self, at: &Node, announced_by: Option<&Node>) -> Result<Server, Error> {
         let address = Address::Tcp(at.clone());
         let place = Place::Server { address, db: 0, access: self.access.clone() };
-        let mut server = Server::new(Options { place, ..self.options.clone() })?;
-        server.cluster = true;
+        let mut server = Server::new(Options { place, ..self.options.clone() })?.of_cluster(announced_by);
         server.loading = Arc::clone(&self.loading);
+        server.progress = Arc::clone(&self.progress);
         Ok(server)
     }
 
@@ -76,6 +78,13 @@ impl Cluster {
         *self.remembered.lock().unwrap_or_else(PoisonError::into_inner) = members;
     }
 
+    /// Who said that there is a member at this address, unless the options do: the address may have to be translated.
+    fn announcer(&self, at: &Node) -> Option<Node> {
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_ours = self.nodes.contains(at);
+        (!is_ours).then(|| remembered.first().unwrap_or(&self.nodes[0]).clone())
+    }
+
     /// How long a member may owe an answer: a little less than the session waits, which would give up the whole link.
     fn patience(&self) -> Duration {
         self.options.command_timeout.mul_f64(0.9)
@@ -95,10 +104,10 @@ impl ClusterStore {
             let given = options.place.to_string();
             return Err(Error::Config { option: "cluster", given, expected: "members of a cluster".into() });
         };
-        let (loading, remembered) = (Arc::default(), Mutex::default());
-        let cluster = Cluster { options, nodes, access, loading, remembered };
+        let (loading, progress, remembered) = (Arc::default(), Arc::default(), Mutex::default());
+        let cluster = Cluster { options, nodes, access, loading, progress, remembered };
         // What is wrong with the options is found out here, not at the first call.
-        cluster.nodes.iter().try_for_each(|node| cluster.server(node).map(drop))?;
+        cluster.nodes.iter().try_for_each(|node| cluster.server(node, None).map(drop))?;
         Ok(Self { cluster: Arc::new(cluster) })
     }
 }
@@ -108,10 +117,12 @@ impl Store for ClusterStore {
         let cluster = Arc::clone(&self.cluster);
         Box::pin(async move {
             let limit = cluster.options.connect_timeout;
+            cluster.progress.begin();
             let opened = tokio::time::timeout(limit, open(cluster, session, events)).await;
             let (link, info) = opened.unwrap_or_else(|_| {
-                let message = format!("cannot connect to the cluster: no answer within {limit:?}");
-                Err(ConnectError { message, fatal: false, answered: false })
+                Err(ConnectError::silent(format!(
+                    "cannot connect to the cluster: no answer within {limit:?}"
+                )))
             })?;
             Ok((Box::new(link) as Box<dyn Link>, info))
         })
@@ -119,6 +130,10 @@ impl Store for ClusterStore {
 
     fn address(&self) -> String {
         self.cluster.options.place.to_string()
+    }
+
+    fn waits_for(&self) -> Option<String> {
+        self.cluster.progress.waits_for()
     }
 }
 
@@ -172,13 +187,9 @@ async fn open_any(
     }
     masters.sort_by_key(|_| getrandom::u32().unwrap_or_default());
     if masters.is_empty() {
-        return Err(ConnectError {
-            message: "the cluster has no masters".into(),
-            fatal: false,
-            answered: true,
-        });
+        return Err(ConnectError::refused("the cluster has no masters".into()));
     }
     let masters: Vec<Node> = masters.into_iter().cloned().collect();
-    let (at, opened) = member::open_any(cluster, &masters, session, limit).await?;
+    let (at, opened) = member::open_any(cluster, &masters, &topology.told_by, session, limit).await?;
     Ok((masters[at].clone(), opened))
 }

@@ -3,36 +3,48 @@
 //!
 //! Attempts overlap until one is done (`attempts`); beyond that it doesn't try again: the session does. What may be
 //! missing without harm is missing without a word (R22, R30): RESP3 gives way to RESP2 with a second connection for
-//! pushes, that to no pushes at all, and no rights for INFO to no uptime.
+//! pushes, that to no pushes at all, and no rights for INFO to no uptime. What a refusal means is `refusal`'s.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{MultiplexedConnection, SendError};
-use redis::{
-    AsyncConnectionConfig, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult,
-    ServerErrorKind, Value,
-};
+use redis::{AsyncConnectionConfig, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, RedisResult, Value};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+use self::refusal::{is_dispensable, is_forbidden, is_hang_up, may_lack_resp3, silent};
+pub(super) use self::refusal::{refusal, refused, unfit};
 use super::about::About;
 use super::attempts::Attempts;
 use super::link::{CONNECTION_QUEUE, Flow, RedisLink};
+use super::login::Speech;
 use super::names::Names;
-use super::overheard::HUNG_UP;
 use super::scripts::Layout;
-use super::server::{Connected, Server};
+use super::server::{Connected, Server, Who};
 use super::{keys, push};
 use crate::lease::SessionId;
 use crate::moment::Moment;
 use crate::store::{ConnectError, LinkEvent, LinkInfo};
+
+mod refusal;
 
 /// What one round trip told about the server.
 struct Greeting {
     about: About,
     /// Whether pushes come on this connection; an error says why not.
     subscribed: RedisResult<()>,
+}
+
+impl Greeting {
+    /// Of a server that isn't asked anything, since it hangs up.
+    fn none() -> Self {
+        let why = "no pushes on this connection";
+        let warning =
+            "it hangs up on a greeting with INFO, so nothing is known of its uptime, version and memory";
+        let about = About { warnings: vec![warning.to_owned()], ..About::default() };
+        Self { about, subscribed: Err((ErrorKind::RESP3NotSupported, why).into()) }
+    }
 }
 
 /// A connection that was greeted, with the flow that its pushes go into.
@@ -61,36 +73,47 @@ pub(super) async fn open_any(
     limit: Duration,
 ) -> Result<(usize, RedisLink, LinkInfo), ConnectError> {
     let until = Instant::now() + limit;
+    let who = Arc::new(who(&servers[0], limit).await?);
     let attempts = Attempts::new(&servers[0].options, others(&servers[0]));
     let begin = |at: usize| {
-        let (server, events) = (Arc::clone(&servers[at]), events.clone());
+        let (server, who, events) = (Arc::clone(&servers[at]), Arc::clone(&who), events.clone());
         async move {
-            let greeted = greeted(&server, session, events).await;
-            greeted.map_err(|error| {
-                server.loading.note(&error);
-                refusal(&server.address, &error)
-            })
+            let greeted = greeted(&server, &who, session, events).await;
+            greeted.map_err(|error| refused(&server, &error))
         }
     };
-    let first = attempts.first(limit, servers.len(), begin).await;
+    let left = until.saturating_duration_since(Instant::now());
+    let first = attempts.first(left, servers.len(), begin).await;
     let (at, greeted) = first.map_err(|error| error.unwrap_or_else(|| silent(&servers[0], limit)))?;
     let server = &servers[at];
-    let opened = tokio::time::timeout_at(until, start(server, session, greeted)).await;
+    let opened = tokio::time::timeout_at(until, start(server, &who, session, greeted)).await;
     match opened {
-        Ok(Ok((link, info))) => Ok((at, link, info)),
-        Ok(Err(error)) => Err(refusal(&server.address, &error)),
+        Ok(Ok((link, info))) => {
+            server.progress.connected();
+            Ok((at, link, info))
+        }
+        Ok(Err(error)) => Err(refused(server, &error)),
         Err(_) => Err(silent(server, limit)),
     }
 }
 
-fn silent(server: &Server, limit: Duration) -> ConnectError {
-    let message = format!("cannot connect to {}: no answer within {limit:?}", server.address);
-    ConnectError { message, fatal: false, answered: false }
+/// Who we are to these servers. Where it's asked for in vain, that is tried again like the rest.
+pub(super) async fn who(server: &Server, limit: Duration) -> Result<Who, ConnectError> {
+    let who = tokio::time::timeout(limit, server.who()).await;
+    let why = match who {
+        Ok(Ok(who)) => return Ok(who),
+        Ok(Err(why)) => why,
+        Err(_) => format!("the user name or password that is asked for didn't come within {limit:?}"),
+    };
+    let message = format!("cannot connect to {}: {why}", server.address);
+    let warning = server.progress.news(&message);
+    Err(ConnectError { warning, ..ConnectError::silent(message) })
 }
 
 /// One attempt. What its connection is told isn't passed on before it's the one that counts.
 async fn greeted(
     server: &Server,
+    who: &Who,
     session: SessionId,
     events: UnboundedSender<LinkEvent>,
 ) -> RedisResult<Greeted> {
@@ -100,31 +123,45 @@ async fn greeted(
     let names = Names::new(Layout { prefix, cluster: server.cluster }, seed);
     let flow = Flow::new(names, events, server.doubt.clone());
     let channel = keys::channel(&server.options.key_prefix, session);
-    let (mut connected, resp3) = connect(server, &flow).await?;
-    let greeting = greet(&mut connected.connection, server, resp3.then_some(&channel)).await?;
+    let bare = server.is_bare();
+    let (mut connected, resp3) = connect(server, who, &flow, bare).await?;
+    let greeting = match bare {
+        true => Greeting::none(),
+        false => {
+            let greeting = greet(&mut connected.connection, server, resp3.then_some(&channel)).await;
+            let greeting = greeting.map_err(|error| connected.first.explain(error, server.is_secure()));
+            greeting.inspect_err(|error| {
+                if is_hang_up(error) {
+                    server.note_hang_up()
+                }
+            })?
+        }
+    };
+    server.note_greeting();
     Ok(Greeted { connected, flow, greeting })
 }
 
 /// Makes a link of it, with a second connection for pushes where it needs one.
 async fn start(
     server: &Arc<Server>,
+    who: &Arc<Who>,
     session: SessionId,
     Greeted { connected, flow, greeting }: Greeted,
 ) -> RedisResult<(RedisLink, LinkInfo)> {
-    let Connected { connection, driver, at } = connected;
+    let Connected { connection, driver, at, reached, .. } = connected;
     let channel = keys::channel(&server.options.key_prefix, session);
     let push = match &greeting.subscribed {
         Ok(()) => None,
         Err(error) if is_forbidden(error) => None,
         Err(_) if !has_room_for_pushes(server) => None,
-        Err(_) => push::subscribe(server, &at, &channel, &flow, connection.clone()).await,
+        Err(_) => push::subscribe(server, who, &reached, &channel, &flow, connection.clone()).await,
     };
     let listens = greeting.subscribed.is_ok() || push.is_some();
     // Where pushes come on the connection of the calls, no proxy spreads keys over servers behind it.
     if !flow.open(connection, greeting.subscribed.is_ok() && !server.cluster) {
         return Err((ErrorKind::Io, "the connection was lost during the handshake").into());
     }
-    let About { uptime, run_id, warnings } = greeting.about;
+    let About { uptime, run_id, warnings, .. } = greeting.about;
     server.met(run_id);
     let uptime = server.loading.bound(Moment::now(), uptime);
     let tasks = push.into_iter().chain([driver]).chain(server.watch(&at, &flow)).collect();
@@ -141,19 +178,28 @@ fn has_room_for_pushes(server: &Server) -> bool {
     server.options.max_connections.is_none_or(|most| most > others(server) + 1)
 }
 
-/// The connection for calls, and whether it speaks RESP3.
-async fn connect(server: &Server, flow: &Arc<Flow>) -> RedisResult<(Connected, bool)> {
+/// The connection for calls, and whether it speaks RESP3. What isn't taken is left out, as far as nothing but the reason
+/// for a refusal speaks against it.
+async fn connect(server: &Server, who: &Who, flow: &Arc<Flow>, bare: bool) -> RedisResult<(Connected, bool)> {
     // No time-out of the library's own: a call that was given up silently would hide that its outcome is unclear.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None)
         .set_pipeline_buffer_size(CONNECTION_QUEUE);
     let with_push = config.clone().set_push_sender(push_sender(server, flow));
-    match server.connect(ProtocolVersion::RESP3, with_push).await {
-        Err(error) if knows_no_resp3(&error) => {
-            Ok((server.connect(ProtocolVersion::RESP2, config).await?, false))
+    if bare {
+        return Ok((server.connect(who, Speech::Bare, config).await?, false));
+    }
+    let first = match server.connect(who, Speech::Resp3, with_push).await {
+        Ok(connected) => return Ok((connected, true)),
+        Err(error) if may_lack_resp3(&error) => error,
+        Err(error) => return Err(error),
+    };
+    match server.connect(who, Speech::Resp2, config.clone()).await {
+        Err(error) if is_hang_up(&first) && is_hang_up(&error) => {
+            Ok((server.connect(who, Speech::Bare, config).await?, false))
         }
-        connected => connected.map(|connected| (connected, true)),
+        connected => Ok((connected?, false)),
     }
 }
 
@@ -192,7 +238,7 @@ async fn greet(
     let replies = connection.send_packed_commands(&pipeline, 0, pipeline.len()).await?;
     let mut replies = replies.into_iter().map(checked);
     for named in replies.by_ref().take(names) {
-        named.map(drop).or_else(|error| if is_forbidden(&error) { Ok(()) } else { Err(error) })?;
+        named.map(drop).or_else(|error| if is_dispensable(&error) { Ok(()) } else { Err(error) })?;
     }
     let loaded = has_scripts(replies.next())?;
     let about = About::read(replies.by_ref().take(About::QUESTIONS)).map_err(unfit)?;
@@ -201,10 +247,30 @@ async fn greet(
         Some(Err(error)) => Err(error),
         _ => Err((ErrorKind::RESP3NotSupported, "no pushes on this connection").into()),
     };
+    if let Some(version) = &about.doubted {
+        prove(connection, server, version).await?;
+    }
     if !loaded {
         load_scripts(connection).await?;
     }
     Ok(Greeting { about, subscribed })
+}
+
+/// What the scripts need and old servers lack: writing after asking for the time. A version alone says nothing of servers
+/// that only count like Redis.
+async fn prove(connection: &mut MultiplexedConnection, server: &Server, version: &str) -> RedisResult<()> {
+    const PROOF: &str = "redis.call('TIME') if KEYS[1] then redis.call('UNLINK', KEYS[1]) end return 1";
+    let mut proof = redis::cmd("EVAL");
+    match server.cluster {
+        true => proof.arg(PROOF).arg(0),
+        false => proof.arg(PROOF).arg(1).arg(format!("{}:proof", server.options.key_prefix)),
+    };
+    match checked(connection.send_packed_command(&proof).await?) {
+        Err(error) if !is_dispensable(&error) => {
+            Err(unfit(format!("Redis {version} is too old: 6.2 or newer is needed ({error})")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Loads them; only the first session after a server's start has to, and thousands that reconnect don't.
@@ -228,59 +294,4 @@ pub(super) fn checked(value: Value) -> RedisResult<Value> {
         Value::ServerError(error) => Err(error.into()),
         value => Ok(value),
     }
-}
-
-pub(super) fn unfit(message: String) -> RedisError {
-    (ErrorKind::InvalidClientConfig, "the server can't be used", message).into()
-}
-
-/// Whether the server, or something in front of it, can't do `HELLO 3`: it says so, or it hangs up.
-fn knows_no_resp3(error: &RedisError) -> bool {
-    let hung_up = error.is_connection_dropped() && !error.is_connection_refusal();
-    let detail = error.detail().unwrap_or_default().to_ascii_lowercase();
-    let refused = is_forbidden(error) || detail.starts_with("unknown command");
-    hung_up
-        || error.kind() == ErrorKind::RESP3NotSupported
-        || error.code() == Some("NOPROTO")
-        || (refused && detail.contains("hello"))
-}
-
-fn is_forbidden(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
-}
-
-/// Which errors without a code of their own come from the address or the options, and would come again.
-fn is_our_fault(detail: &str) -> bool {
-    ["DB index", "SELECT", "AUTH", "no password", "Client names", "unknown command", "cluster support"]
-        .iter()
-        .any(|sign| detail.contains(sign))
-}
-
-/// Whether one end doesn't accept who the other says it is.
-fn is_about_certificates(text: &str) -> bool {
-    ["invalid peer certificate", "received fatal alert", "no name that a certificate"]
-        .iter()
-        .any(|sign| text.contains(sign))
-}
-
-/// Says in words for people why there is no link, and whether it's worth trying again.
-pub(super) fn refusal(address: &str, error: &RedisError) -> ConnectError {
-    // An "unknown command" goes on with the arguments, which may be a password.
-    let detail = error.detail().unwrap_or_default().split(", with args").next().unwrap_or_default();
-    let (why, fatal) = match (error.kind(), error.code()) {
-        (_, Some(code @ "WRONGPASS")) => {
-            (format!("the user name or password was refused: {code} {detail}"), true)
-        }
-        (ErrorKind::AuthenticationFailed, _) => ("the user name or password was refused".to_owned(), true),
-        (ErrorKind::InvalidClientConfig, _) => (detail.to_owned(), true),
-        (_, Some(code @ "NOAUTH")) => (format!("the server wants a password: {code} {detail}"), true),
-        (_, Some(code @ ("NOPERM" | "DENIED"))) => (format!("{code} {detail}"), true),
-        (_, Some("ERR")) => (detail.to_owned(), is_our_fault(detail)),
-        (_, Some(code)) => (format!("{code} {detail}"), false),
-        _ => (error.to_string(), is_about_certificates(&error.to_string())),
-    };
-    let answered = error.code().is_some()
-        || error.to_string().contains(HUNG_UP)
-        || matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig);
-    ConnectError { message: format!("cannot connect to {address}: {why}"), fatal, answered }
 }

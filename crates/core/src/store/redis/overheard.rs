@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use redis::RedisError;
+use redis::{ErrorKind, RedisError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::address::Socket;
@@ -19,22 +19,40 @@ const MOST: usize = 256;
 /// What stands before the words of a server that hung up.
 pub(super) const HUNG_UP: &str = "the server hung up and said ";
 
+/// How a server begins that speaks TLS with one who doesn't, and what is said then.
+const TLS_ALERT: [u8; 2] = [0x15, 0x03];
+pub(super) const SPEAKS_TLS: &str = "the server speaks TLS: write rediss: or tls: true";
+const MAY_SPEAK_TLS: &str = "the server hung up without a word; if it speaks TLS, write rediss: or tls: true";
+
 /// The first line that came, as far as it has come.
 #[derive(Clone, Default)]
 pub(super) struct FirstLine(Arc<Mutex<Vec<u8>>>);
 
 impl FirstLine {
-    /// The error of a connection that was dropped, with the words of the server if it began with an error.
-    pub(super) fn explain(&self, error: RedisError) -> RedisError {
-        if !error.is_connection_dropped() {
+    /// The error of a connection that stood and was dropped, with the words of the server if it began with an error.
+    pub(super) fn explain(&self, error: RedisError, is_secure: bool) -> RedisError {
+        let line = self.bytes();
+        if line.starts_with(&TLS_ALERT) {
+            return io::Error::new(io::ErrorKind::InvalidData, SPEAKS_TLS).into();
+        }
+        let refused = error.kind() == ErrorKind::AuthenticationFailed;
+        if !error.is_connection_dropped() && !refused {
             return error;
         }
-        let line = self.bytes();
         let words = line.strip_prefix(b"-").and_then(|line| line.split(|byte| *byte == b'\r').next());
         match words {
+            // The library drops them. Behind these come the command's own words, which may be the password.
+            Some(words) if refused => {
+                let text = String::from_utf8_lossy(words);
+                let text = text.split(", with args").next().unwrap_or_default().to_owned();
+                (ErrorKind::AuthenticationFailed, "refused", text).into()
+            }
             Some(words) => {
                 let text = format!("{HUNG_UP}{}", String::from_utf8_lossy(words));
                 io::Error::new(io::ErrorKind::ConnectionReset, text).into()
+            }
+            None if line.is_empty() && !is_secure && !refused => {
+                io::Error::new(io::ErrorKind::ConnectionReset, MAY_SPEAK_TLS).into()
             }
             None => error,
         }

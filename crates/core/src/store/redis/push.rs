@@ -16,8 +16,7 @@ use tokio::time::timeout;
 use super::attempts::Attempts;
 use super::link::{Flow, Task};
 use super::reply;
-use super::server::Server;
-use crate::config::Address;
+use super::server::{Reached, Server, Who};
 
 /// A publication arrived; one that can't be read says nothing (the safety look finds what it meant, R21).
 pub(super) fn arrived(flow: &Flow, prefix: &str, payload: &[u8]) {
@@ -30,7 +29,8 @@ pub(super) fn arrived(flow: &Flow, prefix: &str, payload: &[u8]) {
 /// with it.
 pub(super) async fn subscribe(
     server: &Arc<Server>,
-    at: &Address,
+    who: &Arc<Who>,
+    reached: &Reached,
     channel: &str,
     flow: &Arc<Flow>,
     calls: MultiplexedConnection,
@@ -38,8 +38,9 @@ pub(super) async fn subscribe(
     let limit = server.options.command_timeout;
     let attempts = Attempts::new(&server.options, 1 + u32::from(server.options.min_replicas > 0));
     let begin = |_| {
-        let (server, at, channel) = (Arc::clone(server), at.clone(), channel.to_owned());
-        async move { subscribed(&server, &at, &channel).await }
+        let (server, who, reached) = (Arc::clone(server), Arc::clone(who), reached.clone());
+        let channel = channel.to_owned();
+        async move { subscribed(&server, &who, &reached, &channel).await }
     };
     let (_, messages) = attempts.first(limit, 1, begin).await.ok()?;
     let (flow, prefix) = (Arc::clone(flow), server.options.key_prefix.clone());
@@ -53,8 +54,13 @@ pub(super) async fn subscribe(
     }))
 }
 
-async fn subscribed(server: &Server, at: &Address, channel: &str) -> RedisResult<PubSubStream> {
-    let mut subscription = server.subscriber(at).await?;
+async fn subscribed(
+    server: &Server,
+    who: &Who,
+    reached: &Reached,
+    channel: &str,
+) -> RedisResult<PubSubStream> {
+    let mut subscription = server.subscriber(who, reached).await?;
     subscription.subscribe(channel).await?;
     Ok(subscription.into_on_message())
 }

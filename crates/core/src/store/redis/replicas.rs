@@ -10,14 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ErrorKind, Pipeline, ProtocolVersion, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, ErrorKind, Pipeline, RedisError, RedisResult};
 use tokio::time::timeout;
 
 use super::about::About;
 use super::attempts::Attempts;
 use super::keys;
 use super::link::Task;
-use super::server::{Connected, Server};
+use super::login::Speech;
+use super::server::{Connected, Server, Who};
 use crate::moment::whole_ms;
 use crate::store::{Checking, Replicas};
 
@@ -66,17 +67,20 @@ impl Wait {
 
 async fn connect(server: &Arc<Server>) -> RedisResult<Line> {
     let bound = server.options.connect_timeout;
+    let unknown = |why| RedisError::from((ErrorKind::AuthenticationFailed, "no credentials", why));
+    let who = timeout(bound, server.who()).await.map_err(|_| silent(bound))?;
+    let who = Arc::new(who.map_err(unknown)?);
     let begin = |_| {
-        let server = Arc::clone(server);
-        async move { open(&server).await }
+        let (server, who) = (Arc::clone(server), Arc::clone(&who));
+        async move { open(&server, &who).await }
     };
     let first = Attempts::new(&server.options, 1).first(bound, 1, begin).await;
     first.map(|(_, line)| line).map_err(|error| error.unwrap_or_else(|| silent(bound)))
 }
 
-async fn open(server: &Arc<Server>) -> RedisResult<Line> {
+async fn open(server: &Arc<Server>, who: &Who) -> RedisResult<Line> {
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-    let Connected { mut connection, driver, .. } = server.connect(ProtocolVersion::RESP2, config).await?;
+    let Connected { mut connection, driver, .. } = server.connect(who, Speech::Resp2, config).await?;
     let mut greeting = Pipeline::new();
     About::ask(&mut greeting);
     if let Some(name) = &server.options.client_name {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -17,6 +17,7 @@ use self::word::Word;
 use super::address;
 use super::attempts::Attempts;
 use super::link::Task;
+use super::login::{self, Login, Speech};
 use super::tls::Secure;
 use crate::config::{Access, Node, Options};
 use crate::moment::Moment;
@@ -52,14 +53,14 @@ impl Sentinels {
         Self { name, nodes, access, secure, share, attempts, belief }
     }
 
-    /// Where the primary is. The others are waited for only as long as they might know more.
-    pub(super) async fn primary(self: &Arc<Self>) -> RedisResult<Node> {
+    /// Where the primary is, and the sentinels that say so. The others are waited for only as long as they might know more.
+    pub(super) async fn primary(self: &Arc<Self>, login: &Login) -> RedisResult<(Node, String)> {
         let mut asked = JoinSet::new();
         for at in 0..self.nodes.len() {
-            let this = Arc::clone(self);
-            asked.spawn(async move { (at, timeout(this.share, this.ask(&this.nodes[at])).await) });
+            let (this, login) = (Arc::clone(self), login.clone());
+            asked.spawn(async move { (at, timeout(this.share, this.ask(&this.nodes[at], &login)).await) });
         }
-        let (mut words, mut refusals, mut until) = (Vec::new(), Vec::new(), None);
+        let (mut words, mut who, mut refusals, mut until) = (Vec::new(), Vec::new(), Vec::new(), None);
         while !self.belief().is_plain(&words) {
             let answer = tokio::select! {
                 Some(Ok(answer)) = asked.join_next() => answer,
@@ -69,6 +70,7 @@ impl Sentinels {
             let node = &self.nodes[answer.0];
             match answer.1 {
                 Ok(Ok(Some(word))) => {
+                    who.push((word.at.clone(), node));
                     words.push(word);
                     until.get_or_insert_with(|| Instant::now() + self.attempts.pace() / 2);
                 }
@@ -81,7 +83,11 @@ impl Sentinels {
         // Not an error of input or output: that would be taken for a server that hangs up on RESP3.
         let unknown = |what, why| RedisError::from((ErrorKind::MasterNameNotFoundBySentinel, what, why));
         match (believed, words.first()) {
-            (Some(word), _) => Ok(word.at),
+            (Some(word), _) => {
+                let say_so = who.iter().filter(|(at, _)| *at == word.at);
+                let names: Vec<String> = say_so.map(|(_, node)| node.to_string()).collect();
+                Ok((word.at, format!("the sentinels {}", names.join(", "))))
+            }
             (None, Some(word)) => {
                 let why = format!("{} is what they still say", word.at);
                 Err(unknown("the sentinels that answer know less than is known already", why))
@@ -95,20 +101,27 @@ impl Sentinels {
         self.belief().known().is_some_and(|known| known == at)
     }
 
-    async fn ask(&self, node: &Node) -> RedisResult<Option<Word>> {
+    async fn ask(&self, node: &Node, login: &Login) -> RedisResult<Option<Word>> {
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        let (mut connection, _driver) = self.connect(node, ProtocolVersion::RESP2, config).await?;
+        let (mut connection, _driver) = self.connect(node, login, Speech::Resp2, config).await?;
         word::ask(&mut connection, &self.name).await
+    }
+
+    /// Who we are to them.
+    async fn login(&self) -> RedisResult<Login> {
+        let unknown = |why| RedisError::from((ErrorKind::AuthenticationFailed, "no credentials", why));
+        Login::of(&self.access, &login::SENTINEL).await.map_err(unknown)
     }
 
     async fn connect(
         &self,
         node: &Node,
-        protocol: ProtocolVersion,
+        login: &Login,
+        speech: Speech,
         config: AsyncConnectionConfig,
     ) -> RedisResult<(MultiplexedConnection, Task)> {
         let socket = address::open_tcp(node, self.secure.as_ref()).await?;
-        let login = address::login(&self.access, 0, protocol);
+        let login = login.with(0, speech);
         let (connection, driver) = MultiplexedConnection::new_with_config(&login, socket, config).await?;
         Ok((connection, Task::spawn(driver)))
     }

@@ -1,52 +1,48 @@
-//! TLS to a server or a sentinel, by rustls with ring; the roots are Mozilla's unless a CA is given.
+//! TLS to a server or a sentinel, by rustls with ring.
 //!
 //! Certificates are read here, before anything is connected: what can't be read is a `ConfigError` that names the
-//! member and shows nothing of it. What is wrong with a server's certificate is said in words that name the option that
-//! helps.
+//! member and shows nothing of it. `trust` is whom to believe, `words` what is said when something is wrong.
 
-use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, InconsistentKeys};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use self::trust::{Anybody, Trusted};
+pub(super) use self::words::{Names, SENTINEL, SERVER, is_lasting};
 use crate::config::Tls;
 use crate::error::Error;
 
-/// What the members of a TLS option are called in errors.
-pub(super) struct Names {
-    ca: &'static str,
-    cert: &'static str,
-    key: &'static str,
-    servername: &'static str,
-}
-
-/// The option `tls`.
-pub(super) const SERVER: Names =
-    Names { ca: "tls.ca", cert: "tls.cert", key: "tls.key", servername: "tls.servername" };
-
-/// The option `sentinel.tls`.
-pub(super) const SENTINEL: Names = Names {
-    ca: "sentinel.tls.ca",
-    cert: "sentinel.tls.cert",
-    key: "sentinel.tls.key",
-    servername: "sentinel.tls.servername",
-};
+mod trust;
+mod words;
 
 /// Everything that is needed to speak TLS.
 pub(super) struct Secure {
     connector: TlsConnector,
     servername: Option<ServerName<'static>>,
+    words: Words,
+}
+
+/// What is to be said of an error, by the names of the options and whether we have a certificate to show.
+#[derive(Clone, Copy)]
+struct Words {
     names: &'static Names,
+    has_cert: bool,
+}
+
+impl Words {
+    fn of(self, error: io::Error) -> io::Error {
+        self.names.explain(error, self.has_cert)
+    }
 }
 
 impl Secure {
@@ -55,12 +51,11 @@ impl Secure {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(|error| bad(names.ca, &error.to_string()))?;
-        let builder = if tls.reject_unauthorized {
-            let verifier = Trusted::new(tls, names, provider)?;
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
-        } else {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+            .map_err(|error| bad(names.ca, &error.to_string()))?
+            .dangerous();
+        let builder = match tls.reject_unauthorized {
+            true => builder.with_custom_certificate_verifier(Arc::new(Trusted::new(tls, names, provider)?)),
+            false => builder.with_custom_certificate_verifier(Arc::new(Anybody)),
         };
         let config = match (&tls.cert, &tls.key) {
             (None, None) => builder.with_no_client_auth(),
@@ -69,71 +64,73 @@ impl Secure {
             (Some(cert), Some(key)) => {
                 let chain = certificates(cert, names.cert)?;
                 let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-                    .map_err(|_| bad(names.key, "an unencrypted private key in PEM"))?;
-                builder
-                    .with_client_auth_cert(chain, key)
-                    .map_err(|error| bad(names.key, &error.to_string()))?
+                    .map_err(|_| bad(names.key, "a private key in PEM"))?;
+                builder.with_client_auth_cert(chain, key).map_err(|error| match error {
+                    rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => bad(
+                        names.key,
+                        "the private key of the first certificate beside it, not of another one",
+                    ),
+                    _ => bad(names.key, "a private key for RSA from 2048 bits on, P-256, P-384 or Ed25519"),
+                })?
             }
         };
-        let servername = tls.servername.as_ref().map(|name| server_name(name)).transpose();
+        let servername = tls.servername.as_ref().map(|name| server_name(name, names)).transpose();
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),
             servername: servername.map_err(|_| bad(names.servername, "a host name or an IP address"))?,
-            names,
+            words: Words { names, has_cert: tls.cert.is_some() },
         })
     }
 
     /// Greets the other end.
-    pub(super) async fn wrap(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn wrap(&self, host: &str, stream: TcpStream) -> io::Result<Explained> {
         let name = match &self.servername {
             Some(name) => name.clone(),
-            None => server_name(host).map_err(io::Error::other)?,
+            None => server_name(host, self.words.names).map_err(io::Error::other)?,
         };
-        self.connector.connect(name, stream).await.map_err(|error| self.names.explain(error))
+        let connected = self.connector.connect(name, stream).await;
+        let stream = connected.map_err(|error| self.words.of(error))?;
+        Ok(Explained { stream, words: self.words })
     }
 }
 
-impl Names {
-    /// What is wrong with the server's certificate, and which option helps.
-    fn explain(&self, error: io::Error) -> io::Error {
-        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-        let Some(rustls::Error::InvalidCertificate(wrong)) = inner else { return error };
-        let what = match wrong {
-            CertificateError::UnknownIssuer => {
-                format!("nobody who is trusted has issued it; give its authority, or itself, as {}", self.ca)
-            }
-            CertificateError::Other(other) if is_own_authority(other) => {
-                format!("it was issued by itself and isn't trusted; give it as {}", self.ca)
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                format!("{wrong}; say the name that it has as {}", self.servername)
-            }
-            CertificateError::Other(other) => format!("it can't be checked: {other}"),
-            _ => wrong.to_string(),
-        };
-        io::Error::new(error.kind(), format!("invalid peer certificate: {what}"))
+/// A stream that says in words what the other end had against it: in TLS 1.3 that comes only after the greeting.
+pub(super) struct Explained {
+    stream: TlsStream<TcpStream>,
+    words: Words,
+}
+
+impl AsyncRead for Explained {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let words = self.words;
+        Pin::new(&mut self.stream).poll_read(context, buffer).map_err(|error| words.of(error))
     }
 }
 
-/// A certificate that may issue others is shown as a server's own.
-fn is_own_authority(error: &rustls::OtherError) -> bool {
-    error.to_string().contains("CaUsedAsEndEntity")
-}
-
-fn server_name(host: &str) -> Result<ServerName<'static>, String> {
-    ServerName::try_from(host.to_owned())
-        .map_err(|_| format!("{host:?} is no name that a certificate could carry: set tls.servername"))
-}
-
-fn roots(tls: &Tls, names: &Names) -> Result<RootCertStore, Error> {
-    let Some(ca) = &tls.ca else {
-        return Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() });
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(ca, names.ca)? {
-        roots.add(certificate).map_err(|error| bad(names.ca, &error.to_string()))?;
+impl AsyncWrite for Explained {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
-    Ok(roots)
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+fn server_name(host: &str, names: &Names) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(host.to_owned()).map_err(|_| words::no_name(host, names))
 }
 
 fn certificates(pem: &str, option: &'static str) -> Result<Vec<CertificateDer<'static>>, Error> {
@@ -143,111 +140,4 @@ fn certificates(pem: &str, option: &'static str) -> Result<Vec<CertificateDer<'s
 
 fn bad(option: &'static str, expected: &str) -> Error {
     Error::Config { option, given: "what can't be used".into(), expected: expected.into() }
-}
-
-/// Takes a certificate that somebody trusted has issued, or that is itself among those that are given as trusted: a
-/// server's own one is often made as an authority's.
-#[derive(Debug)]
-struct Trusted {
-    by_issuer: Arc<WebPkiServerVerifier>,
-    pinned: Vec<CertificateDer<'static>>,
-}
-
-impl Trusted {
-    fn new(tls: &Tls, names: &Names, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
-        let pinned = tls.ca.as_ref().map(|ca| certificates(ca, names.ca)).transpose()?.unwrap_or_default();
-        let by_issuer =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots(tls, names)?), provider).build();
-        Ok(Self { by_issuer: by_issuer.map_err(|error| bad(names.ca, &error.to_string()))?, pinned })
-    }
-}
-
-impl ServerCertVerifier for Trusted {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified =
-            self.by_issuer.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match verified {
-            // Its time is checked before this is found out; its name isn't.
-            Err(rustls::Error::InvalidCertificate(CertificateError::Other(other)))
-                if is_own_authority(&other) && self.pinned.contains(end_entity) =>
-            {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            verified => verified,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.by_issuer.verify_tls12_signature(message, cert, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.by_issuer.verify_tls13_signature(message, cert, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.by_issuer.supported_verify_schemes()
-    }
-}
-
-/// Takes any certificate (`rejectUnauthorized: false`); the other end must still own the key of the one it shows.
-struct Anybody(Arc<CryptoProvider>);
-
-impl fmt::Debug for Anybody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Anybody")
-    }
-}
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

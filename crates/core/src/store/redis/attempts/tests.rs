@@ -14,7 +14,7 @@ fn attempts(most: Option<u32>) -> Attempts {
 }
 
 fn refusal(fatal: bool) -> ConnectError {
-    ConnectError { message: format!("fatal: {fatal}"), fatal, answered: true }
+    ConnectError { fatal, ..ConnectError::refused(format!("fatal: {fatal}")) }
 }
 
 /// How many are open, and the most that were.

@@ -86,6 +86,8 @@ impl SlotMap {
 /// What a member said about its cluster.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Topology {
+    /// That member.
+    pub(super) told_by: Node,
     /// Hash slots from one to another, and their master.
     pub(super) ranges: Vec<(u16, u16, Node)>,
     /// Replicas, which can be asked about the cluster too.
@@ -95,7 +97,7 @@ pub(super) struct Topology {
 impl Topology {
     /// Reads the answer to `CLUSTER SLOTS` of the member at `asked`; `None` if it is something else.
     pub(super) fn read(answer: Value, asked: &Node) -> Option<Self> {
-        let mut topology = Self { ranges: Vec::new(), replicas: Vec::new() };
+        let mut topology = Self { told_by: asked.clone(), ranges: Vec::new(), replicas: Vec::new() };
         for range in list(answer)? {
             let mut parts = list(range)?.into_iter();
             let (first, last) = (number(parts.next()?)?, number(parts.next()?)?);
@@ -154,18 +156,28 @@ pub(super) struct Redirection {
 }
 
 impl Redirection {
-    /// Reads the words of the member at `asked`: `MOVED 3999 127.0.0.1:6381`, `ASK …`; the host may be missing.
+    /// Reads the words of the member at `asked`: `MOVED 3999 127.0.0.1:6381`, `ASK …`, also in the middle of a script's
+    /// error. The host may be missing, which is then that of the member; one that is unknown (`?`) leads nowhere.
     pub(super) fn read(words: &str, asked: &Node) -> Option<Self> {
-        let mut words = words.split(' ');
-        let once = match words.next()? {
-            "MOVED" => false,
-            "ASK" => true,
-            _ => return None,
-        };
+        let mut words = words.split_ascii_whitespace();
+        let once =
+            words.find_map(|word| match word.trim_matches(|sign: char| !sign.is_ascii_alphabetic()) {
+                word if word.eq_ignore_ascii_case("MOVED") => Some(false),
+                word if word.eq_ignore_ascii_case("ASK") => Some(true),
+                _ => None,
+            })?;
         let slot = words.next()?.parse().ok().filter(|slot| usize::from(*slot) < HASH_SLOTS)?;
-        let (host, port) = words.next()?.rsplit_once(':')?;
-        let host = if host.is_empty() { &asked.host } else { host };
-        Some(Self { once, slot, to: Node { host: host.to_owned(), port: port.parse().ok()? } })
+        // Some say the port of the bus and the name behind it, and a script's error goes on.
+        let address =
+            words.next()?.split(['@', ',']).next()?.trim_end_matches(|sign: char| !sign.is_ascii_digit());
+        let (host, port) = address.rsplit_once(':')?;
+        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host) {
+            "?" => return None,
+            "" => &asked.host,
+            host => host,
+        };
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        Some(Self { once, slot, to: Node { host: host.to_owned(), port } })
     }
 }
 
@@ -232,8 +244,29 @@ mod tests {
         let read = |words| Redirection::read(words, &asked);
         assert_eq!(read("MOVED 7 h:1"), Some(Redirection { once: false, slot: 7, to: at("h", 1) }));
         assert_eq!(read("ASK 7 :1"), Some(Redirection { once: true, slot: 7, to: at("seed", 1) }));
-        assert_eq!(read("MOVED 7 ::1:1"), Some(Redirection { once: false, slot: 7, to: at("::1", 1) }));
-        for words in ["", "MOVED", "MOVED 7", "MOVED 16384 h:1", "MOVED 7 h", "ASK 7 h:x", "TRYAGAIN 7 h:1"] {
+        for spelt in
+            ["MOVED 7 ::1:1", "MOVED 7 [::1]:1", "moved 7 ::1:1@10001", "-MOVED 7 ::1:1@10001,a.test"]
+        {
+            assert_eq!(read(spelt), Some(Redirection { once: false, slot: 7, to: at("::1", 1) }), "{spelt}");
+        }
+        let named = Some(Redirection { once: false, slot: 7, to: at("a-1.test", 1) });
+        for spelt in [
+            "ERR Error running script (call to f_1): @user_script:12: -MOVED 7 a-1.test:1",
+            "MOVED 7 a-1.test:1 script: 0e1f, on @user_script:5.",
+            "ERR MOVED 7 a-1.test:1: command failed",
+        ] {
+            assert_eq!(read(spelt), named, "{spelt}");
+        }
+        for words in [
+            "",
+            "MOVED",
+            "MOVED 7",
+            "MOVED 16384 h:1",
+            "MOVED 7 h",
+            "ASK 7 h:x",
+            "ASK 7 ?:1",
+            "TRYAGAIN 7 h:1",
+        ] {
             assert_eq!(read(words), None, "{words}");
         }
     }

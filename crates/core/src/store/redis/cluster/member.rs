@@ -50,24 +50,31 @@ pub(super) struct Opened {
     events: UnboundedReceiver<LinkEvent>,
 }
 
-/// Opens a link to one of the members at these addresses; which.
+/// Opens a link to one of the members at these addresses, which somebody announced; which.
 pub(super) async fn open_any(
     cluster: &Cluster,
     nodes: &[Node],
+    announced_by: &Node,
     session: SessionId,
     limit: Duration,
 ) -> Result<(usize, Opened), ConnectError> {
-    let unusable = |error: Error| ConnectError { message: error.to_string(), fatal: true, answered: false };
-    let servers = nodes.iter().map(|at| cluster.server(at).map(Arc::new)).collect::<Result<Vec<_>, _>>();
+    let unusable = |error: Error| ConnectError::unusable(error.to_string());
+    let server = |at: &Node| cluster.server(at, Some(announced_by)).map(Arc::new);
+    let servers = nodes.iter().map(server).collect::<Result<Vec<_>, _>>();
     let (sender, events) = unbounded_channel();
     let servers = servers.map_err(unusable)?;
     let (at, link, info) = connection::open_any(&servers, session, sender, limit).await?;
     Ok((at, Opened { link, info, events }))
 }
 
-async fn open(cluster: Arc<Cluster>, at: Node, session: SessionId) -> Result<Opened, ConnectError> {
+async fn open(
+    cluster: Arc<Cluster>,
+    at: Node,
+    announced_by: Node,
+    session: SessionId,
+) -> Result<Opened, ConnectError> {
     let limit = cluster.options.connect_timeout;
-    open_any(&cluster, &[at], session, limit).await.map(|(_, opened)| opened)
+    open_any(&cluster, &[at], &announced_by, session, limit).await.map(|(_, opened)| opened)
 }
 
 enum Wire {
@@ -83,6 +90,8 @@ enum Wire {
 /// One member of the cluster.
 pub(super) struct Member {
     pub(super) at: Node,
+    /// Who said so last.
+    pub(super) announced_by: Node,
     /// The cluster named it when it was last asked.
     pub(super) listed: bool,
     /// Nothing new is asked of it until then: it has just started (R30).
@@ -104,9 +113,10 @@ pub(super) enum News {
 }
 
 impl Member {
-    pub(super) fn new(at: Node) -> Self {
+    pub(super) fn new(at: Node, announced_by: Node) -> Self {
         Self {
             at,
+            announced_by,
             listed: false,
             settles_until: None,
             wire: Wire::Closed(None),
@@ -149,7 +159,8 @@ impl Member {
     /// Begins to open the link, if it may be tried.
     pub(super) fn want(&mut self, cluster: &Arc<Cluster>, session: SessionId) {
         if let Wire::Closed(None) = self.wire {
-            self.wire = Wire::Opening(Box::pin(open(Arc::clone(cluster), self.at.clone(), session)));
+            let opening = open(Arc::clone(cluster), self.at.clone(), self.announced_by.clone(), session);
+            self.wire = Wire::Opening(Box::pin(opening));
         }
     }
 

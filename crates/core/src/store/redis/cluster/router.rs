@@ -82,20 +82,22 @@ impl Router {
         }
     }
 
-    /// The member at this address, known from now on.
-    fn member(&mut self, at: &Node) -> usize {
+    /// The member at this address, as somebody says, known from now on.
+    fn member(&mut self, at: &Node, announced_by: &Node) -> usize {
         if let Some(known) = self.members.iter().position(|member| member.at == *at) {
+            self.members[known].announced_by = announced_by.clone();
             return known;
         }
-        self.members.push(Member::new(at.clone()));
+        self.members.push(Member::new(at.clone(), announced_by.clone()));
         self.members.len() - 1
     }
 
     /// Starts with a member whose link is open already.
     pub(super) fn begin(&mut self, topology: Topology, asked_at: Moment, first: &Node, opened: Opened) {
+        let told_by = topology.told_by.clone();
         self.adopt(topology, asked_at);
         self.listens = opened.info.listens;
-        let first = self.member(first);
+        let first = self.member(first, &told_by);
         self.opened(Moment::now(), first, opened);
     }
 
@@ -320,12 +322,12 @@ impl Router {
             member.listed = false;
         }
         for (first, last, master) in topology.ranges {
-            let member = self.member(&master);
+            let member = self.member(&master, &topology.told_by);
             self.members[member].listed = true;
             self.map.give(first, last, member);
         }
         for replica in topology.replicas {
-            let member = self.member(&replica);
+            let member = self.member(&replica, &topology.told_by);
             self.members[member].listed = true;
         }
     }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use redis::{AsyncConnectionConfig, ProtocolVersion};
+use redis::AsyncConnectionConfig;
+use tokio::time::Instant;
 
 use super::Cluster;
 use super::map::Topology;
@@ -19,7 +20,8 @@ use crate::moment::Moment;
 use crate::store::ConnectError;
 use crate::store::redis::attempts::Attempts;
 use crate::store::redis::connection;
-use crate::store::redis::server::Connected;
+use crate::store::redis::login::Speech;
+use crate::store::redis::server::{Connected, Who};
 
 /// The shortest time from one question to the next, and the longest while an answer isn't good enough.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -85,38 +87,44 @@ pub(super) async fn ask_all(
     candidates: Vec<Node>,
     limit: Duration,
 ) -> Result<Topology, ConnectError> {
+    let until = Instant::now() + limit;
+    let server = cluster.server(&cluster.nodes[0], None).map_err(unusable)?;
+    let who = Arc::new(connection::who(&server, limit).await?);
     let begin = |at: usize| {
-        let (cluster, at) = (Arc::clone(cluster), candidates[at].clone());
-        async move { ask(&cluster, &at).await }
+        let (cluster, who, at) = (Arc::clone(cluster), Arc::clone(&who), candidates[at].clone());
+        async move { ask(&cluster, &who, &at).await }
     };
     let attempts = Attempts::new(&Options { max_connections: None, ..cluster.options.clone() }, 0);
-    let first = attempts.first(limit, candidates.len(), begin).await;
+    let first =
+        attempts.first(until.saturating_duration_since(Instant::now()), candidates.len(), begin).await;
     let (at, topology) = first.map_err(|error| {
         let message = format!("cannot connect to {}: no answer within {limit:?}", cluster.options.place);
-        error.unwrap_or(ConnectError { message, fatal: false, answered: false })
+        error.unwrap_or(ConnectError::silent(message))
     })?;
     cluster.remember(&candidates[at], &topology);
     Ok(topology)
 }
 
-async fn ask(cluster: &Cluster, at: &Node) -> Result<Topology, ConnectError> {
-    let unusable = |error: Error| ConnectError { message: error.to_string(), fatal: true, answered: false };
-    let server = cluster.server(at).map_err(unusable)?;
+fn unusable(error: Error) -> ConnectError {
+    ConnectError::unusable(error.to_string())
+}
+
+async fn ask(cluster: &Cluster, who: &Who, at: &Node) -> Result<Topology, ConnectError> {
+    let server = cluster.server(at, cluster.announcer(at).as_ref()).map_err(unusable)?;
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let answer = async {
         let Connected { mut connection, driver: _driver, .. } =
-            server.connect(ProtocolVersion::RESP2, config).await?;
+            server.connect(who, Speech::Resp2, config).await?;
         connection::checked(connection.send_packed_command(redis::cmd("CLUSTER").arg("SLOTS")).await?)
     };
-    let answer = answer.await.map_err(|error| connection::refusal(&at.to_string(), &error))?;
-    let topology = Topology::read(answer, at).ok_or_else(|| ConnectError {
-        message: format!("{at} doesn't answer CLUSTER SLOTS as a member of a cluster does"),
-        fatal: true,
-        answered: true,
+    let answer = answer.await.map_err(|error| connection::refused(&server, &error))?;
+    let topology = Topology::read(answer, at).ok_or_else(|| {
+        let message = format!("{at} doesn't answer CLUSTER SLOTS as a member of a cluster does");
+        ConnectError { fatal: true, ..ConnectError::refused(message) }
     })?;
     if topology.ranges.is_empty() {
         let message = format!("cannot connect to {at}: its cluster serves no hash slot");
-        return Err(ConnectError { message, fatal: false, answered: true });
+        return Err(ConnectError::refused(message));
     }
     Ok(topology)
 }

@@ -31,10 +31,9 @@ pub(super) async fn open(
     events: UnboundedSender<LinkEvent>,
 ) -> Result<(RelayLink, LinkInfo), ConnectError> {
     let address = carried.address();
-    let unusable = |why: String, fatal| ConnectError {
-        message: format!("cannot use {address}: {why}"),
-        fatal,
-        answered: false,
+    let unusable = |why: String, fatal| {
+        let message = format!("cannot use {address}: {why}");
+        ConnectError { fatal, ..ConnectError::silent(message) }
     };
     let seed = getrandom::u64().map_err(|error| unusable(error.to_string(), false))?;
     let (ear, words) = Ear::new();

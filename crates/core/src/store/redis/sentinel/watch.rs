@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::{MultiplexedConnection, SendError};
-use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisResult};
+use redis::{AsyncConnectionConfig, Pipeline, PushInfo, PushKind, RedisResult};
 use tokio::net::lookup_host;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -20,6 +20,7 @@ use super::word::{self, Word};
 use crate::config::Node;
 use crate::moment::Moment;
 use crate::store::redis::link::{Flow, Task};
+use crate::store::redis::login::Speech;
 
 /// What a sentinel tells its switches on.
 const SWITCHES: &str = "+switch-master";
@@ -195,10 +196,12 @@ async fn subscribed(
         }
         Ok::<_, SendError>(())
     });
-    let (mut connection, driver) = match sentinels.connect(node, ProtocolVersion::RESP3, hearing).await {
+    let login = sentinels.login().await?;
+    let hears = sentinels.connect(node, &login, Speech::Resp3, hearing).await;
+    let (mut connection, driver) = match hears {
         Ok(connected) => connected,
         // Without RESP3, or without the right to it, it is only asked.
-        Err(_) => return sentinels.connect(node, ProtocolVersion::RESP2, config).await,
+        Err(_) => return sentinels.connect(node, &login, Speech::Resp2, config).await,
     };
     let mut subscription = Pipeline::new();
     subscription.cmd("SUBSCRIBE").arg(SWITCHES);

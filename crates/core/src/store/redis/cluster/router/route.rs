@@ -94,10 +94,21 @@ impl Router {
             Outgoing::Call { call, .. } => self.map.owner(hash_slot(&call.key)),
             Outgoing::Keys { .. } => None,
         };
-        let refusal = owner.and_then(|owner| self.members[owner].refusal.as_ref());
-        match refusal {
+        let Some(owner) = owner.map(|owner| &self.members[owner]) else {
+            return ("the member of the cluster that has it isn't known".into(), false);
+        };
+        match &owner.refusal {
             Some(refusal) => (refusal.message.clone(), refusal.answered),
-            None => ("the member of the cluster that has it can't be reached".into(), false),
+            None => {
+                let (at, by) = (&owner.at, &owner.announced_by);
+                let hint = "if it is reached under another address, give that as natMap";
+                (
+                    format!(
+                        "no answer from {at} (announced by {by}), the member of the cluster that has it; {hint}"
+                    ),
+                    false,
+                )
+            }
         }
     }
 
@@ -113,7 +124,8 @@ impl Router {
     pub(super) fn not_executed(&mut self, now: Moment, from: usize, mut sent: Sent, words: &str) {
         let at = &self.members[from].at;
         if let Some(Redirection { once, slot, to }) = Redirection::read(words, at) {
-            let to = self.member(&to);
+            let at = at.clone();
+            let to = self.member(&to, &at);
             if !once {
                 self.map.give(slot, slot, to);
                 self.survey.want();
@@ -137,7 +149,8 @@ impl Router {
         let down = words.contains("CLUSTERDOWN") || words.contains("MASTERDOWN");
         // Its settling time counts from when it answers normally.
         self.members[from].settle_longer(loading, down, now + self.cluster.options.settle);
-        if down || words.contains("READONLY") {
+        // A redirection to nowhere is one, too: the member knows that it hasn't the slot, and no address of who has.
+        if down || words.contains("READONLY") || words.contains("MOVED") {
             self.survey.want();
         }
         self.refuse(sent, format!("{} says: {words}", self.members[from].at), true);
