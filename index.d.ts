@@ -448,6 +448,19 @@ export interface Stats {
   holds: Histogram
 }
 
+/** How {@link Limiter.metrics} names keys. */
+export interface MetricsOptions {
+  /**
+   * The class of a key, which metrics carry instead of the key. Default: the part before the first `:`. Danger: what it
+   * gives must have few values; a customer's number is none.
+   *
+   * Where it throws or gives no text, the class is `_OTHER`, and a process warning says so once.
+   */
+  group?: ((key: string) => string) | undefined
+  /** How many classes there are at most: an integer from 1 to 10,000. Default 100. Keys of further ones are `_OTHER`. */
+  maxGroups?: number | undefined
+}
+
 /** What the event `lost` tells, once per lost lease. */
 export interface LostEvent {
   key: string
@@ -476,6 +489,106 @@ export interface LimiterEvents {
   pushUnavailable: [ConnectionEvent]
   /** Something that works, but not as meant. */
   warning: [ConnectionEvent]
+}
+
+/**
+ * The names of the tracing channels, as `diagnostics_channel.tracingChannel()` takes them.
+ *
+ * `acquire`: a request, from the call to its answer. `hold`: a lease, from the grant to its release or loss. `connect`:
+ * one attempt to connect. `start` comes when it begins, `asyncEnd` when it is over, `error` before that if it failed.
+ * What begins while nobody listens is not told of. Without listeners they cost nothing that can be measured.
+ */
+export const tracingChannels: {
+  readonly acquire: 'concurrency-limit:acquire'
+  readonly hold: 'concurrency-limit:hold'
+  readonly connect: 'concurrency-limit:connect'
+}
+
+/** Where the server is, in the context of a trace; without user and password. */
+export interface ServerContext {
+  /**
+   * Host name, IP address or path of a Unix socket. With Sentinel and Cluster, of the first server that is asked.
+   * Undefined for `memory:`.
+   */
+  readonly serverAddress: string | undefined
+  readonly serverPort: number | undefined
+  /** Number of the database. */
+  readonly db: number | undefined
+  readonly clientName: string | undefined
+}
+
+/** The context of {@link tracingChannels}`.acquire`. */
+export interface AcquireContext extends ServerContext {
+  readonly limiter: Limiter
+  readonly key: string
+  readonly limit: number
+  readonly weight: number
+  readonly priority: number
+  readonly label: string | undefined
+  /** Seconds; 0 where the request doesn't wait. */
+  readonly limitTimeout: number
+  /**
+   * How it ended; undefined before. `full`: refused at once. `timed_out`: still full at the end of `limitTimeout`.
+   * `request_canceled`: by its `signal`. `failed`: another error. More values may come.
+   */
+  readonly outcome:
+    | undefined
+    | 'acquired'
+    | 'full'
+    | 'timed_out'
+    | 'queue_full'
+    | 'request_canceled'
+    | 'unavailable'
+    | 'closed'
+    | 'failed'
+  /** The lease; null where {@link Limiter.tryAcquire} gives null. */
+  readonly result: Lease | null | undefined
+  /** What the call rejects with. */
+  readonly error: unknown | undefined
+  /** The slot, if it was acquired. */
+  readonly slot: number | undefined
+  /** Seconds from the call to its answer. */
+  readonly waited: number | undefined
+}
+
+/** The context of {@link tracingChannels}`.hold`. */
+export interface HoldContext extends ServerContext {
+  readonly limiter: Limiter
+  readonly key: string
+  readonly limit: number
+  readonly weight: number
+  readonly label: string | undefined
+  /** The lowest slot. */
+  readonly slot: number
+  readonly leaseId: string
+  readonly fencingToken: number
+  readonly standIn: boolean
+  /** Seconds that the request waited. */
+  readonly waited: number
+  /**
+   * How it ended; undefined before. `gone`: a release found that the lease was gone already. `closed`: the limiter was
+   * closed while it was held. More values may come.
+   */
+  readonly outcome: 'released' | 'lost' | 'gone' | 'closed' | undefined
+  /** Why it was lost. `taken_over`: by the same `holder`. `gone`: Redis no longer has it. More values may come. */
+  readonly reason: 'expired' | 'gone' | 'taken_over' | 'held_too_long' | 'not_renewed' | 'stalled' | 'other' | undefined
+  /** If it was lost. */
+  readonly error: LeaseLostError | undefined
+  /** Seconds from the grant to the end. */
+  readonly held: number | undefined
+  /**
+   * A listener of `start` may set this: the work of {@link Limiter.withLimit} and {@link Limiter.wrap} is then run by
+   * it, and what it returns is awaited. For tracers whose context isn't an `AsyncLocalStorage` that `bindStore` takes.
+   */
+  around: (<T>(work: () => T) => T) | undefined
+}
+
+/** The context of {@link tracingChannels}`.connect`. */
+export interface ConnectContext extends ServerContext {
+  /** Whether there had been a connection before; undefined until this one stands. */
+  readonly isReconnect: boolean | undefined
+  /** Why the attempt failed. */
+  readonly error: Error | undefined
 }
 
 /**
@@ -553,6 +666,15 @@ export class Limiter extends EventEmitter<LimiterEvents> {
 
   /** What happened since this process first used these options; limiters that share a connection share the counters. */
   stats(): Promise<Stats>
+
+  /**
+   * What this limiter did, as text that Prometheus scrapes (`text/plain; version=0.0.4`).
+   *
+   * The first call begins the counting, and its options count; while it counts, requests cost some microseconds more.
+   * Counters of calls, connections and hand-offs are those of {@link Limiter.stats}. For several limiters, or beside
+   * other metrics, use `concurrency-limit/otel`.
+   */
+  metrics(options?: MetricsOptions): Promise<string>
 
   /**
    * Gives everything back (with `release: false` the leases run to their ends instead), rejects what waits with

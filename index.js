@@ -7,6 +7,7 @@ Symbol.asyncDispose ??= Symbol.for('nodejs.asyncDispose')
 
 const { ConfigError, ...errors } = require('./lib/errors.js')
 const { Limiter } = require('./lib/limiter.js')
+const { tracingChannels } = require('./lib/traces.js')
 
 let defaultLimiter = null
 
@@ -23,6 +24,7 @@ function setDefaultLimiter(limiter) {
 module.exports.Limiter = Limiter
 module.exports.withLimit = withLimit
 module.exports.setDefaultLimiter = setDefaultLimiter
+module.exports.tracingChannels = tracingChannels
 module.exports.ConcurrencyLimitError = errors.ConcurrencyLimitError
 module.exports.ConcurrencyLimitExceededError = errors.ConcurrencyLimitExceededError
 module.exports.QueueFullError = errors.QueueFullError

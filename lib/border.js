@@ -436,6 +436,7 @@ module.exports = {
   giveBack,
   beat,
   ask,
+  asking: () => askers.values().filter((asker) => asker.isAsking === true),
   forget,
   now,
   deadlineOf: (client, n) => port?.deadline(client, n) ?? 0,

@@ -43,6 +43,20 @@ const CLOSE = rules({ release: boolean(true) })
 
 const READY = rules({ timeout: LIMIT.table.limitTimeout, signal: LIMIT.table.signal })
 
+const isFunction = (value) => typeof value === 'function'
+const METRICS = {
+  group: object(isFunction, 'a function that gives the class of a key', undefined),
+  maxGroups: integer(1, 10_000, undefined),
+}
+const METRICS_OPTIONS = rules(METRICS)
+const INSTRUMENT = rules({
+  ...METRICS,
+  metrics: boolean(true),
+  traces: boolean(true),
+  meterProvider: object((value) => isFunction(value?.getMeter), 'a MeterProvider of OpenTelemetry', undefined),
+  tracerProvider: object((value) => isFunction(value?.getTracer), 'a TracerProvider of OpenTelemetry', undefined),
+})
+
 const DEFAULT = Object.fromEntries(LIMIT.names.map((name) => [name, LIMIT.table[name].fallback]))
 
 /** A request as the border takes it; written out, since every acquisition comes through here. */
@@ -67,6 +81,7 @@ function readLimit(config) {
     holder: given.holder,
     label: given.label,
     signal: given.signal,
+    hold: null, // of the request, once it's made
     rejectOnLoss: given.rejectOnLoss ?? DEFAULT.rejectOnLoss,
   }
 }
@@ -90,6 +105,14 @@ function readReady(options) {
   return { key: 'concurrency-limit:ready', limit: 1_000_000, limitTimeout: timeout, limitExpire: 10, signal }
 }
 
+const readMetrics = (options) => check(METRICS_OPTIONS, options, 'options')
+
+/** What the subpath `otel` is to do. */
+function readInstrument(options) {
+  const { metrics = true, traces = true, ...given } = check(INSTRUMENT, options, 'options')
+  return { metrics, traces, ...given }
+}
+
 function readText(name, value, max) {
   const rule = text(1, max)
   if (!rule.accepts(value)) throw new ConfigError(name, value, rule.expected)
@@ -107,8 +130,10 @@ const readPattern = (value) => readText('pattern', value, 2048)
 module.exports = {
   readClose,
   readFunction,
+  readInstrument,
   readKey,
   readLimit,
+  readMetrics,
   readPattern,
   readReady,
   readReleaseBy,

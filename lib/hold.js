@@ -8,6 +8,7 @@ const border = require('./border.js')
 const { LeaseLostError } = require('./errors.js')
 const signals = require('./signals.js')
 const { clearTimeout, setTimeout } = require('./timers.js')
+const traces = require('./traces.js')
 
 const LONGEST_TIMER_MS = 0x7fffffff
 
@@ -16,11 +17,13 @@ class Hold {
    * `owner.lost(hold)` hears of a loss; `owner.closed` says that the limiter gave everything back or let it go,
    * `owner.isBrought` that it works over a client of the user's own.
    */
-  constructor(client, key, owner) {
+  constructor(client, { key, limit }, owner) {
     this.client = client
     this.key = key
+    this.limit = limit
     this.owner = owner
     this.n = 0
+    this.askedAt = 0 // on the clock of `deadline`, if somebody listens: see metrics/usage.js
     this.token = 0
     this.deadline = 0
     this.waitedMs = 0
@@ -37,6 +40,7 @@ class Hold {
     this.isTold = false // a Lease was made of it
     this.isForgotten = false // nobody can release it any more
     this.lease = null // while the lease is young: see lease.js
+    this.trace = null // while it's held and somebody listens: see traces.js
   }
 
   /** Resolves with null when granted, else with the refusal. */
@@ -124,6 +128,7 @@ class Hold {
     if (this.error !== null || this.given !== null) return
     this.error = new LeaseLostError(this.key, this.slots[0], why)
     clearTimeout(this.timer)
+    if (this.trace !== null) traces.over(this, 'lost')
     this.controller?.abort(this.error)
     this.owner.lost(this)
     if (this.isForgotten) this.release()
@@ -162,6 +167,7 @@ class Hold {
     clearTimeout(this.timer)
     border.holds.delete(this.n)
     this.given = this.owner.closed ? Promise.resolve(false) : this.giveBack(isAwaited)
+    if (this.trace !== null) this.given = traces.untilGiven(this)
     return this.given
   }
 

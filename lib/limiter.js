@@ -11,15 +11,23 @@ const { readConnection } = require('./connection.js')
 const { ClosedError, configErrorFrom, failure } = require('./errors.js')
 const { Hold } = require('./hold.js')
 const { Lease } = require('./lease.js')
+const { forget, meterOf } = require('./metrics/meter.js')
+const { render } = require('./metrics/prometheus.js')
 const nesting = require('./nesting.js')
+const { placeOf } = require('./place.js')
 const register = require('./register.js')
 const { isAborted, reasonOf } = require('./signals.js')
 const { nextTick } = require('./timers.js')
 const { withoutCredentials } = require('./told.js')
+const traces = require('./traces.js')
 const { warnOfMemory } = require('./warnings.js')
 
 const CANCELLED = border.CANCELLED.code
 const LIMIT_EXCEEDED = 1
+const CONNECTING = 5
+const CONNECTED = 6
+const CONNECTED_AGAIN = 2
+const CONNECT_FAILED = 7
 const CONNECTION_EVENTS = { 1: 'disconnect', 2: 'reconnect', 3: 'pushUnavailable', 4: 'warning' }
 const channels = Object.create(null)
 for (const name of ['lost', ...Object.values(CONNECTION_EVENTS)]) {
@@ -39,6 +47,7 @@ class Limiter extends EventEmitter {
   #entry
   #client
   #owner
+  #place
   #closing = null
   #warnings = new Set() // what works, but not as meant, in the server's current state
 
@@ -49,44 +58,39 @@ class Limiter extends EventEmitter {
     this.#owner = { closed: false, isBrought, lost: (hold) => this.#tellLoss(hold) }
     this.#entry = enter(this, settings, Limiter.#hear)
     this.#client = this.#entry.client
+    this.#place = placeOf(settings)
     if (isDefault) warnOfMemory()
   }
 
   static #hear(limiter, kind, text) {
-    const [event, message] = [CONNECTION_EVENTS[kind], withoutCredentials(text)]
+    const message = withoutCredentials(text)
+    const { session } = limiter.#entry
+    if (kind === CONNECTING) traces.connects(session, limiter.#place)
+    else if (kind === CONNECTED || kind === CONNECTED_AGAIN) traces.connected(session, kind === CONNECTED_AGAIN)
+    else if (kind === CONNECT_FAILED) traces.connected(session, undefined, new Error(message))
+    const event = CONNECTION_EVENTS[kind]
+    if (event === undefined) return
     if (event === 'disconnect') limiter.#warnings.clear()
     if (event === 'warning' || event === 'pushUnavailable') limiter.#warnings.add(message)
     limiter.#tell(event, { message })
   }
 
-  async acquire(limitConfig) {
-    const terms = config.readLimit(limitConfig)
-    const hold = this.#newHold(terms)
-    const refusal = await this.#ask(hold, terms)
-    if (refusal !== null) throw refusal.code === CANCELLED ? reasonOf(terms.signal) : failure(refusal, terms)
-    return this.#leaseOf(hold, terms.signal)
+  acquire(limitConfig) {
+    return this.#acquire(limitConfig, false)
   }
 
-  async tryAcquire(limitConfig) {
-    const terms = config.readLimit(limitConfig)
-    terms.limitTimeout = terms.timeoutMs = 0
-    const hold = this.#newHold(terms)
-    const refusal = await hold.ask(terms)
-    if (refusal === null) return this.#leaseOf(hold, terms.signal)
-    if (refusal.code === LIMIT_EXCEEDED) return null
-    throw refusal.code === CANCELLED ? reasonOf(terms.signal) : failure(refusal, terms)
+  tryAcquire(limitConfig) {
+    return this.#acquire(limitConfig, true)
   }
 
   async withLimit(limitConfig, fn) {
     config.readFunction('fn', fn)
     const terms = config.readLimit(limitConfig)
-    const hold = this.#newHold(terms)
-    const refusal = await this.#ask(hold, terms)
-    if (refusal !== null) throw refusal.code === CANCELLED ? reasonOf(terms.signal) : failure(refusal, terms)
-    const lease = this.#leaseOf(hold, terms.signal)
+    const lease = await this.#acquire(limitConfig, false, terms, true)
+    const { hold } = terms
     const frame = nesting.frameOf(this.#entry.session, terms, hold)
     try {
-      const result = await nesting.runUnder(frame, fn, lease)
+      const result = await traces.within(hold, () => nesting.runUnder(frame, fn, lease))
       if (terms.rejectOnLoss && hold.isLost()) throw hold.error
       return result
     } finally {
@@ -154,6 +158,14 @@ class Limiter extends EventEmitter {
     return { ...answer, forgotten: border.forgottenOf(this.#client) }
   }
 
+  async metrics(options = {}) {
+    const settings = config.readMetrics(options)
+    this.#checkOpen()
+    const meter = meterOf(this, settings)
+    const stats = await this.stats()
+    return render(meter.collect(stats, ({ owner }) => owner === this.#owner))
+  }
+
   close(options = {}) {
     try {
       this.#closing ??= this.#close(config.readClose(options))
@@ -170,11 +182,13 @@ class Limiter extends EventEmitter {
   async #close(release) {
     this.#owner.closed = true
     register.leave(this.#entry)
+    forget(this)
     // Without release, leases run to their ends: those that somebody was told of.
     if (!release) border.leaveAll(this.#client)
     for (const hold of border.holds.values()) {
       if (hold.owner !== this.#owner) continue
       border.holds.delete(hold.n)
+      if (hold.trace !== null) traces.over(hold, 'closed')
       // Work under a lease that is given back now must hear of it; without release the lease runs to its end.
       if (release) hold.lost('the limiter was closed')
     }
@@ -183,21 +197,37 @@ class Limiter extends EventEmitter {
     if (answer instanceof border.Refusal) this.#tell('warning', { message: failure(answer).message })
   }
 
-  #ask(hold, terms) {
-    const answer = hold.ask(terms)
-    nesting.watch(this.#entry.session, terms, hold)
-    return answer
+  /** `isTry`: null when full, without waiting. `isWithin`: the work that is traced is done in `withLimit`. */
+  async #acquire(limitConfig, isTry, terms = config.readLimit(limitConfig), isWithin = false) {
+    if (isTry) terms.limitTimeout = terms.timeoutMs = 0
+    const trace = traces.isWatched() ? traces.asks(this, this.#place, terms) : null
+    try {
+      const hold = this.#newHold(terms)
+      if (trace !== null) hold.askedAt = border.now()
+      terms.hold = hold
+      const answer = hold.ask(terms)
+      if (!isTry) nesting.watch(this.#entry.session, terms, hold)
+      const refusal = await answer
+      if (refusal === null) return this.#leaseOf(hold, terms.signal, trace, isWithin)
+      if (refusal.code === CANCELLED) throw reasonOf(terms.signal)
+      if (refusal.code !== LIMIT_EXCEEDED || !isTry) throw failure(refusal, terms)
+    } catch (error) {
+      if (trace !== null) traces.refused(trace, error, terms.signal)
+      throw error
+    }
+    if (trace !== null) traces.full(trace)
+    return null
   }
 
   #newHold(terms) {
     this.#checkOpen()
     if (isAborted(terms.signal)) throw reasonOf(terms.signal)
-    return new Hold(this.#client, terms.key, this.#owner)
+    return new Hold(this.#client, terms, this.#owner)
   }
 
   // Between the grant and this, other work of the turn may have closed the limiter, which gave the lease back, or
   // aborted.
-  #leaseOf(hold, signal) {
+  #leaseOf(hold, signal, trace, isWithin) {
     if (this.#owner.closed) {
       border.holds.delete(hold.n)
       throw new ClosedError()
@@ -207,7 +237,9 @@ class Limiter extends EventEmitter {
       throw reasonOf(signal)
     }
     hold.isTold = true
-    return new Lease(hold, this.#leaseId(hold))
+    const lease = new Lease(hold, this.#leaseId(hold))
+    if (trace !== null) traces.granted(trace, lease, hold, isWithin)
+    return lease
   }
 
   async #question(op, ...values) {

@@ -6,12 +6,13 @@
 
 const border = require('./border.js')
 const { clearInterval, setInterval } = require('./timers.js')
+const traces = require('./traces.js')
 const { warnOfMany } = require('./warnings.js')
 
 const MOST_ALIKE = 100
 const LONGEST_BEAT_MS = 60_000
 
-const alike = new Map() // session → how many limiters
+const alike = new Map() // session → the entries of its limiters
 
 const dropped = new FinalizationRegistry((entry) => {
   leave(entry)
@@ -31,9 +32,9 @@ function enter(limiter, settings, hear) {
   })
   const session = border.sessionOf(client)
   const entry = { client, session, heart: beat(client, settings.stallTimeoutMs) }
-  const count = (alike.get(session) ?? 0) + 1
-  alike.set(session, count)
-  if (count > MOST_ALIKE) warnOfMany(count)
+  const twins = alike.get(session) ?? new Set()
+  alike.set(session, twins.add(entry))
+  if (twins.size > MOST_ALIKE) warnOfMany(twins.size)
   dropped.register(limiter, entry, entry)
   return entry
 }
@@ -48,9 +49,16 @@ function beat(client, stallTimeoutMs) {
 function leave(entry) {
   dropped.unregister(entry)
   clearInterval(entry.heart)
-  const left = alike.get(entry.session) - 1
-  if (left > 0) alike.set(entry.session, left)
-  else alike.delete(entry.session)
+  const twins = alike.get(entry.session)
+  twins.delete(entry)
+  if (twins.size > 0) return
+  alike.delete(entry.session)
+  traces.connected(entry.session, undefined, new Error('the limiter was closed'))
 }
 
-module.exports = { enter, leave }
+/** The sessions that are open in this thread, each with one of its clients. */
+function sessions() {
+  return new Map([...alike].map(([session, [{ client }]]) => [session, client]))
+}
+
+module.exports = { enter, leave, sessions }

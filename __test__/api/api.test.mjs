@@ -11,14 +11,16 @@ const tidy = (text) =>
     .replace(/\n{2,}/g, '\n')
     .trim()}\n`
 
-const types = tidy(read('index.d.ts').replace(/\/\*\*.*?\*\//gs, ''))
+const typesOf = (path) => tidy(read(path).replace(/\/\*\*.*?\*\//gs, ''))
+const types = typesOf('index.d.ts')
 
-test('the types of the package are those of package.txt', async () => {
+test('the types of the package are those of package.txt and otel.txt', async () => {
   await expect(types).toMatchFileSnapshot('package.txt')
+  await expect(typesOf('otel.d.ts')).toMatchFileSnapshot('otel.txt')
 })
 
 test('the package exports what its types say, no more and no less', () => {
-  const declared = [...types.matchAll(/^export (?:class|function) (\w+)/gm)].map(([, name]) => name)
+  const declared = [...types.matchAll(/^export (?:class|const|function) (\w+)/gm)].map(([, name]) => name)
   expect(declared.sort()).toEqual(
     Object.keys(api)
       .filter((name) => name !== 'default' && name !== 'module.exports')

@@ -187,6 +187,6 @@ test('import and require give the same', async () => {
   const { output } = await runNode(['--input-type=module', '-'], { source })
   expect(output.trim()).toBe(
     'BinaryError ClosedError ConcurrencyLimitError ConcurrencyLimitExceededError ConfigError LeaseLostError Limiter ' +
-      'ProtocolError QueueFullError UnavailableError setDefaultLimiter withLimit true',
+      'ProtocolError QueueFullError UnavailableError setDefaultLimiter tracingChannels withLimit true',
   )
 })

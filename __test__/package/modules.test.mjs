@@ -28,8 +28,10 @@ test('attw finds the types for node10, node16 and bundlers, from ESM and CommonJ
   const { code, output } = await runNode([attw, packed.main.tarball, '--format', 'json'])
   const { analysis, problems } = JSON.parse(output)
   expect(problems).toEqual({})
-  const ways = Object.values(analysis.entrypoints['.'].resolutions)
-  expect(ways.map(({ resolutionKind }) => resolutionKind)).toEqual(['node10', 'node16-cjs', 'node16-esm', 'bundler'])
-  for (const { resolution } of ways) expect(resolution).toMatchObject({ isTypeScript: true })
+  for (const entry of ['.', './otel']) {
+    const ways = Object.values(analysis.entrypoints[entry].resolutions)
+    expect(ways.map(({ resolutionKind }) => resolutionKind)).toEqual(['node10', 'node16-cjs', 'node16-esm', 'bundler'])
+    for (const { resolution } of ways) expect(resolution).toMatchObject({ isTypeScript: true })
+  }
   expect(code).toBe(0)
 })

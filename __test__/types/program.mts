@@ -1,8 +1,12 @@
 // The types say what the code does: checked by `tsc`, never run. Each line under an expectation must be a mistake.
+import { tracingChannel } from 'node:diagnostics_channel'
 import {
+  type AcquireContext,
   type ConcurrencyLimitError,
   ConcurrencyLimitExceededError,
+  type ConnectContext,
   type ConnectionOptions,
+  type HoldContext,
   type Lease,
   type LimitConfig,
   Limiter,
@@ -10,8 +14,10 @@ import {
   type SentinelOptions,
   setDefaultLimiter,
   type TlsOptions,
+  tracingChannels,
   withLimit,
 } from 'concurrency-limit'
+import { instrument } from 'concurrency-limit/otel'
 
 const config: LimitConfig = { key: 'k', limit: 10 }
 const limiter = new Limiter()
@@ -81,6 +87,25 @@ export const byCustomer = limiter.wrap(
   (customer, page) => `${customer.toUpperCase()} ${page.toFixed()}`,
 )
 export const rendered: string = await byCustomer('acme', 1)
+
+const channel = tracingChannel<unknown, HoldContext>(tracingChannels.hold)
+channel.subscribe({
+  start: (context) => {
+    context.around = (work) => work()
+    // @ts-expect-error what is told isn't to be changed
+    context.key = 'x'
+  },
+  end: () => {},
+  asyncStart: () => {},
+  asyncEnd: ({ outcome, reason, held, error }) => `${outcome} ${reason} ${held?.toFixed()} ${error?.why}`,
+  error: ({ limiter, serverAddress }) => limiter.emit('warning', { message: serverAddress ?? '' }),
+})
+export const acquired = ({ outcome, result, waited }: AcquireContext) => outcome === 'acquired' && result && waited
+export const connected = ({ isReconnect, db }: ConnectContext): unknown[] => [isReconnect, db]
+export const text004: string = await limiter.metrics({ group: (key) => key.slice(0, 3), maxGroups: 10 })
+export const stopMeasuring: () => void = instrument({ group: undefined, traces: false })
+// @ts-expect-error a class is a text
+instrument({ group: () => 1 })
 
 limiter.on('lost', ({ key, slot, error }) => `${key} ${slot.toFixed()} ${error.why}`)
 limiter.on('disconnect', ({ message }) => message.toUpperCase())

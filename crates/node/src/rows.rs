@@ -166,6 +166,9 @@ impl Outbox {
             Event::Closed { tag, .. } => self.row(7, client, tag, &[0.0]),
             Event::Disconnected(reason) => self.row_with_text(6, client, 0, &[1.0], reason),
             Event::Reconnected => self.row_with_text(6, client, 0, &[2.0], "connected again".into()),
+            Event::Connecting => self.row_with_text(6, client, 0, &[5.0], String::new()),
+            Event::Connected => self.row_with_text(6, client, 0, &[6.0], String::new()),
+            Event::ConnectFailed(reason) => self.row_with_text(6, client, 0, &[7.0], reason),
             Event::Warning(text) => self.row_with_text(6, client, 0, &[4.0], text),
             Event::PushUnavailable => {
                 let text = "pushes can't be had: waiters look again every limitInterval";

@@ -105,7 +105,13 @@ impl Completions {
                     let _ = sender.send(());
                 }
             }
-            Event::Disconnected(_) | Event::Reconnected | Event::PushUnavailable | Event::Warning(_) => {}
+            Event::Connecting
+            | Event::Connected
+            | Event::ConnectFailed(_)
+            | Event::Reconnected
+            | Event::Disconnected(_)
+            | Event::PushUnavailable
+            | Event::Warning(_) => {}
         }
     }
 }

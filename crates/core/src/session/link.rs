@@ -19,6 +19,8 @@ impl Session {
         if again {
             self.cx.stats.reconnects += 1;
             self.cx.tell(Event::Reconnected);
+        } else {
+            self.cx.tell(Event::Connected);
         }
         if !listens {
             self.cx.tell(Event::PushUnavailable);
@@ -43,6 +45,7 @@ impl Session {
 
     fn take_failed_connect(&mut self, now: Moment, message: String, fatal: bool, answered: bool) {
         let settle = self.cx.settings.settle;
+        self.cx.tell(Event::ConnectFailed(message.clone()));
         self.cx.connection.failed(now, settle, message, answered, &mut self.cx.jitter);
         let error = self.cx.connection.why_unavailable(now, &self.cx.settings);
         let all = fatal || self.cx.settings.impatient;

@@ -103,10 +103,16 @@ pub enum Event {
         /// About which close.
         tag: Tag,
     },
-    /// The connection was lost, and why. For every client.
-    Disconnected(String),
+    /// An attempt to connect begins. Ends with one of the next three. For every client.
+    Connecting,
+    /// The first connection stands. For every client.
+    Connected,
+    /// The attempt to connect failed, and why. For every client.
+    ConnectFailed(String),
     /// The connection is back. For every client.
     Reconnected,
+    /// The connection was lost, and why. For every client.
+    Disconnected(String),
     /// Something that an operator should know. For every client.
     Warning(String),
     /// Pushes don't arrive; waiters poll every `limitInterval`. For every client.
@@ -124,7 +130,13 @@ impl Event {
             | Self::Renewed { client, .. }
             | Self::Answered { client, .. }
             | Self::Closed { client, .. } => Some(*client),
-            Self::Disconnected(_) | Self::Reconnected | Self::Warning(_) | Self::PushUnavailable => None,
+            Self::Connecting
+            | Self::Connected
+            | Self::ConnectFailed(_)
+            | Self::Reconnected
+            | Self::Disconnected(_)
+            | Self::Warning(_)
+            | Self::PushUnavailable => None,
         }
     }
 }

@@ -5,7 +5,7 @@ use super::group_state::GroupState;
 use super::groups::Groups;
 use super::ids::GroupIndex;
 use super::input::Settings;
-use super::output::{Output, Stats};
+use super::output::{Event, Output, Stats};
 use super::queries::Queries;
 use crate::lease::SessionId;
 use crate::moment::Moment;
@@ -52,6 +52,7 @@ impl Session {
             }
             if self.cx.connection.wants_opening(now, self.needs_connection()) {
                 self.cx.connection.open(now);
+                self.cx.tell(Event::Connecting);
                 return Some(Output::Connect);
             }
             self.send_queries(now);

@@ -224,7 +224,13 @@ impl World {
             }
             Event::Answered { tag, .. } => assert!(it.asked.remove(&tag), "a second answer for {tag}"),
             Event::Closed { tag, .. } => assert!(it.closing.remove(&tag), "a second end for {tag}"),
-            Event::Disconnected(_) | Event::Reconnected | Event::PushUnavailable | Event::Warning(_) => {}
+            Event::Connecting
+            | Event::Connected
+            | Event::ConnectFailed(_)
+            | Event::Reconnected
+            | Event::Disconnected(_)
+            | Event::PushUnavailable
+            | Event::Warning(_) => {}
         }
     }
 

@@ -58,6 +58,8 @@ pub(super) struct Desk {
     /// Calls that wait to be carried out.
     pub(super) sent: Vec<Sent>,
     pub(super) events: Vec<Event>,
+    /// What was told of attempts to connect.
+    pub(super) attempts: Vec<Event>,
     pub(super) connects: usize,
     pub(super) disconnects: usize,
     /// Pushes that wait to be brought.
@@ -93,6 +95,7 @@ impl Desk {
             now: Moment::at(s(1_000.0)),
             sent: Vec::new(),
             events: Vec::new(),
+            attempts: Vec::new(),
             connects: 0,
             disconnects: 0,
             pushes: Vec::new(),
@@ -158,7 +161,12 @@ impl Desk {
     pub(super) fn pump(&mut self) {
         while let Some(output) = self.session.poll_output(self.now) {
             match output {
-                Output::Event(event) => self.events.push(event),
+                Output::Event(event) => match event {
+                    Event::Connecting | Event::Connected | Event::ConnectFailed(_) => {
+                        self.attempts.push(event)
+                    }
+                    event => self.events.push(event),
+                },
                 Output::Connect => self.connects += 1,
                 Output::Disconnect => self.disconnects += 1,
                 Output::Send(Outgoing::Call { id, caller, call }) => {

@@ -121,6 +121,22 @@ fn a_refused_connection_is_tried_again_until_the_requests_own_time_is_over() {
 }
 
 #[test]
+fn each_attempt_to_connect_is_told_of_and_how_it_ended() {
+    let mut desk = Desk::offline();
+    desk.submit(request(1));
+    desk.session.handle_connect_failed(desk.now, "refused".into(), false);
+    desk.pass(s(1.0));
+    desk.connect(Some(s(3_600.0)));
+    let first = [Event::Connecting, Event::ConnectFailed("refused".into())];
+    assert_eq!(desk.attempts, [first.as_slice(), &[Event::Connecting, Event::Connected]].concat());
+    desk.attempts.clear();
+    desk.cut();
+    desk.connect(Some(s(3_600.0)));
+    assert_eq!(desk.attempts, [Event::Connecting]);
+    assert!(desk.take_event(|event| matches!(event, Event::Reconnected)).is_some());
+}
+
+#[test]
 fn a_server_that_hangs_up_at_once_is_asked_for_ever_fewer_connections() {
     let mut desk = Desk::online();
     desk.submit(request(1));
