@@ -324,6 +324,18 @@ export interface ConnectionOptions {
    * well above the longest time that healthy work blocks the loop.
    */
   stallTimeout?: number | undefined
+
+  /**
+   * Signals on which everything is given back: a list of `'SIGTERM'`, `'SIGINT'`, `'SIGHUP'`, `'SIGQUIT'`, `'SIGUSR2'`,
+   * `'SIGBREAK'`. Default none: the package then listens to no signal.
+   *
+   * Then the signal does what it would have done. Where nobody else listens to it, the process gives back what it has
+   * (within 0.2 s; over a `client` of your own within 1 s, by {@link Limiter.close}) and ends by the signal. Where others
+   * listen, the limiter is closed and the process isn't ended by us. In a worker thread it's a {@link ConfigError}.
+   *
+   * Danger: work under a lease that is given back may still run, if others keep the process alive.
+   */
+  releaseOn?: ('SIGTERM' | 'SIGINT' | 'SIGHUP' | 'SIGQUIT' | 'SIGUSR2' | 'SIGBREAK')[] | undefined
 }
 
 /**
@@ -487,7 +499,10 @@ export interface LimiterEvents {
   reconnect: [ConnectionEvent]
   /** Redis doesn't let us push (rights, proxy): waiters look every `limitInterval`. */
   pushUnavailable: [ConnectionEvent]
-  /** Something that works, but not as meant. */
+  /**
+   * Something that works, but not as meant. Also a request that has waited for more than 10 s: who holds is read and named,
+   * once a minute for a key, if somebody listens.
+   */
   warning: [ConnectionEvent]
 }
 
@@ -722,6 +737,12 @@ export class ConcurrencyLimitExceededError extends ConcurrencyLimitError {
   readonly waiting: number
   /** Seconds until the earliest lease ends if it isn't renewed; undefined if unknown. */
   readonly retryAfter: number | undefined
+  /**
+   * Who has held longest, three at most; the message names them, too. Undefined where that would cost more than one
+   * short read: more than 100 hold or wait, Redis needs more than 0.05 s, or it was asked 20 times in this second.
+   * For a key it is read once a second, so it may be so old.
+   */
+  readonly holders: HolderStatus[] | undefined
 }
 
 /** `maxWaiting` is reached. */

@@ -4,12 +4,14 @@
 // goes together. Here is only what JavaScript knows better: types, functions, the environment, and who named nothing at
 // all.
 
+const { isMainThread } = require('node:worker_threads')
 const { checkClient } = require('./client.js')
 const { ConfigError } = require('./errors.js')
 const { Source, answerBy } = require('./questions.js')
+const { SIGNALS } = require('./release-on.js')
 const { between, check, fits, integer, ms, object, rules, secret, text } = require('./rules.js')
 const { inUrl, isHost, readTls, SENTINEL_TLS, TLS } = require('./tls.js')
-const { conceal } = require('./told.js')
+const { Told, conceal } = require('./told.js')
 
 const NODES = 1000
 
@@ -99,6 +101,11 @@ const CONNECTION = rules({
   ),
   unavailableTimeout: between(0.1, 604_800, 'seconds from 0.1 to 604800 (7 days)', 60),
   stallTimeout: between(0.1, 604_800, 'seconds from 0.1 to 604800 (7 days)', undefined),
+  releaseOn: object(
+    (value) => Array.isArray(value) && value.every((signal) => SIGNALS.includes(signal)),
+    `a list of ${SIGNALS.join(', ')}`,
+    undefined,
+  ),
 })
 
 const SECURE = /^(rediss|valkeys)[:+]/i
@@ -134,7 +141,13 @@ function readConnection(url, options, env) {
     onUnavailable: value('onUnavailable'),
     unavailableTimeoutMs: ms(value('unavailableTimeout')),
     stallTimeoutMs: given.stallTimeout === undefined ? undefined : ms(given.stallTimeout),
+    releaseOn: readSignals(given.releaseOn ?? []),
   }
+}
+
+function readSignals(signals) {
+  if (signals.length === 0 || isMainThread) return [...new Set(signals)]
+  throw new ConfigError('releaseOn', new Told(signals.join()), 'none in a worker thread, which hears no signals')
 }
 
 /** The part of the options that says where, as the border takes it. */

@@ -31,9 +31,12 @@ class ConfigError extends TypeError {
 }
 
 class ConcurrencyLimitExceededError extends ConcurrencyLimitError {
-  constructor({ key, limit, limitTimeout, waited, held, waiting, retryAfter }) {
+  constructor({ key, limit, limitTimeout, waited, held, waiting, retryAfter, holders }) {
     const soon = retryAfter === undefined ? '' : `; the earliest lease ends in ${retryAfter} s`
-    super(`the limit of ${limit} for ${show(key)} was reached for ${waited} s: ${held} held, ${waiting} waiting${soon}`)
+    super(
+      `the limit of ${limit} for ${show(key)} was reached for ${waited} s: ` +
+        `${held} held, ${waiting} waiting${soon}${heldBy(holders)}`,
+    )
     this.key = key
     this.limit = limit
     this.limitTimeout = limitTimeout
@@ -41,7 +44,22 @@ class ConcurrencyLimitExceededError extends ConcurrencyLimitError {
     this.held = held
     this.waiting = waiting
     this.retryAfter = retryAfter
+    this.holders = holders
   }
+}
+
+/** Who holds, as the end of a message. */
+function heldBy(holders = []) {
+  const all = holders.map(
+    ({ label, holder, leaseId, slots, heldFor }) =>
+      `${show(label || holder || leaseId)} in slot ${slots[0]} for ${heldFor} s`,
+  )
+  return all.length === 0 ? '' : `; held by ${all.join(', ')}`
+}
+
+/** What a warning says of requests that wait for long. */
+function longWait(key, waited, holders) {
+  return `a request for ${show(key)} has waited for ${waited} s${heldBy(holders)}`
 }
 
 class QueueFullError extends ConcurrencyLimitError {
@@ -141,7 +159,8 @@ function toJSON() {
   return json
 }
 
-const isPlain = (value) => value == null || ['string', 'number', 'boolean'].includes(typeof value)
+const isPlain = (value) =>
+  value == null || ['string', 'number', 'boolean'].includes(typeof value) || Array.isArray(value)
 
 /** A value as a message shows it: short, on one line. */
 function show(value) {
@@ -170,7 +189,7 @@ const seconds = (ms) => Math.round(ms) / 1000
 
 // By the number that the core gives for a refusal; `terms` are those of an acquire, or only a key, or nothing.
 const BY_CODE = {
-  1: ({ numbers: [waitedMs, held, waiting, retryAfterMs] }, { key, limit, limitTimeout }) =>
+  1: ({ numbers: [waitedMs, held, waiting, retryAfterMs] }, { key, limit, limitTimeout, holders }) =>
     new ConcurrencyLimitExceededError({
       key,
       limit,
@@ -179,6 +198,7 @@ const BY_CODE = {
       held,
       waiting,
       retryAfter: retryAfterMs < 0 ? undefined : seconds(retryAfterMs),
+      holders,
     }),
   2: (_, { key, maxWaiting }) => new QueueFullError(key, maxWaiting),
   3: ({ numbers: [answered], text }) => {
@@ -211,5 +231,6 @@ module.exports = {
   BinaryError,
   configErrorFrom,
   failure,
+  longWait,
   unknownOption,
 }

@@ -5,8 +5,9 @@
 
 const WORKS = Symbol.for('concurrency-limit.exits') // on `process`, shared by versions: a Set of functions
 
+/** Does it now, once or more often. */
 function run() {
-  for (const work of [...process[WORKS]]) work()
+  for (const work of [...(process[WORKS] ?? [])]) work()
 }
 
 /** From now on `work` is called at the exit; it must not throw. */
@@ -24,4 +25,4 @@ function remove(work) {
   process[WORKS]?.delete(work)
 }
 
-module.exports = { add, remove }
+module.exports = { add, remove, run }

@@ -167,7 +167,9 @@ class Hold {
     clearTimeout(this.timer)
     border.holds.delete(this.n)
     this.given = this.owner.closed ? Promise.resolve(false) : this.giveBack(isAwaited)
-    if (this.trace !== null) this.given = traces.untilGiven(this)
+    if (this.trace === null) return this.given
+    if (isAwaited) this.given = traces.untilGiven(this)
+    else traces.over(this, 'released')
     return this.given
   }
 

@@ -8,8 +8,9 @@ const diagnostics = require('node:diagnostics_channel')
 const border = require('./border.js')
 const config = require('./config.js')
 const { readConnection } = require('./connection.js')
-const { ClosedError, configErrorFrom, failure } = require('./errors.js')
+const { ClosedError, configErrorFrom, failure, longWait } = require('./errors.js')
 const { Hold } = require('./hold.js')
+const { Holders } = require('./holders.js')
 const { Lease } = require('./lease.js')
 const { forget, meterOf } = require('./metrics/meter.js')
 const { render } = require('./metrics/prometheus.js')
@@ -48,17 +49,19 @@ class Limiter extends EventEmitter {
   #client
   #owner
   #place
+  #holders
   #closing = null
   #warnings = new Set() // what works, but not as meant, in the server's current state
 
   constructor(url, options) {
     super()
-    const { isDefault, ...settings } = readConnection(url, options, process.env)
+    const { isDefault, releaseOn, ...settings } = readConnection(url, options, process.env)
     const isBrought = settings.client !== undefined
     this.#owner = { closed: false, isBrought, lost: (hold) => this.#tellLoss(hold) }
-    this.#entry = enter(this, settings, Limiter.#hear)
+    this.#entry = enter(this, settings, releaseOn, { hear: Limiter.#hear, waitsLong: Limiter.#waitsLong })
     this.#client = this.#entry.client
     this.#place = placeOf(settings)
+    this.#holders = new Holders((key) => this.status(key), border.now)
     if (isDefault) warnOfMemory()
   }
 
@@ -73,6 +76,12 @@ class Limiter extends EventEmitter {
     if (event === 'disconnect') limiter.#warnings.clear()
     if (event === 'warning' || event === 'pushUnavailable') limiter.#warnings.add(message)
     limiter.#tell(event, { message })
+  }
+
+  static async #waitsLong(limiter, key, waitedMs) {
+    if (limiter.listenerCount('warning') === 0 && !channels.warning.hasSubscribers) return
+    const holders = await limiter.#holders.of(key)
+    limiter.#tell('warning', { message: longWait(key, Math.round(waitedMs / 1000), holders) })
   }
 
   acquire(limitConfig) {
@@ -210,7 +219,11 @@ class Limiter extends EventEmitter {
       const refusal = await answer
       if (refusal === null) return this.#leaseOf(hold, terms.signal, trace, isWithin)
       if (refusal.code === CANCELLED) throw reasonOf(terms.signal)
-      if (refusal.code !== LIMIT_EXCEEDED || !isTry) throw failure(refusal, terms)
+      if (refusal.code !== LIMIT_EXCEEDED) throw failure(refusal, terms)
+      if (!isTry) {
+        const [, held, waiting] = refusal.numbers
+        throw failure(refusal, { ...terms, holders: await this.#holders.of(terms.key, held, waiting) })
+      }
     } catch (error) {
       if (trace !== null) traces.refused(trace, error, terms.signal)
       throw error
@@ -275,9 +288,9 @@ class Limiter extends EventEmitter {
 
 Object.defineProperty(Limiter.prototype, IS_LIMITER, { value: true })
 
-function enter(limiter, settings, hear) {
+function enter(limiter, settings, releaseOn, listeners) {
   try {
-    return register.enter(limiter, settings, hear)
+    return register.enter(limiter, settings, releaseOn, listeners)
   } catch (error) {
     const [word, ...lines] = error.message.split('\n')
     throw word === 'ERR_CONFIG' ? configErrorFrom(lines.join('\n')) : error

@@ -5,6 +5,8 @@
 // collected. Limiters that share a session have the same options, and are counted.
 
 const border = require('./border.js')
+const longWaits = require('./long-waits.js')
+const releaseOn = require('./release-on.js')
 const { clearInterval, setInterval } = require('./timers.js')
 const traces = require('./traces.js')
 const { warnOfMany } = require('./warnings.js')
@@ -21,17 +23,25 @@ const dropped = new FinalizationRegistry((entry) => {
 })
 
 /**
- * Opens a client for a limiter; `hear(limiter, kind, text)` is told what happens to its connection. Nothing that is
+ * Opens a client for a limiter that is closed on `signals`; `hear(limiter, kind, text)` is told what happens to its connection, `waitsLong(limiter, key, ms)` of
+ * requests that wait for long. Nothing that is
  * made here may refer to the limiter, or it would never be collected.
  */
-function enter(limiter, settings, hear) {
+function enter(limiter, settings, signals, { hear, waitsLong }) {
   const known = new WeakRef(limiter)
   const client = border.open(settings, (kind, text) => {
     const listening = known.deref()
     if (listening !== undefined) hear(listening, kind, text)
   })
   const session = border.sessionOf(client)
-  const entry = { client, session, heart: beat(client, settings.stallTimeoutMs) }
+  const work = { isBrought: settings.client !== undefined, close: async () => known.deref()?.close() }
+  const waits = (key, waitedMs) => {
+    const waiting = known.deref()
+    if (waiting !== undefined) waitsLong(waiting, key, waitedMs)
+  }
+  const entry = { client, session, heart: beat(client, settings.stallTimeoutMs), signals, work, waits, told: new Map() }
+  longWaits.attend(entry)
+  releaseOn.add(signals, work)
   const twins = alike.get(session) ?? new Set()
   alike.set(session, twins.add(entry))
   if (twins.size > MOST_ALIKE) warnOfMany(twins.size)
@@ -49,6 +59,8 @@ function beat(client, stallTimeoutMs) {
 function leave(entry) {
   dropped.unregister(entry)
   clearInterval(entry.heart)
+  longWaits.quit(entry)
+  releaseOn.remove(entry.signals, entry.work)
   const twins = alike.get(entry.session)
   twins.delete(entry)
   if (twins.size > 0) return

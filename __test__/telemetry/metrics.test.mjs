@@ -65,10 +65,11 @@ describe.skipIf(PYTHONPATH === null)('metrics()', () => {
   test('counts what happens, by the class of the key, also what began before the first scrape', async () => {
     const limiter = open('counts')
     const first = await limiter.acquire({ key: 'pay:anna', limit: 3, weight: 2 })
-    const early = limiter.acquire({ key: 'pay:anna', limit: 2 })
+    const early = limiter.acquire({ key: 'pay:anna', limit: 2, limitTimeout: 60 })
     await until(async () => (await limiter.status('pay:anna')).waiting === 1, 'one waits')
-    await until(async () => (await scrape(limiter)).value['request_oldest_wait_seconds group=pay'] > 0, 'it has waited')
-    const late = limiter.acquire({ key: 'pay:anna', limit: 2 })
+    const oldest = /^concurrency_limit_request_oldest_wait_seconds\{[^}]*\} [\d.e-]*[1-9]/m
+    await until(async () => oldest.test(await limiter.metrics()), 'it has waited')
+    const late = limiter.acquire({ key: 'pay:anna', limit: 2, limitTimeout: 60 })
     await until(async () => (await limiter.status('pay:anna')).waiting === 2, 'two wait')
     const before = (await scrape(limiter)).value
     expect(before).toMatchObject({ 'slot_usage group=pay state=held': 2, 'request_waiting group=pay': 2 })

@@ -25,7 +25,7 @@ new Limiter('redis://localhost', { settle: 0 } satisfies ConnectionOptions)
 new Limiter({ host: 'h', port: 1, db: 1, username: 'u', password: 'p', clientName: 'c', keyPrefix: 'k' })
 
 new Limiter('rediss://localhost', { tls: { ca: [Buffer.from(''), ''], rejectUnauthorized: false } })
-new Limiter({ path: '/run/redis.sock', minReplicas: 1, replicaTimeout: 0.5, maxConnections: 2 })
+new Limiter({ path: '/run/redis.sock', minReplicas: 1, replicaTimeout: 0.5, maxConnections: 2, releaseOn: ['SIGTERM'] })
 new Limiter({ cluster: ['h:1', { host: 'h', port: 1 }] })
 new Limiter({ sentinel: { name: 'm', nodes: ['h:1', { host: 'h' }], username: 'u', password: 'p', tls: true } })
 new Limiter({ username: () => 'u', password: async () => 'p', tls: { key: '', cert: '', passphrase: 'p' } })
