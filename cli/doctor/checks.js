@@ -2,6 +2,8 @@
 
 // What a server's facts mean for limits: findings, each with what to change. Pure. `docs/operations.md` says why.
 
+const { WAYS } = require('./rights.js')
+
 const OLDEST = [6, 2]
 const SLOW_MS = 50
 const VERY_SLOW_MS = 500
@@ -134,10 +136,20 @@ const OF_CONNECTION = {
     return note('clock', says, "limits only use the server's, so nothing is wrong yet: have both set by NTP")
   },
 
-  rights({ missing }) {
-    if (missing.length === 0) return ok('rights', 'all that a limiter needs is permitted')
-    const change = `ACL SETUSER … ${missing.map((name) => `+${name}`).join(' ')}, for the keys and channels of the prefix`
-    return problem('rights', `not permitted: ${missing.join(', ')}`, change)
+  rights({ rights: { missing, ways } }) {
+    const lacking = [
+      ...missing,
+      ...(ways.functions || ways.scripts ? [] : WAYS[ways.hasFunctions ? 'functions' : 'scripts']),
+    ]
+    const plus = (names) => `ACL SETUSER … ${names.map((name) => `+${name}`).join(' ')}`
+    if (lacking.length > 0) {
+      const change = `${plus(lacking)}, for the keys and channels of the prefix`
+      return problem('rights', `not permitted: ${lacking.join(', ')}`, change)
+    }
+    if (!ways.functions && ways.hasFunctions) {
+      return note('rights', 'functions are not permitted: scripts do the same, at a higher cost', plus(WAYS.functions))
+    }
+    return ok('rights', 'all that a limiter needs is permitted')
   },
 
   push({ push }) {

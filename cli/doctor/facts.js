@@ -3,7 +3,7 @@
 // What a server tells about itself, gathered without changing anything. What may not be asked is null.
 
 const { ReplyError } = require('../server/connection.js')
-const { missingRights } = require('./rights.js')
+const { rightsOf } = require('./rights.js')
 
 const PINGS = 20
 const SETTINGS = ['timeout', 'min-replicas-to-write', 'client-output-buffer-limit', 'appendfsync', 'maxclients']
@@ -81,7 +81,7 @@ async function factsOf(server, prefix) {
     info: info === null ? null : parseInfo(info),
     settings: await settingsOf(connection),
     ...(await measure(connection)),
-    missing: await missingRights(connection, prefix),
+    rights: await rightsOf(connection, prefix),
     push: await tryPush(server, prefix),
     libraries: await librariesOf(connection),
   }

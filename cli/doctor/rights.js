@@ -12,8 +12,10 @@ function probesOf(prefix) {
     hello: ['HELLO', '2'],
     info: ['INFO', 'server'],
     'client|setname': ['CLIENT', 'SETNAME', 'concurrency-limit-doctor'],
+    fcall: ['FCALL', 'concurrency_limit_doctor', '1', key], // no such function
+    'function|load': ['FUNCTION', 'LOAD', 'this is no library'], // not taken, and so not kept
     evalsha: ['EVALSHA', SHA, '1', key],
-    'script|load': ['SCRIPT', 'LOAD', 'this is not Lua ('], // not taken, and so not kept
+    'script|load': ['SCRIPT', 'LOAD', 'this is not Lua ('], // the same
     scan: ['SCAN', '0', 'MATCH', `${prefix}:*`, 'COUNT', '1'],
     time: ['TIME'],
     type: ['TYPE', key],
@@ -34,11 +36,18 @@ function probesOf(prefix) {
   }
 }
 
-/** The names of those that this connection's user may not use. */
-async function missingRights(connection, prefix) {
+// The rules are run as functions, or else as scripts: one of the two is enough.
+const WAYS = { functions: ['fcall', 'function|load'], scripts: ['evalsha', 'script|load'] }
+
+/** The names of commands that this connection's user may not use, and which of the two ways are open. */
+async function rightsOf(connection, prefix) {
   const probes = Object.entries(probesOf(prefix))
   const answers = await Promise.allSettled(probes.map(([, line]) => connection.ask(...line)))
-  return probes.filter((_, i) => /^NOPERM/.test(answers[i].reason?.message)).map(([name]) => name)
+  const refused = (words) => probes.filter((_, i) => words.test(answers[i].reason?.message)).map(([name]) => name)
+  const [denied, unknown] = [refused(/^NOPERM/), refused(/^ERR unknown (sub)?command/i)]
+  const isOpen = (way) => WAYS[way].every((name) => !denied.includes(name) && !unknown.includes(name))
+  const ways = { functions: isOpen('functions'), scripts: isOpen('scripts'), hasFunctions: !unknown.includes('fcall') }
+  return { missing: denied.filter((name) => !Object.values(WAYS).flat().includes(name)), ways }
 }
 
-module.exports = { missingRights, probesOf }
+module.exports = { WAYS, probesOf, rightsOf }
