@@ -131,6 +131,20 @@ describe('release', () => {
   })
 })
 
+test('the embedded store tells how long one holds and waits, too', async () => {
+  const alone = new Limiter('memory:')
+  const lease = await alone.acquire({ key: 'k', limit: 1 })
+  const next = alone.acquire({ key: 'k', limit: 1 })
+  const told = async () => (await alone.status('k')).waiters[0]?.waited > 0.05
+  await until(told, 'it has waited for a while')
+  const { holders, waiters } = await alone.status('k')
+  expect(holders[0].heldFor).toBeGreaterThanOrEqual(waiters[0].waited)
+  expect(holders[0].heldFor).toBeLessThan(20)
+  await lease.release()
+  await (await next).release()
+  await alone.close()
+})
+
 test('clean removes what a killed process left when its lease is over, and lets the next in', async () => {
   const victim = startProcess({ url: server.url })
   await victim.call('acquire', { key: 'left', limit: 1, limitExpire: 0.3 })

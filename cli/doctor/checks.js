@@ -137,10 +137,8 @@ const OF_CONNECTION = {
   },
 
   rights({ rights: { missing, ways } }) {
-    const lacking = [
-      ...missing,
-      ...(ways.functions || ways.scripts ? [] : WAYS[ways.hasFunctions ? 'functions' : 'scripts']),
-    ]
+    const ofWays = ways.hasFunctions ? [...WAYS.functions, ...WAYS.scripts] : WAYS.scripts
+    const lacking = ways.functions || ways.scripts ? missing : [...missing, ...ofWays]
     const plus = (names) => `ACL SETUSER … ${names.map((name) => `+${name}`).join(' ')}`
     if (lacking.length > 0) {
       const change = `${plus(lacking)}, for the keys and channels of the prefix`

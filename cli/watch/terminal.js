@@ -55,6 +55,7 @@ class Terminal {
 
   /** As Ctrl-Z does to programs that leave it to the terminal. */
   suspend() {
+    if (process.platform === 'win32') return // nothing is suspended there
     this.leave()
     process.kill(process.pid, 'SIGSTOP')
   }
