@@ -1,7 +1,7 @@
 # Runs a command on a terminal of its own: what comes on standard input is typed there, what it shows goes to standard
 # output. Usage: on_terminal.py COLUMNS ROWS command… ; ends with the command's exit code, 128 + N when a signal ended it.
 # The first line of standard error is the process id of the command. A line "\x00resize COLUMNS ROWS\n" isn't typed.
-import fcntl, os, pty, select, struct, sys, termios
+import fcntl, os, pty, select, signal, struct, sys, termios
 
 columns, rows = int(sys.argv[1]), int(sys.argv[2])
 pid, terminal = pty.fork()
@@ -24,6 +24,9 @@ while terminal in sources:
             data = b''
         if not data:
             sources.remove(source)
+            if source == 0:  # whoever asked for it has gone: the terminal hangs up
+                os.kill(pid, signal.SIGHUP)
+                os.kill(pid, signal.SIGCONT)
         elif source == terminal:
             os.write(1, data)
         elif data.startswith(b'\0resize '):
