@@ -55,11 +55,15 @@ impl Session {
                 self.cx.tell(Event::Connecting);
                 return Some(Output::Connect);
             }
-            self.send_queries(now);
-            if !self.cx.has_outputs() {
-                let index = self.groups.next_dirty()?;
+            // Queries go last: what was released before them counts in their answers.
+            if let Some(index) = self.groups.next_dirty() {
                 self.groups.get_mut(index).flush(&mut self.cx, now);
                 self.groups.prune(now, index, &mut self.cx.timers);
+                continue;
+            }
+            self.send_queries(now);
+            if !self.cx.has_outputs() {
+                return None;
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Holding: the local verdict, renewal, loss, giving back.
 
-use super::desk::{Desk, request, s};
+use super::desk::{CLIENT, Desk, request, s};
 use crate::error::Loss;
 use crate::lease::LeaseId;
 use crate::protocol::{Target, Verb};
-use crate::session::{Event, Request};
+use crate::session::{AdminQuery, Event, Request};
 
 fn lost(desk: &mut Desk) -> Option<Loss> {
     match desk.take_event(|event| matches!(event, Event::Lost { .. })) {
@@ -140,7 +140,7 @@ fn the_longest_hold_ends_the_lease_also_after_a_new_connection() {
 #[test]
 fn a_watched_client_that_stands_still_loses_its_leases_and_one_that_lives_keeps_them() {
     let mut desk = Desk::online();
-    desk.session.watch(desk.now, super::desk::CLIENT, s(3.0));
+    desk.session.watch(desk.now, CLIENT, s(3.0));
     for _ in 0..10 {
         desk.live(s(2.0));
         desk.session.beat(desk.now, super::desk::CLIENT);
@@ -166,7 +166,7 @@ fn closing_gives_back_what_is_held_and_fails_what_waits() {
     desk.submit(request(1));
     desk.submit(request(2));
     desk.exchange();
-    desk.session.close(desk.now, super::desk::CLIENT, 9, true);
+    desk.session.close(desk.now, CLIENT, 9, true);
     desk.pump();
     assert_eq!(desk.failed(2), Some(crate::error::Error::Closed));
     desk.exchange();
@@ -178,7 +178,7 @@ fn closing_gives_back_what_is_held_and_fails_what_waits() {
 #[test]
 fn closing_without_release_leaves_the_leases_to_their_end() {
     let mut desk = Desk::online();
-    desk.session.close(desk.now, super::desk::CLIENT, 9, false);
+    desk.session.close(desk.now, CLIENT, 9, false);
     desk.pump();
     assert!(desk.take_event(|event| matches!(event, Event::Closed { tag: 9, .. })).is_some());
     assert!(desk.sent.is_empty());
@@ -190,11 +190,21 @@ fn releases_of_one_turn_go_out_in_one_call() {
     let mut desk = Desk::online();
     desk.submit(request(1));
     desk.exchange();
-    desk.session.release(desk.now, super::desk::CLIENT, 0);
-    desk.session.release(desk.now, super::desk::CLIENT, 1);
+    desk.session.release(desk.now, CLIENT, 0);
+    desk.session.release(desk.now, CLIENT, 1);
     desk.pump();
     let ids: Vec<_> =
         [1, 2].map(|number| Target::Lease(LeaseId { session: desk.session.id(), number })).to_vec();
     assert_eq!(desk.sent.len(), 1);
     assert_eq!(desk.sent[0].call.verb, Verb::Release(ids));
+}
+
+#[test]
+fn a_query_comes_after_the_release_that_was_asked_for_before_it() {
+    let mut desk = Desk::online();
+    desk.session.release(desk.now, CLIENT, 0);
+    desk.session.ask(desk.now, CLIENT, 1, AdminQuery::Status(request(1).key));
+    desk.pump();
+    let verbs: Vec<&Verb> = desk.sent.iter().map(|sent| &sent.call.verb).collect();
+    assert!(matches!(verbs[..], [Verb::Release(_), Verb::Inspect(_)]), "{verbs:?}");
 }
