@@ -139,7 +139,8 @@ describe.each(['Redis', 'memory:'])('on %s', (place) => {
     // The event of a loss comes in the turn in which grants are delivered, before those who asked go on.
     limiter.once('lost', () => controller.abort('between'))
     const reasons = Promise.all([rejection(limiter.acquire(config)), rejection(limiter.tryAcquire(config))])
-    await Promise.resolve()
+    // An embedded store answers in the call that asks, which comes after this turn; Redis has to be asked before.
+    if (place !== 'memory:') await Promise.resolve()
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600)
     expect(await reasons).toEqual(['between', 'between'])
     await until(async () => (await counts('between')).held === 0, 'nothing is held')
