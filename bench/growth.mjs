@@ -62,7 +62,7 @@ async function idle(url, ms) {
 
 async function longestScript(redis) {
   const times = (await redis.slowlog('GET', -1))
-    .filter(([, , , [name]]) => /^evalsha$/i.test(name))
+    .filter(([, , , [name]]) => /^(evalsha|fcall)$/i.test(name))
     .map(([, , us]) => us)
   return {
     'longest script ms': Math.max(0, ...times) / 1000,

@@ -9,7 +9,7 @@ import { createClient, createClientPool, createCluster } from 'redis'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { bring, KINDS } from '../support/clients.mjs'
 import { useRedis } from '../support/fixtures.mjs'
-import { redis, rejection, runNode, scriptCalls, startRedis, until } from '../support/helpers.mjs'
+import { forgetLibrary, redis, rejection, runNode, scriptCalls, startRedis, until } from '../support/helpers.mjs'
 import { judge, startCrowd } from '../support/load.mjs'
 import { freePort } from '../support/programs.mjs'
 
@@ -149,9 +149,9 @@ describe.each(KINDS)('%s', (kind) => {
     expect(await one.release()).toBe(true)
   })
 
-  test('a script that the server has forgotten is loaded again', async () => {
+  test('a library that the server has forgotten is loaded again', async () => {
     await limiter.withLimit({ key: 'forgotten', limit: 1 }, () => {})
-    await redis(server.port, 'SCRIPT', 'FLUSH')
+    await forgetLibrary(server.port)
     await limiter.withLimit({ key: 'forgotten', limit: 1 }, () => {})
   })
 

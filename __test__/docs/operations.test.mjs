@@ -17,17 +17,20 @@ beforeAll(async () => {
 })
 afterAll(() => redis?.stop())
 
-test('every command of the scripts is among the documented rights', () => {
+test('every command of the library is among the documented rights', () => {
   const folder = fileURLToPath(new URL('../../crates/core/lua', import.meta.url))
   const scripts = readdirSync(folder, { recursive: true }).filter((name) => name.endsWith('.lua'))
   const text = scripts.map((name) => readFileSync(join(folder, name), 'utf8')).join('\n')
-  const used = [...text.matchAll(/\b(?:p?call|write|write_all)\(\s*'([A-Z]+)'/g)].map(([, name]) => name.toLowerCase())
+  const used = [...text.matchAll(/\b(?:call|try|write)\(\s*'([A-Z]+)'/g)].map(([, name]) => name.toLowerCase())
   expect(used.length).toBeGreaterThan(5)
   expect(permitted).toEqual(expect.arrayContaining(used))
 })
 
 test('a user with the documented rights can do all that the package does', async () => {
-  expect(await ask(redis.port, rights.replace(/\s+/g, ' ').trim())).toBe('+OK\r\n')
+  // Before 7.0 there are no functions, and no rights to them.
+  const has7 = !(await ask(redis.port, 'FUNCTION LIST')).startsWith('-')
+  const known = has7 ? rights : rights.replace('+fcall +function|load ', '')
+  expect(await ask(redis.port, known.replace(/\s+/g, ' ').trim())).toBe('+OK\r\n')
   const source = `
     import { Limiter } from 'concurrency-limit'
     const limiter = new Limiter({ clientName: 'rights' })

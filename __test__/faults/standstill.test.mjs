@@ -94,7 +94,7 @@ const troubles = {
     admin.destroy()
   },
   'hangs up on whoever it lets in': () => flood('CLIENT KILL TYPE pubsub'),
-  'forgets its scripts over and over': () => flood('SCRIPT FLUSH'),
+  'forgets its functions and scripts over and over': () => flood('FUNCTION FLUSH\r\nSCRIPT FLUSH'),
 }
 
 test.each(Object.entries(troubles))('a server that %s', async (what, trouble) => {

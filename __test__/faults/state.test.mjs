@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Limiter } from 'concurrency-limit'
 import { describe, expect, test } from 'vitest'
 import { useRedis } from '../support/fixtures.mjs'
-import { redis, until } from '../support/helpers.mjs'
+import { forgetLibrary, redis, until } from '../support/helpers.mjs'
 import { debugArgs } from '../support/programs.mjs'
 
 const LIMIT = 3
@@ -48,7 +48,7 @@ const kept = {
   'the line': (key) => redis(server.port, 'DEL', `cl:{${key}}:queue`),
   'all three sorted sets': (key) =>
     redis(server.port, 'DEL', ...['ends', 'gaps', 'queue'].map((k) => `cl:{${key}}:${k}`)),
-  'the cache of scripts': () => redis(server.port, 'SCRIPT', 'FLUSH'),
+  'the functions and the cache of scripts': () => forgetLibrary(server.port),
   'what is not in a snapshot, at a reload,': () => redis(server.port, 'DEBUG', 'RELOAD'),
 }
 

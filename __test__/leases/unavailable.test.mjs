@@ -126,7 +126,7 @@ test('a Redis that answers and refuses is no outage: nobody is let in', async ()
   await redis(server.port, 'CONFIG', 'SET', 'maxmemory', 1)
   expect((await rejection(limiter.acquire(quick))).message).toMatch(/memory/i)
   await redis(server.port, 'CONFIG', 'SET', 'maxmemory', 0)
-  await redis(server.port, 'ACL', 'SETUSER', 'clerk', '-evalsha')
+  await redis(server.port, 'ACL', 'SETUSER', 'clerk', '-@scripting')
   expect((await rejection(limiter.acquire(quick))).message).toMatch(/permission/i)
 })
 

@@ -105,7 +105,13 @@ function parseList(length, bytes) {
   return { value, rest }
 }
 
-/** How many scripts the server has run so far. */
+/** Makes the server forget our library, functions (since Redis 7.0) and script. */
+export async function forgetLibrary(port) {
+  await redis(port, 'SCRIPT', 'FLUSH')
+  await redis(port, 'FUNCTION', 'FLUSH').catch(() => {})
+}
+
+/** How many commands have run our library so far, or asked for it. */
 export async function scriptCalls(port) {
   const stats = await redis(port, 'INFO', 'commandstats')
   const calls = [...stats.matchAll(/cmdstat_(?:eval|evalsha|fcall):calls=(\d+)/g)]

@@ -184,7 +184,7 @@ const FAULTS = {
   'a right withdrawn': {
     weight: 3,
     draw: both(during(200, 4_000), (random) => ({
-      right: random.pick(['evalsha', 'publish', 'subscribe', 'channels']),
+      right: random.pick(['@scripting', 'publish', 'subscribe', 'channels']),
     })),
     run: (world, { right, ms }) =>
       world.alone('rights', async () => {
@@ -219,10 +219,13 @@ const FAULTS = {
       end()
     },
   },
-  'scripts flushed': {
+  'library flushed': {
     weight: 1,
     draw: () => ({}),
-    run: (world) => world.tellServers('SCRIPT', 'FLUSH'),
+    async run(world) {
+      await world.tellServers('SCRIPT', 'FLUSH')
+      await world.tellServers('FUNCTION', 'FLUSH')
+    },
   },
   'everything flushed': {
     weight: 1,

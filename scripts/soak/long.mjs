@@ -6,7 +6,7 @@
 // One fault at a time, and the next when work goes on: what several at once may cost is in docs/operations.md.
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { redis, startRedis, until } from '../../__test__/support/helpers.mjs'
+import { forgetLibrary, redis, startRedis, until } from '../../__test__/support/helpers.mjs'
 import { judge, startCrowd } from '../../__test__/support/load.mjs'
 import { Limiter } from '../../index.js'
 
@@ -38,7 +38,7 @@ const counts = {}
 
 const faults = {
   'connections killed': () => redis(server.port, 'CLIENT', 'KILL', 'TYPE', pick(['normal', 'pubsub'])),
-  'scripts flushed': () => redis(server.port, 'SCRIPT', 'FLUSH'),
+  'library flushed': () => forgetLibrary(server.port),
   'a sorted set deleted': () => redis(server.port, 'DEL', `cl:{${KEY}}:${pick(['ends', 'gaps', 'queue'])}`),
   'Redis stopped': async () => {
     process.kill(server.pid, 'SIGSTOP')

@@ -1,133 +1,167 @@
 -- acquire: grant now, join the line, or refuse (R1–R6, R11, R16, R25).
 --
--- ARGV   number of items · their ids · for each run of items on the same terms: how many, less than 0 if they
---        don't wait · terms
+-- ARGV   number of runs of items on the same terms, then for each: how many, less than 0 if they don't wait · terms
+--        · their ids
 -- ANSWER granted STATEMENT · queued ticket ahead · full held waiting next-end · queue-full waiting · limits
 --        · mismatch weight highest
---
--- The first write is one that a full memory refuses, so a refused acquire leaves nothing.
-local items, weights, lowest, names = {}, 0, math.huge, {}
-local run = FROM + number + 1
-while #items < number do
-  local many, terms = tonumber(ARGV[run]), terms_of(ARGV[run + 1])
-  for _ = 1, math.abs(many) do
-    items[#items + 1] = { id = ARGV[FROM + #items + 1], waits = many > 0, terms = terms }
+piece(function()
+  local looked_through -- whether this call has looked for dead waiters
+  local joined -- the places of those that joined in the answers, by their ids
+
+  local function full()
+    local in_ms = next_end()
+    return 'full ' .. num(g.held) .. ' ' .. num(g.waiting) .. ' ' .. (in_ms and num(in_ms) or '-1')
   end
-  weights, lowest = weights + math.abs(many) * terms.weight, math.min(lowest, terms.limit)
-  if terms.name then names[#names + 1] = 'n' .. terms.name end
-  run = run + 2
-end
 
-local joined, answers = {}, {}
-
-local function full()
-  local in_ms = next_end()
-  return 'full ' .. num(g.held) .. ' ' .. waiting .. ' ' .. (in_ms and num(in_ms) or -1)
-end
-
--- The same request again gets the same answer.
-local function known(item)
-  local it = record(item.id)
-  if it and it.lease then
-    if it.at_end > now then return 'granted ' .. statement(item.id, it) end
-    remove_lease(item.id, it)
-  elseif it then
-    return 'queued ' .. num(it.ticket) .. ' ' .. waiting - 1
-  end
-end
-
-local function by_name(item)
-  local former = owner_of(item.terms.name)
-  if not former then return nil end
-  local it = lease(former)
-  if it.at_end <= now then
-    remove_lease(former, it)
-  elseif not may_go_to(it, item.terms) then
-    return 'mismatch ' .. #it.slots .. ' ' .. num(it.slots[#it.slots])
-  else
-    return 'granted ' .. statement(item.id, (take_over(former, item.id, item.terms, item.terms.lease)))
-  end
-end
-
--- Dead waiters at the front leave: once a call, and each of their sessions is looked at once.
-local looked_through = false
-local function look_through_line()
-  if looked_through or waiting == 0 then return nil end
-  looked_through = true
-  if queue_changed then flush() end
-  local first, fields, gone, leaving = redis.call('ZRANGE', QUEUE, 0, BUDGET - 1), {}, {}, {}
-  for i = 1, #first do
-    local owner = string.sub(first[i], 19, 34)
-    if owner ~= '' and gone[owner] == nil then
-      gone[owner] = false
-      fields[#fields + 1] = 'c' .. owner
+  -- The same request again gets the same answer.
+  local function known(id)
+    local it = lease(id)
+    if not it then
+      it = waiter(id)
+      return it and 'queued ' .. it.ticket .. ' ' .. num(g.waiting - 1)
     end
+    if tonumber(it.at_end) > now then return 'granted ' .. statement(id, it) end
+    remove_lease(id, it)
   end
-  read(fields)
-  -- Most records are as they were read; of those only the deadline is of interest.
-  for i = 1, #fields do
-    local owner = string.sub(fields[i], 2)
-    local until_ms, its_gen = string.match(hash[fields[i]] or '', '^(%d+) %d+ %d %d+ %d+ (%d+)$')
-    gone[owner] = not (tonumber(its_gen) == g.gen and tonumber(until_ms) > now) and not live(owner)
-  end
-  for i = 1, #first do
-    if gone[string.sub(first[i], 19, 34)] then leaving[#leaving + 1] = 'l' .. id_of(first[i]) end
-  end
-  read(leaving)
-  for i = 1, #leaving do crowd().leave(string.sub(leaving[i], 2)) end
-end
 
--- Whether as many wait as the request allows.
-local function line_is_full(max)
-  if max < 0 or waiting < max then return false end
-  look_through_line()
-  return waiting >= max
-end
-
-local function answer(item)
-  local terms = item.terms
-  g.limit = terms.limit
-  local same = known(item) or (terms.name and by_name(item))
-  if same then return same end
-  if has_room(terms) and (waiting == 0 or not crowd().stands_before(terms.limit, terms.priority)) then
-    local it = grant(item.id, terms, terms.lease)
-    if it then return 'granted ' .. statement(item.id, it) end
-  end
-  if not item.waits then return full() end
-  if line_is_full(terms.max) then return 'queue-full ' .. waiting end
-  if not crowd().line_takes(terms.limit) then return 'limits' end
-  local ticket, ahead = math.max(g.ticket + 1, now_us), waiting
-  crowd().join(item.id, terms, ticket)
-  joined[item.id] = #answers + 1
-  return 'queued ' .. num(ticket) .. ' ' .. ahead
-end
-
-local function hand_off_to_joined()
-  local before, others = #handed, {}
-  crowd().hand_off()
-  for i = 1, #handed do
-    local place = i > before and joined[handed[i][1]]
-    if place then
-      answers[place] = 'granted ' .. handed[i][2]
+  local function by_name(id, terms)
+    local former = owner_of(terms.name)
+    if not former then return nil end
+    local it = lease(former)
+    if tonumber(it.at_end) <= now then
+      remove_lease(former, it)
+    elseif not may_go_to(it, terms) then
+      local slots = slots_of(it.slots)
+      return 'mismatch ' .. num(#slots) .. ' ' .. num(slots[#slots])
     else
-      others[#others + 1] = handed[i]
+      return 'granted ' .. take_over(former, id, terms, terms.lease)
     end
   end
-  handed = others
-end
 
-local refused = make()
-if refused then return refused end
-local crowded = waiting > 0 or g.held + weights > lowest
-local removes = crowded or #names > 0
-read(names)
-for i = 1, #items do removes = removes or hash['l' .. items[i].id] end
-if removes then refused = write('HSET', GROUP, 'state', state) end
-if refused then return refused end
-if crowded then
-  crowd().reap()
-  crowd().hand_off()
-end
-for i = 1, #items do answers[i] = answer(items[i]) end
-if next(joined) then hand_off_to_joined() end
-return close(answers, true)
+  -- The sessions of these members that weren't looked at before: those that are gone are noted. Answers how many
+  -- waiters the others have.
+  local function look_at(members, seen)
+    local owners, fields, count = {}, {}, 0
+    for i = 1, #members do
+      local owner = session_of_id(id_of(members[i]))
+      if owner ~= '' and seen[owner] == nil then
+        seen[owner] = 'lives'
+        owners[#owners + 1], fields[#fields + 1] = owner, 'c' .. owner
+      end
+    end
+    read(fields)
+    for i = 1, #owners do
+      if live(owners[i]) then count = count + waiting_of(owners[i]) else seen[owners[i]] = 'gone' end
+    end
+    return count
+  end
+
+  -- Waiters of dead sessions at the front leave. Mostly few sessions have all the waiters, often the caller's has: once
+  -- as many are accounted for as wait, nobody else is looked for.
+  local function look_through_line()
+    if many_joins > 0 or many_leaves > 0 then flush() end
+    local lives = live(SESSION)
+    local seen, accounted, all, to = {}, lives and waiting_of(SESSION) or 0, {}, 20
+    if lives then seen[SESSION] = 'lives' end
+    while accounted < g.waiting and #all < BUDGET do
+      local members = call('ZRANGE', QUEUE, #all, to - 1)
+      accounted = accounted + look_at(members, seen)
+      for i = 1, #members do all[#all + 1] = members[i] end
+      if #all < to then break end
+      to = BUDGET
+    end
+    local ids, fields = {}, {}
+    for i = 1, #all do
+      local id = id_of(all[i])
+      if seen[session_of_id(id)] == 'gone' then ids[#ids + 1], fields[#fields + 1] = id, 'l' .. id end
+    end
+    read(fields)
+    for i = 1, #ids do
+      local it = waiter(ids[i])
+      if it then leave(ids[i], it) end
+    end
+  end
+
+  -- Whether as many wait as the request allows.
+  local function line_is_full(most)
+    if most < 0 or g.waiting < most then return false end
+    if not looked_through and g.waiting > 0 then look_through_line() end
+    looked_through = true
+    return g.waiting >= most
+  end
+
+  local function answer(id, waits, terms, place)
+    g.limit = terms.limit_text
+    local same = hash['l' .. id] and known(id) or terms.name and by_name(id, terms)
+    if same then return same end
+    if has_room(terms) and (g.waiting == 0 or not stands_before(terms.limit, terms.priority)) then
+      local said = grant(id, terms, terms.lease)
+      if said then return 'granted ' .. said end
+    end
+    if not waits then return full() end
+    if line_is_full(terms.max) then return 'queue-full ' .. num(g.waiting) end
+    if not line_takes(terms.limit) then return 'limits' end
+    local ahead, ticket = num(g.waiting), join(id, terms, max(g.ticket + 1, now_us))
+    joined = joined or {}
+    joined[id] = place
+    return 'queued ' .. ticket .. ' ' .. ahead
+  end
+
+  -- What has joined and is handed something all the same is answered by that.
+  local function hand_off_to_joined(answers)
+    local before, others = handed, nil
+    handed = nil
+    hand_off()
+    for i = 1, handed and #handed or 0, 2 do
+      local place = joined[handed[i]]
+      if place then
+        answers[place] = 'granted ' .. handed[i + 1]
+      else
+        others = others or before or {}
+        others[#others + 1], others[#others + 2] = handed[i], handed[i + 1]
+      end
+    end
+    handed = others or before
+  end
+
+  -- Whether there isn't room for all.
+  local function is_crowded(at)
+    local lowest, weights, run = huge, 0, at + 1
+    for _ = 1, tonumber(ARGS[at]) do
+      local many, terms = tonumber(ARGS[run]), terms_of(ARGS[run + 1])
+      if many < 0 then many = -many end
+      lowest, weights, run = min(lowest, terms.limit), weights + many * terms.weight, run + 2 + many
+    end
+    return g.held + weights > lowest
+  end
+
+  local function fields(at)
+    local run = at + 1
+    for _ = 1, tonumber(ARGS[at]) do
+      local many = tonumber(ARGS[run])
+      if many < 0 then many = -many end
+      for i = 1, many do wanted[many_wanted + i] = 'l' .. ARGS[run + 1 + i] end
+      many_wanted, run = many_wanted + many, run + 2 + many
+    end
+    return run
+  end
+
+  verbs.acquire = { fields = fields, acquires = true, writes = true, carry_out = function(at)
+    make()
+    if g.waiting > 0 or is_crowded(at) then
+      reap()
+      hand_off()
+    end
+    looked_through, joined = false, nil
+    local answers, n, run = { '' }, 0, at + 1
+    for _ = 1, tonumber(ARGS[at]) do
+      local many, terms = tonumber(ARGS[run]), terms_of(ARGS[run + 1])
+      local waits = many > 0
+      if many < 0 then many = -many end
+      for i = 1, many do answers[n + i] = answer(ARGS[run + 1 + i], waits, terms, n + i) end
+      n, run = n + many, run + 2 + many
+    end
+    if joined then hand_off_to_joined(answers) end
+    return reply(n == 1 and answers[1] or n > 0 and concat(answers, ' ') or '', true)
+  end }
+end)

@@ -2,18 +2,29 @@
 --
 -- ARGV   number of items, then their ids
 -- ANSWER left · granted STATEMENT
--- ADDS   slots held · requests in line · time to the earliest end, ms, or −1: all before anybody left
-local held, in_line, in_ms = g.held, waiting, next_end()
-local answers = {}
-for i = 1, number do
-  local id = ARGV[FROM + i]
-  local it = lease(id)
-  if not it then crowd().leave(id) end
-  answers[i] = it and 'granted ' .. statement(id, it) or 'left'
-end
-if waiting > 0 then
-  local refused = flush() or begin()
-  if refused then return refused end
-  crowd().hand_off()
-end
-return close(answers, false, { held, in_line, in_ms or -1 })
+-- ADDS   slots held · requests in line · time to the earliest end, ms, or -1: all before anybody left
+piece(function()
+  local function fields(at)
+    local many = tonumber(ARGS[at])
+    for i = 1, many do wanted[many_wanted + i] = 'l' .. ARGS[at + i] end
+    many_wanted = many_wanted + many
+    return at + many + 1
+  end
+
+  local function left(id)
+    local it = lease(id)
+    if it then return 'granted ' .. statement(id, it) end
+    it = waiter(id)
+    if it then leave(id, it) end
+    return 'left'
+  end
+
+  verbs.leave = { fields = fields, writes = true, carry_out = function(at)
+    local in_ms, many, answers = next_end(), tonumber(ARGS[at]), {}
+    local before = num(g.held) .. ' ' .. num(g.waiting) .. ' ' .. (in_ms and num(in_ms) or '-1')
+    for i = 1, many do answers[i] = left(ARGS[at + i]) end
+    hand_off()
+    answers[many + 1] = before
+    return reply(concat(answers, ' '), false)
+  end }
+end)

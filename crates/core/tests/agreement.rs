@@ -1,7 +1,7 @@
-//! The Lua scripts and `group` are the same rules: any history gives the same replies and the same state (R17, R26).
+//! The Lua library and `group` are the same rules: any history gives the same replies and the same state (R17, R26).
 //!
-//! Every step is carried out twice, by the pure rules and by the scripts in a real redis-server, with the same time and
-//! the same fate of publications. What is stored is compared after each, and checked for being in step with itself.
+//! Every step is carried out twice, by the pure rules and by the library in a real redis-server, with the same time and
+//! the same fate of publications; run as functions, and as a script. What is stored is compared after each, and checked for being in step with itself.
 
 #[path = "agreement/history.rs"]
 mod history;
@@ -19,7 +19,8 @@ use concurrency_limit::protocol::{
     Acquired, Answers, Call, CallError, Caller, Renewed, Reply, Settled, Verb,
 };
 use concurrency_limit::store::redis::keys::GroupKeys;
-use concurrency_limit::store::redis::{reply, scripts};
+use concurrency_limit::store::redis::library::{Layout, Way, rehearsal};
+use concurrency_limit::store::redis::reply;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config as ProptestConfig, TestRunner};
 
@@ -27,27 +28,20 @@ use history::{Known, Step};
 use server::Server;
 use stored::{Copy, Stored};
 
-fn layout() -> scripts::Layout {
-    scripts::Layout { prefix: "cl".to_owned(), cluster: false }
-}
-
-/// By the scripts, with the time and the receivers given: in one command if the calls go together.
-fn by_scripts(
+/// By the library, in one command, with the time and the receivers given.
+fn by_library(
     server: &mut Server,
+    way: Way,
     caller: &Caller,
     calls: &[Call],
     fresh: Epoch,
     now_us: u64,
     fates: &[(SessionId, Option<u64>)],
 ) -> Vec<Result<Reply, CallError>> {
-    let mut ask = |calls: &[Call]| {
-        let cmd = scripts::rehearsal(&layout(), caller, calls, fresh, now_us, fates);
-        cmd.query::<redis::Value>(&mut server.connection).unwrap_or_else(|error| panic!("{calls:?}: {error}"))
-    };
-    if calls.len() > 1 && scripts::go_together(&calls[0].verb, &calls[1].verb) {
-        return reply::parse_each(calls, ask(calls));
-    }
-    calls.iter().map(|call| reply::parse(&call.verb, ask(std::slice::from_ref(call)))).collect()
+    let layout = Layout { prefix: "cl".to_owned(), cluster: false };
+    let cmd = rehearsal::command(&layout, caller, calls, fresh, way, now_us, fates);
+    let value = cmd.query(&mut server.connection).unwrap_or_else(|error| panic!("{calls:?}: {error}"));
+    reply::parse_each(calls, value)
 }
 
 fn learn(known: &mut Known, verb: &Verb, reply: &Reply) {
@@ -83,16 +77,27 @@ fn learn(known: &mut Known, verb: &Verb, reply: &Reply) {
     }
 }
 
-/// Carries out the steps by the rules, and by the scripts in one group or in several at once, which must all be like
-/// it.
-fn replay(server: &mut Server, groups: &[&str], steps: &[Step]) {
+/// How histories are carried out by the library.
+#[derive(Clone, Copy)]
+struct Replay<'a> {
+    way: Way,
+    /// Each step in one group, or in several at once, which must all be like it.
+    groups: &'a [&'a str],
+    /// As many steps go into one command.
+    together: usize,
+}
+
+/// Carries out the steps by the rules and by the library.
+fn replay(server: &mut Server, Replay { way, groups, together }: Replay<'_>, steps: &[Step]) {
     let keys: Vec<Key> = groups.iter().map(|key| Key::new(*key).expect("a key")).collect();
     server.ask::<redis::Value>(&["FLUSHALL"]);
     let (mut group, mut known) = (Group::default(), Known::default());
     let start = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
     let mut now_us = start.as_micros() as u64;
     let mut kept = (Group::default(), Vec::new());
-    for (number, step) in steps.iter().enumerate() {
+    let commands = steps.chunk_by(|one, next| !one.is_about_the_state() && !next.is_about_the_state());
+    for (number, steps) in commands.flat_map(|steps| steps.chunks(together)).enumerate() {
+        let step = &steps[0];
         now_us += step.wait_us;
         known.now_ms = now_us / 1_000;
         match step.verb {
@@ -110,35 +115,44 @@ fn replay(server: &mut Server, groups: &[&str], steps: &[Step]) {
         }
         // A state that is made, or found to have gone back, gets an epoch that there was none before of.
         let fresh = Epoch(1_000 + number as u64);
-        let (caller, verb) = (known.caller(step), known.verb(step));
+        let caller = known.caller(step);
+        let verbs: Vec<Verb> = steps.iter().map(|step| known.verb(&step.by(caller.session))).collect();
         let fates: Vec<(SessionId, Option<u64>)> = (step.fates.iter().enumerate())
             .map(|(session, fate)| (SessionId(session as u64), [Some(1), Some(0), None][*fate as usize]))
             .collect();
-        let by_rules = group.call(now_us, fresh, &caller, &verb, &mut |session, epoch, grants| {
-            let fate = fates[session.0 as usize].1;
-            if fate == Some(0) {
-                return Receivers::Nobody;
-            }
-            known.grants.extend(grants.iter().map(|grant| (grant.id, (epoch, grant.clone()))));
-            fate.map_or(Receivers::Refused, |_| Receivers::Somebody)
-        });
-        let calls: Vec<Call> = keys.iter().map(|key| Call { key: key.clone(), verb: verb.clone() }).collect();
+        let by_rules: Vec<Result<Reply, CallError>> = (verbs.iter())
+            .map(|verb| {
+                group.call(now_us, fresh, &caller, verb, &mut |session, epoch, grants| {
+                    let fate = fates[session.0 as usize].1;
+                    if fate == Some(0) {
+                        return Receivers::Nobody;
+                    }
+                    known.grants.extend(grants.iter().map(|grant| (grant.id, (epoch, grant.clone()))));
+                    fate.map_or(Receivers::Refused, |_| Receivers::Somebody)
+                })
+            })
+            .collect();
+        let calls: Vec<Call> = (keys.iter())
+            .flat_map(|key| verbs.iter().map(|verb| Call { key: key.clone(), verb: verb.clone() }))
+            .collect();
         let rules = group.snapshot(now_us);
-        let by_scripts = by_scripts(server, &caller, &calls, fresh, now_us, &fates);
-        // Groups that are asked together share what one call may do; `scripts` has a test of that.
-        if keys.len() > 1 && by_scripts.iter().flatten().any(|reply| reply.again) {
+        let by_library = by_library(server, way, &caller, &calls, fresh, now_us, &fates);
+        // Calls of one command share what one may do; `scripts` has a test of that.
+        if calls.len() > 1 && by_library.iter().flatten().any(|reply| reply.again) {
             return;
         }
-        for (key, by_scripts) in keys.iter().zip(by_scripts) {
-            assert_eq!(by_scripts, by_rules, "step {number}, {caller:?} {verb:?} (scripts ≠ rules)");
+        for (key, by_library) in keys.iter().zip(by_library.chunks(verbs.len())) {
+            assert_eq!(by_library, by_rules, "command {number}, {caller:?} {verbs:?} (library ≠ rules)");
             let stored = Stored::read(&mut server.connection, &GroupKeys::new("cl", key));
             let snapshot = stored.snapshot(now_us / 1_000);
-            assert_eq!(snapshot, rules, "after step {number}, {caller:?} {verb:?} (scripts ≠ rules)");
+            assert_eq!(snapshot, rules, "after command {number}, {caller:?} {verbs:?} (library ≠ rules)");
             stored.check(&snapshot);
         }
-        if let Ok(reply) = &by_rules {
-            known.epoch = reply.epoch.0;
-            learn(&mut known, &verb, reply);
+        for (verb, by_rules) in verbs.iter().zip(&by_rules) {
+            if let Ok(reply) = by_rules {
+                known.epoch = reply.epoch.0;
+                learn(&mut known, verb, reply);
+            }
         }
         known.held = rules.leases.iter().map(|lease| lease.id).collect();
         for waiter in &rules.waiters {
@@ -148,39 +162,51 @@ fn replay(server: &mut Server, groups: &[&str], steps: &[Step]) {
 }
 
 #[test]
-fn the_scripts_and_the_rules_agree_on_any_history() {
-    agree_on(&history::steps(), &["a}key%"]);
+fn the_library_and_the_rules_agree_on_any_history() {
+    agree_on(&history::steps(), &["a}key%"], 1);
 }
 
 #[test]
-fn the_scripts_and_the_rules_agree_on_what_most_calls_are() {
-    agree_on(&history::plain_steps(), &["a}key%"]);
+fn the_library_and_the_rules_agree_on_what_most_calls_are() {
+    agree_on(&history::plain_steps(), &["a}key%"], 1);
 }
 
 #[test]
-fn the_scripts_and_the_rules_agree_on_a_crowd() {
-    agree_on(&history::crowded_steps(), &["a}key%"]);
+fn the_library_and_the_rules_agree_on_a_crowd() {
+    agree_on(&history::crowded_steps(), &["a}key%"], 1);
 }
 
 #[test]
-fn the_scripts_and_the_rules_agree_when_the_state_goes_back() {
-    agree_on(&history::backward_steps(), &["a}key%"]);
+fn the_library_and_the_rules_agree_when_the_state_goes_back() {
+    agree_on(&history::backward_steps(), &["a}key%"], 1);
 }
 
 #[test]
 fn groups_that_are_asked_together_are_asked_as_if_each_were_alone() {
-    agree_on(&history::steps(), &["a", "b"]);
-    agree_on(&history::plain_steps(), &["a", "b", "c"]);
+    agree_on(&history::steps(), &["a", "b"], 1);
+    agree_on(&history::plain_steps(), &["a", "b", "c"], 1);
 }
 
-fn agree_on(histories: &impl Strategy<Value = Vec<Step>>, groups: &[&str]) {
+#[test]
+fn calls_of_one_command_are_carried_out_as_if_each_came_alone() {
+    agree_on(&history::steps(), &["a"], 3);
+    agree_on(&history::plain_steps(), &["a", "b"], 2);
+    agree_on(&history::crowded_steps(), &["a"], 3);
+    agree_on(&history::backward_steps(), &["a"], 2);
+}
+
+fn agree_on(histories: &impl Strategy<Value = Vec<Step>>, groups: &[&str], together: usize) {
     let server = RefCell::new(Server::start());
-    let config = ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() };
-    let result = TestRunner::new(config).run(histories, |steps| {
-        replay(&mut server.borrow_mut(), groups, &steps);
-        Ok(())
-    });
-    result.unwrap_or_else(|failure| panic!("{failure}"));
+    let ways = server.borrow_mut().ways(rehearsal::load);
+    for way in ways {
+        let config =
+            ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() };
+        let result = TestRunner::new(config).run(histories, |steps| {
+            replay(&mut server.borrow_mut(), Replay { way, groups, together }, &steps);
+            Ok(())
+        });
+        result.unwrap_or_else(|failure| panic!("{way:?}: {failure}"));
+    }
 }
 
 /// How many histories: more with `PROPTEST_CASES`.

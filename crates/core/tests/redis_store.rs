@@ -138,19 +138,6 @@ async fn a_reply_that_takes_long_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_flushed_script_costs_one_call_and_heals() {
-    let server = RedisServer::start(&[]);
-    let mut peer = Peer::connect(&store(server.url(""))).await;
-    let group = key("flushed");
-    peer.granted(&group, 1, &Arc::new(limit(1))).await;
-    let _: String = server.run(&["SCRIPT", "FLUSH"]);
-    let release = Verb::Release(vec![Target::Lease(peer.id(1))]);
-    let refused = peer.call(&group, release.clone()).await;
-    assert!(matches!(refused, Err(CallError::NotExecuted(_))), "{refused:?}");
-    peer.answer(&group, release).await;
-}
-
-#[tokio::test]
 async fn a_killed_connection_is_down_once_and_nothing_follows() {
     for (options, kind) in [(&[][..], "pubsub"), (&["--rename-command", "SUBSCRIBE", ""][..], "normal")] {
         let server = RedisServer::start(options);

@@ -8,11 +8,14 @@ use std::sync::Arc;
 use common::cluster::RedisCluster;
 use common::load::Load;
 use common::peer::{Peer, key, limit};
-use common::server::RedisServer;
+use common::server::{RedisServer, forget_library, has_functions, library_commands};
 use concurrency_limit::config::Options;
 use concurrency_limit::lease::Key;
 use concurrency_limit::limiter::Limiter;
-use concurrency_limit::protocol::{Acquired, Answers, Ask, CallError, Reply, Target, Verb};
+use concurrency_limit::protocol::{
+    Acquired, Answers, Ask, CallError, CallId, Outgoing, Renew, Reply, Target, Verb,
+};
+use concurrency_limit::store::LinkEvent;
 use concurrency_limit::store::redis::RedisStore;
 
 const GROUPS: u64 = 40;
@@ -57,20 +60,55 @@ fn is_released(reply: &Result<Reply, CallError>) -> bool {
     matches!(reply, Ok(Reply { answers: Answers::Release(all), .. }) if all[..] == [true])
 }
 
-/// How many scripts the server has carried out.
-fn scripts(server: &RedisServer) -> u64 {
-    let stats: String = server.run(&["INFO", "commandstats"]);
-    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
-    calls.map_or(0, |rest| rest.split(',').next().expect("a number").parse().expect("a number"))
-}
-
 #[tokio::test]
 async fn one_turns_calls_for_several_groups_are_few_commands() {
     let server = RedisServer::start(&[]);
     let mut peer = Peer::connect(&store(server.url(""))).await;
+    let before = library_commands(&server);
     assert!(ask_each(&mut peer, &groups(), acquire).await.iter().all(is_granted));
     assert!(ask_each(&mut peer, &groups(), release).await.iter().all(is_released));
-    assert!(scripts(&server) <= 2 * GROUPS.div_ceil(16), "{}", scripts(&server));
+    let commands = library_commands(&server) - before;
+    assert!(commands <= 2 * GROUPS.div_ceil(16), "{commands}");
+}
+
+#[tokio::test]
+async fn all_that_a_turn_asks_of_its_groups_is_one_command() {
+    let server = RedisServer::start(&[]);
+    let mut peer = Peer::connect(&store(server.url(""))).await;
+    let few = &groups()[..16];
+    assert!(ask_each(&mut peer, few, acquire).await.iter().all(is_granted));
+    let before = library_commands(&server);
+    let verbs = [
+        release(&peer),
+        Verb::Acquire(vec![Ask { id: peer.id(2), terms: Arc::new(limit(1)), wait: true }]),
+        Verb::Renew(Renew::default()),
+    ];
+    let mut numbers = Vec::new();
+    for group in few {
+        for verb in &verbs {
+            let (number, request) = peer.request(group, verb.clone());
+            numbers.push((number, request));
+        }
+    }
+    // One verb after the other, of all groups each.
+    let many = verbs.len();
+    let order = (0..many).flat_map(|verb| (0..few.len()).map(move |group| group * many + verb));
+    let order: Vec<(CallId, Outgoing)> = order.map(|at| numbers[at].clone()).collect();
+    peer.link.send(order.iter().map(|(_, request)| request.clone()).collect());
+    for (place, (number, _)) in order.iter().enumerate() {
+        let reply = match peer.event().await {
+            Some(LinkEvent::Reply { id, result }) if id == *number => result,
+            other => panic!("not the reply to what was asked as number {place}: {other:?}"),
+        };
+        match place / few.len() {
+            0 => assert!(is_released(&reply), "{reply:?}"),
+            1 => assert!(is_granted(&reply), "{reply:?}"),
+            _ => assert!(reply.is_ok(), "{reply:?}"),
+        }
+    }
+    // Scripts don't ask for something new with the rest.
+    let commands = if has_functions(&server) { 1 } else { 3 };
+    assert_eq!(library_commands(&server) - before, commands);
 }
 
 #[tokio::test]
@@ -120,13 +158,14 @@ async fn a_user_who_may_not_use_all_of_the_keys_is_served_with_the_others() {
 async fn a_server_that_takes_the_keys_of_one_group_only_gets_them_one_by_one() {
     let cluster = RedisCluster::start(1, 0);
     let mut peer = Peer::connect(&store(cluster.members[0].url(""))).await;
+    let before = library_commands(&cluster.members[0]);
     assert!(ask_each(&mut peer, &groups(), acquire).await.iter().all(is_granted));
     assert!(ask_each(&mut peer, &groups(), release).await.iter().all(is_released));
-    assert_eq!(scripts(&cluster.members[0]), 2 * GROUPS);
+    assert_eq!(library_commands(&cluster.members[0]) - before, 2 * GROUPS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_and_scripts_go_under_load_on_many_groups_and_nothing_is_lost_or_granted_twice() {
+async fn connections_and_the_library_go_under_load_on_many_groups_and_nothing_is_lost_or_granted_twice() {
     let server = RedisServer::start(&[]);
     let limiters = ["a", "b"].map(|name| {
         let options = Options { client_name: Some(name.to_owned()), ..Options::new(server.url("")) };
@@ -139,7 +178,7 @@ async fn connections_and_scripts_go_under_load_on_many_groups_and_nothing_is_los
         // Without RESP3 they would be of the normal kind.
         let _: i64 = server.run(&["CLIENT", "KILL", "TYPE", "pubsub"]);
         if round % 3 == 0 {
-            let _: String = server.run(&["SCRIPT", "FLUSH"]);
+            forget_library(&server);
         }
     }
     load.until_done_everywhere(1).await;

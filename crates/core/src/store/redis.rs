@@ -1,6 +1,6 @@
 //! Groups in a Redis server: each call one script, each link one connection.
 //!
-//! Knows no rule and remembers nothing between links. `scripts`, `keys` and `reply` are the bytes; `server`,
+//! Knows no rule and remembers nothing between links. `library`, `keys` and `reply` are the bytes; `server`,
 //! `sentinel`, `address` and `tls` are where, `login` who we are there; `connection` is how a link opens, `attempts` how
 //! long that may hang, `progress` what it waits for, `about` what it meets there, `link` how it runs, `bundle` what goes
 //! together; `push`, `list` and `replicas` are what comes beside the calls; `cluster` makes one of many servers.
@@ -22,6 +22,7 @@ mod bundle;
 mod cluster;
 mod connection;
 pub mod keys;
+pub mod library;
 mod link;
 mod list;
 mod login;
@@ -32,7 +33,6 @@ mod push;
 mod relay;
 mod replicas;
 pub mod reply;
-pub mod scripts;
 mod sentinel;
 mod server;
 mod tls;

@@ -1,4 +1,4 @@
-//! What calls cost Redis: which commands the scripts run, and how long they take, by Redis's own count.
+//! What calls cost Redis: which commands the library runs, and how long they take, by Redis's own count.
 
 use std::collections::BTreeMap;
 
@@ -20,12 +20,19 @@ pub(crate) fn reset(server: &mut Server) {
     server.ask::<redis::Value>(&["CONFIG", "RESETSTAT"]);
 }
 
-/// The commands that scripts ran, without those of the test itself.
+/// The microseconds of all commands that ran the library.
+pub(crate) fn of_library(stats: &BTreeMap<String, (u64, u64)>) -> u64 {
+    LIBRARY.iter().filter_map(|name| stats.get(*name)).map(|(_, usec)| usec).sum()
+}
+
+const LIBRARY: [&str; 3] = ["fcall", "evalsha", "eval"];
+
+/// The commands that the library ran, without those of the test itself.
 pub(crate) fn commands(stats: &BTreeMap<String, (u64, u64)>) -> BTreeMap<&str, u64> {
-    let own = ["evalsha", "info", "config", "config|resetstat"];
+    let own = ["info", "config", "config|resetstat"];
     stats
         .iter()
-        .filter(|(name, _)| !own.contains(&name.as_str()))
+        .filter(|(name, _)| !own.contains(&name.as_str()) && !LIBRARY.contains(&name.as_str()))
         .map(|(name, one)| (name.as_str(), one.0))
         .collect()
 }

@@ -24,6 +24,18 @@ pub(crate) struct Step {
     pub(crate) items: Vec<Item>,
 }
 
+impl Step {
+    /// Whether it keeps the state, or goes back to what was kept.
+    pub(crate) fn is_about_the_state(&self) -> bool {
+        self.verb >= SAVE
+    }
+
+    /// The same, by this session.
+    pub(crate) fn by(&self, session: SessionId) -> Self {
+        Self { session: session.0, ..self.clone() }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
     pub(crate) fresh: bool,

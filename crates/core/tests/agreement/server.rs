@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use concurrency_limit::store::redis::library::Way;
+
 pub(crate) struct Server {
     child: Child,
     directory: PathBuf,
@@ -29,6 +31,17 @@ impl Server {
             .expect("redis-server starts");
         let connection = connect(port);
         Self { child, directory, connection }
+    }
+
+    /// The ways in which it runs the library, which is loaded by `load`: as functions only since 7.0.
+    pub(crate) fn ways(&mut self, load: impl Fn(Way) -> Option<redis::Cmd>) -> Vec<Way> {
+        let info: String = self.ask(&["INFO", "server"]);
+        let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).expect("a version");
+        let ways = if version.starts_with("6.") { &[Way::Script][..] } else { &[Way::Function, Way::Script] };
+        for way in ways {
+            load(*way).expect("something to load").exec(&mut self.connection).expect("loaded");
+        }
+        ways.to_vec()
     }
 
     pub(crate) fn ask<T: redis::FromRedisValue>(&mut self, words: &[&str]) -> T {

@@ -128,3 +128,28 @@ pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").port()
 }
+
+/// Whether it runs libraries of functions: since Redis 7.0.
+pub fn has_functions(server: &RedisServer) -> bool {
+    let client = redis::Client::open(server.url("")).expect("the server's address");
+    let mut connection = client.get_connection().expect("a connection for the test itself");
+    redis::cmd("FUNCTION").arg("LIST").exec(&mut connection).is_ok()
+}
+
+/// Makes it forget the library, in whichever way it runs it.
+pub fn forget_library(server: &RedisServer) {
+    let _: String = server.run(&["SCRIPT", "FLUSH"]);
+    if has_functions(server) {
+        let _: String = server.run(&["FUNCTION", "FLUSH"]);
+    }
+}
+
+/// How many commands have run the library, or asked for it.
+pub fn library_commands(server: &RedisServer) -> u64 {
+    let stats: String = server.run(&["INFO", "commandstats"]);
+    let calls = |line: &str| {
+        let names = ["cmdstat_fcall:calls=", "cmdstat_evalsha:calls="];
+        names.iter().find_map(|name| line.strip_prefix(name))?.split(',').next()?.parse::<u64>().ok()
+    };
+    stats.lines().filter_map(calls).sum()
+}

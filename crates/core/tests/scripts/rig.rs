@@ -1,4 +1,4 @@
-//! One group in a real redis-server, asked through the scripts with a time that the test says.
+//! One group in a real redis-server, asked through the library with a time that the test says.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,12 +8,14 @@ use concurrency_limit::protocol::{
     Acquired, Answers, Ask, Call, CallError, Caller, Grant, Page, Picture, Reply, Settle, Settled, Target,
     Terms, Verb,
 };
-use concurrency_limit::store::redis::{keys::GroupKeys, reply, scripts};
+use concurrency_limit::store::redis::library::{Layout, Way, rehearsal};
+use concurrency_limit::store::redis::{keys::GroupKeys, reply};
 
 use super::server::Server;
 
 pub struct Rig {
     pub server: Server,
+    pub way: Way,
     pub key: Key,
     pub keys: GroupKeys,
     pub now_us: u64,
@@ -38,10 +40,18 @@ pub fn terms(limit: u32) -> Terms {
 }
 
 impl Rig {
+    /// One for each way in which the server runs the library, one after the other.
+    pub fn each() -> impl Iterator<Item = Self> {
+        let ways = Server::start().ways(rehearsal::load);
+        ways.into_iter().map(|way| Self { way, ..Self::start() })
+    }
+
+    /// The library is run in the way that costs the server least.
     pub fn start() -> Self {
-        let key = Key::new("k").expect("a key");
+        let (mut server, key) = (Server::start(), Key::new("k").expect("a key"));
+        let way = server.ways(rehearsal::load)[0];
         let keys = GroupKeys::new("cl", &key);
-        Self { server: Server::start(), key, keys, now_us: Self::clock(), fresh: 1 }
+        Self { server, way, key, keys, now_us: Self::clock(), fresh: 1 }
     }
 
     /// What the server's own clock shows.
@@ -63,23 +73,22 @@ impl Rig {
             settling: false,
             keep_alive_ms: 30_000,
         };
-        let layout = scripts::Layout { prefix: "cl".to_owned(), cluster: false };
-        let cmd = scripts::rehearsal(&layout, &caller, calls, Epoch(self.fresh), self.now_us, &[]);
+        let layout = Layout { prefix: "cl".to_owned(), cluster: false };
+        let cmd = rehearsal::command(&layout, &caller, calls, Epoch(self.fresh), self.way, self.now_us, &[]);
         cmd.query(&mut self.server.connection)
     }
 
     pub fn try_call(&mut self, session: u64, verb: Verb) -> Result<Reply, CallError> {
         let call = Call { key: self.key.clone(), verb };
-        match self.ask(session, std::slice::from_ref(&call)) {
-            Ok(value) => reply::parse(&call.verb, value),
-            Err(error) => Err(reply::call_error(&error)),
-        }
+        self.try_call_together(session, &[call]).remove(0)
     }
 
-    /// Several groups in one command.
+    /// Several calls in one command, those of a group one after the other.
     pub fn try_call_together(&mut self, session: u64, calls: &[Call]) -> Vec<Result<Reply, CallError>> {
-        let value = self.ask(session, calls).expect("an answer");
-        reply::parse_each(calls, value)
+        match self.ask(session, calls) {
+            Ok(value) => reply::parse_each(calls, value),
+            Err(error) => calls.iter().map(|_| Err(reply::call_error(&error))).collect(),
+        }
     }
 
     pub fn call_together(&mut self, session: u64, calls: &[Call]) -> Vec<Reply> {

@@ -1,4 +1,4 @@
-//! Opening a link: connect, log in, and one round trip that names the client, looks for the scripts, subscribes and
+//! Opening a link: connect, log in, and one round trip that names the client, looks for the library, subscribes and
 //! asks what server it is.
 //!
 //! Attempts overlap until one is done (`attempts`); beyond that it doesn't try again: the session does. What may be
@@ -17,10 +17,10 @@ use self::refusal::{is_dispensable, is_forbidden, is_hang_up, may_lack_resp3, si
 pub(super) use self::refusal::{refusal, refused, unfit};
 use super::about::About;
 use super::attempts::Attempts;
+use super::library::{Found, Layout};
 use super::link::{CONNECTION_QUEUE, Flow, RedisLink};
 use super::login::Speech;
 use super::names::Names;
-use super::scripts::Layout;
 use super::server::{Connected, Server, Who};
 use super::{keys, push};
 use crate::lease::SessionId;
@@ -32,6 +32,8 @@ mod refusal;
 /// What one round trip told about the server.
 struct Greeting {
     about: About,
+    /// How it runs the library, which it has.
+    library: Found,
     /// Whether pushes come on this connection; an error says why not.
     subscribed: RedisResult<()>,
 }
@@ -43,7 +45,8 @@ impl Greeting {
         let warning =
             "it hangs up on a greeting with INFO, so nothing is known of its uptime, version and memory";
         let about = About { warnings: vec![warning.to_owned()], ..About::default() };
-        Self { about, subscribed: Err((ErrorKind::RESP3NotSupported, why).into()) }
+        let subscribed = Err((ErrorKind::RESP3NotSupported, why).into());
+        Self { about, library: Found::UNASKED, subscribed }
     }
 }
 
@@ -158,7 +161,7 @@ async fn start(
     };
     let listens = greeting.subscribed.is_ok() || push.is_some();
     // Where pushes come on the connection of the calls, no proxy spreads keys over servers behind it.
-    if !flow.open(connection, greeting.subscribed.is_ok() && !server.cluster) {
+    if !flow.open(connection, greeting.library, greeting.subscribed.is_ok() && !server.cluster) {
         return Err((ErrorKind::Io, "the connection was lost during the handshake").into());
     }
     let About { uptime, run_id, warnings, .. } = greeting.about;
@@ -229,7 +232,7 @@ async fn greet(
         pipeline.cmd("CLIENT").arg("SETNAME").arg(name);
     }
     let names = pipeline.len();
-    Names::ask_for_scripts(&mut pipeline);
+    Found::ask(&mut pipeline);
     About::ask(&mut pipeline);
     // In RESP3 the confirmation takes the place of a reply.
     if let Some(channel) = channel {
@@ -240,7 +243,7 @@ async fn greet(
     for named in replies.by_ref().take(names) {
         named.map(drop).or_else(|error| if is_dispensable(&error) { Ok(()) } else { Err(error) })?;
     }
-    let loaded = has_scripts(replies.next())?;
+    let mut library = Found::read(replies.by_ref().take(Found::QUESTIONS))?;
     let about = About::read(replies.by_ref().take(About::QUESTIONS)).map_err(unfit)?;
     let subscribed = match replies.next() {
         Some(Ok(Value::Push { .. })) => Ok(()),
@@ -250,13 +253,14 @@ async fn greet(
     if let Some(version) = &about.doubted {
         prove(connection, server, version).await?;
     }
-    if !loaded {
-        load_scripts(connection).await?;
+    // Only the first session after a server's start has to; thousands that reconnect don't.
+    while let Some(load) = library.load() {
+        library.answered(connection.send_packed_command(&load).await.and_then(checked))?;
     }
-    Ok(Greeting { about, subscribed })
+    Ok(Greeting { about, library, subscribed })
 }
 
-/// What the scripts need and old servers lack: writing after asking for the time. A version alone says nothing of servers
+/// What the library needs and old servers lack: writing after asking for the time. A version alone says nothing of servers
 /// that only count like Redis.
 async fn prove(connection: &mut MultiplexedConnection, server: &Server, version: &str) -> RedisResult<()> {
     const PROOF: &str = "redis.call('TIME') if KEYS[1] then redis.call('UNLINK', KEYS[1]) end return 1";
@@ -270,22 +274,6 @@ async fn prove(connection: &mut MultiplexedConnection, server: &Server, version:
             Err(unfit(format!("Redis {version} is too old: 6.2 or newer is needed ({error})")))
         }
         _ => Ok(()),
-    }
-}
-
-/// Loads them; only the first session after a server's start has to, and thousands that reconnect don't.
-async fn load_scripts(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-    let mut pipeline = Pipeline::new();
-    Names::load_scripts(&mut pipeline);
-    let replies = connection.send_packed_commands(&pipeline, 0, pipeline.len()).await?;
-    replies.into_iter().try_for_each(|reply| checked(reply).map(drop))
-}
-
-pub(super) fn has_scripts(reply: Option<RedisResult<Value>>) -> RedisResult<bool> {
-    match reply {
-        Some(Err(error)) if !is_forbidden(&error) => Err(error),
-        Some(Ok(Value::Array(known))) => Ok(known.iter().all(|known| *known == Value::Int(1))),
-        _ => Ok(false),
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
 use self::pipelines::{MAX_PIPELINES, Pipelines};
+use super::library::Found;
 use super::names::Names;
 use super::sentinel::watch::Doubt;
 use crate::protocol::{Outgoing, Push};
@@ -35,10 +36,10 @@ impl Flow {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over an opened connection; false if it was lost meanwhile. `together` says whether the server is known to
-    /// have the keys of all groups in one place.
-    pub(super) fn open(&self, connection: MultiplexedConnection, together: bool) -> bool {
-        self.lock().open(connection, together)
+    /// Takes over an opened connection to a server that has the `library`; false if it was lost meanwhile. `together` says
+    /// whether the server is known to have the keys of all groups in one place.
+    pub(super) fn open(&self, connection: MultiplexedConnection, library: Found, together: bool) -> bool {
+        self.lock().open(connection, library, together)
     }
 
     /// The session was told something, now. Whoever calls this has read all that came before on the same connection.

@@ -1,22 +1,29 @@
-//! A store's names on the wire: which commands and which channel stand for a call, a session, a script.
+//! A store's names on the wire: which commands and which channel stand for a call and a session.
 //!
-//! Lays out no byte itself: `scripts` and `keys` do.
+//! Lays out no byte itself: `library` and `keys` do.
 
-use redis::{Cmd, Pipeline};
+use redis::{Cmd, RedisError, RedisResult, Value};
 
-use super::scripts::{self, Layout};
+use super::library::{self, Found, Layout, Way};
+use super::reply;
 use crate::lease::Epoch;
-use crate::protocol::{Call, Caller};
+use crate::protocol::{Call, CallError, Caller};
 
 /// What a link needs to say a call.
 pub(super) struct Names {
     layout: Layout,
     epochs: Epochs,
+    library: Found,
 }
 
 impl Names {
     pub(super) fn new(layout: Layout, seed: u64) -> Self {
-        Self { layout, epochs: Epochs(seed) }
+        Self { layout, epochs: Epochs(seed), library: Found::UNASKED }
+    }
+
+    /// The server was asked how it runs the library.
+    pub(super) fn found(&mut self, library: Found) {
+        self.library = library;
     }
 
     pub(super) fn prefix(&self) -> &str {
@@ -28,22 +35,36 @@ impl Names {
         self.layout.cluster
     }
 
-    /// The command that makes these calls, which go together.
+    /// Whether a command that asks for something new is refused as a whole when memory is full. As a script it isn't, once
+    /// anything has been written in one of its groups.
+    pub(super) fn is_refused_whole(&self) -> bool {
+        self.library.way == Way::Function
+    }
+
+    /// The command that makes these calls, those of one group one after the other.
     pub(super) fn call(&mut self, caller: &Caller, calls: &[Call]) -> Cmd {
-        scripts::command(&self.layout, caller, calls, self.epochs.next())
+        library::command(&self.layout, caller, calls, self.epochs.next(), self.library.way)
     }
 
-    /// Adds the question which of the scripts the server has.
-    pub(super) fn ask_for_scripts(pipeline: &mut Pipeline) {
-        let hashes: Vec<&str> = scripts::telling_hashes().collect();
-        pipeline.cmd("SCRIPT").arg("EXISTS").arg(hashes);
+    /// The command that goes before the next call, where the library was found missing.
+    pub(super) fn load(&self) -> Option<Cmd> {
+        self.library.load()
     }
 
-    /// Adds the loading of every script.
-    pub(super) fn load_scripts(pipeline: &mut Pipeline) {
-        for text in scripts::texts() {
-            pipeline.cmd("SCRIPT").arg("LOAD").arg(text);
+    /// The reply to [`Self::load`]; if it was refused, the next call says so.
+    pub(super) fn loaded(&mut self, reply: RedisResult<Value>) {
+        let _ = self.library.answered(reply);
+    }
+
+    /// What it means that a call was refused. For the way in which it was asked: that will be another one, or the library
+    /// be loaded before the next call.
+    pub(super) fn call_error(&mut self, error: &RedisError) -> CallError {
+        if self.library.is_told_by(error) {
+            let (code, detail) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());
+            return CallError::NotExecuted(format!("{code} {detail}"));
         }
+        let error = reply::call_error(error);
+        if self.of_cluster() { error } else { reply::outside_a_cluster(error) }
     }
 }
 

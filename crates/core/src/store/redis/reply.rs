@@ -36,7 +36,7 @@ pub fn parse(verb: &Verb, value: Value) -> Result<Reply, CallError> {
     }
 }
 
-/// The replies to calls that went together, one each.
+/// The replies to the calls of one command, one each.
 pub fn parse_each(calls: &[Call], value: Value) -> Vec<Result<Reply, CallError>> {
     match value {
         Value::Array(values) if values.len() == calls.len() => {

@@ -17,7 +17,7 @@ use crate::config::Node;
 use crate::error::Error;
 use crate::lease::SessionId;
 use crate::moment::Moment;
-use crate::protocol::Outgoing;
+use crate::protocol::{CallId, Outgoing};
 use crate::store::redis::connection;
 use crate::store::redis::link::RedisLink;
 use crate::store::{ConnectError, Link, LinkEvent, LinkInfo};
@@ -38,6 +38,14 @@ pub(super) struct Sent {
     pub(super) sent_at: Moment,
     /// How often it was sent on.
     pub(super) redirections: u8,
+}
+
+impl Sent {
+    fn id(&self) -> CallId {
+        match self.request {
+            Outgoing::Call { id, .. } | Outgoing::Keys { id, .. } => id,
+        }
+    }
 }
 
 /// A member's link being opened, with the events that it will bring.
@@ -206,10 +214,11 @@ impl Member {
         }
     }
 
-    /// The request that was answered: answers come in the order of sending.
-    pub(super) fn answered(&mut self) -> Option<Sent> {
+    /// This request was answered. Answers mostly come in the order of sending.
+    pub(super) fn answered(&mut self, id: CallId) -> Option<Sent> {
         self.overdue_since = None;
-        self.in_flight.pop_front()
+        let at = self.in_flight.iter().position(|sent| sent.id() == id)?;
+        self.in_flight.remove(at)
     }
 
     /// Ends the link; what was sent and not answered.

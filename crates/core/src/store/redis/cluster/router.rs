@@ -215,8 +215,8 @@ impl Router {
         let mut left = MOST_EVENTS;
         while let Some(one) = event.take() {
             match one {
-                answer @ (LinkEvent::Reply { .. } | LinkEvent::Keys { .. }) => {
-                    match self.members[from].answered() {
+                answer @ (LinkEvent::Reply { id, .. } | LinkEvent::Keys { id, .. }) => {
+                    match self.members[from].answered(id) {
                         Some(sent) => self.answered(now, from, sent, answer),
                         None => return self.cut(from, "the server's replies don't match the calls"),
                     }

@@ -8,16 +8,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, RedisResult, ServerErrorKind, Value};
+use redis::{ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::unconstrained;
 
-use crate::protocol::{CallError, Outgoing};
+use crate::protocol::{CallError, Outgoing, Reply};
 use crate::store::LinkEvent;
-use crate::store::redis::bundle::Bundle;
+use crate::store::redis::bundle::{Bundle, Calls, Together, acquires};
+use crate::store::redis::library::Found;
 use crate::store::redis::names::Names;
 use crate::store::redis::sentinel::watch::Doubt;
-use crate::store::redis::{list, reply};
+use crate::store::redis::{connection, list, reply};
 
 /// A pipeline that touches so many slots or waiters goes out: its replies come together, and while one pipeline's are
 /// worked on here, Redis works on the next.
@@ -36,10 +37,8 @@ pub(super) struct Pipelines {
     early: Vec<LinkEvent>,
     waiting: VecDeque<Waiting>,
     in_flight: VecDeque<InFlight>,
-    /// Scripts were found missing: load them before the next call.
-    scripts_missing: bool,
-    /// Whether calls for several groups may go as one command.
-    together: bool,
+    /// Which calls may go as one command.
+    together: Together,
     /// The task that is woken by replies.
     pump: Option<Waker>,
 }
@@ -58,9 +57,11 @@ enum Stage {
 
 /// One pipeline that was sent.
 struct InFlight {
+    /// The library is loaded before.
+    loads: bool,
     bundles: Vec<Bundle>,
-    /// Replies that come before those of the bundles.
-    skip: usize,
+    /// How many replies there will be.
+    expected: usize,
     /// The values, if they came before anybody asked for them.
     early: Option<RedisResult<Vec<Value>>>,
     values: Pin<Box<dyn Future<Output = RedisResult<Vec<Value>>> + Send>>,
@@ -76,14 +77,14 @@ impl Pipelines {
             early: Vec::new(),
             waiting: VecDeque::new(),
             in_flight: VecDeque::new(),
-            scripts_missing: false,
-            together: false,
+            together: Together { groups: false, needs: true },
             pump: None,
         }
     }
 
-    pub(super) fn open(&mut self, connection: MultiplexedConnection, together: bool) -> bool {
-        self.together = together;
+    pub(super) fn open(&mut self, connection: MultiplexedConnection, library: Found, together: bool) -> bool {
+        self.names.found(library);
+        self.together.groups = together;
         let opening = matches!(self.stage, Stage::Opening);
         if opening {
             self.stage = Stage::Open(connection);
@@ -151,17 +152,24 @@ impl Pipelines {
         context: &mut Context<'_>,
     ) -> InFlight {
         let mut pipeline = Pipeline::new();
-        if std::mem::take(&mut self.scripts_missing) {
-            Names::load_scripts(&mut pipeline);
+        let load = self.names.load();
+        let loads = load.is_some();
+        if let Some(load) = load {
+            pipeline.add_command(load);
         }
-        let skip = pipeline.len();
         let bundles = self.next_bundles();
         for bundle in &bundles {
-            pipeline.add_command(match bundle {
-                Bundle::Calls { caller, calls, .. } => self.names.call(caller, calls),
-                Bundle::Keys { pattern, cursor, .. } => list::command(self.names.prefix(), pattern, cursor),
-                Bundle::Asking => redis::cmd("ASKING"),
-            });
+            match bundle {
+                Bundle::Calls(calls) => {
+                    if calls.asking {
+                        pipeline.cmd("ASKING");
+                    }
+                    pipeline.add_command(self.names.call(&calls.caller, &calls.calls));
+                }
+                Bundle::Keys { pattern, cursor, .. } => {
+                    pipeline.add_command(list::command(self.names.prefix(), pattern, cursor));
+                }
+            }
         }
         let expected = pipeline.len();
         // Outside the runtime's budget: a reply that is there must be seen, or a push would overtake it.
@@ -174,12 +182,14 @@ impl Pipelines {
             Poll::Ready(values) => Some(values),
             Poll::Pending => None,
         };
-        InFlight { bundles, skip, early, values }
+        InFlight { loads, bundles, expected, early, values }
     }
 
     /// What goes into the next pipeline, in commands.
     fn next_bundles(&mut self) -> Vec<Bundle> {
-        let (mut bundles, mut items) = (Vec::new(), 0);
+        let (mut bundles, mut items, mut place) = (Vec::new(), 0, 0);
+        let needs = self.together.needs && self.names.is_refused_whole();
+        let together = Together { needs, ..self.together };
         while items < MAX_ITEMS
             && let Some(Waiting { request, asking }) = self.waiting.pop_front()
         {
@@ -187,13 +197,8 @@ impl Pipelines {
                 Outgoing::Call { call, .. } => call.verb.items().max(1),
                 Outgoing::Keys { .. } => 1,
             };
-            if asking {
-                bundles.push(Bundle::Asking);
-            }
-            match self.together {
-                true => Bundle::put(&mut bundles, request),
-                false => bundles.push(request.into()),
-            }
+            Bundle::put(&mut bundles, (place, request), asking, together);
+            place += 1;
         }
         bundles
     }
@@ -218,10 +223,8 @@ impl Pipelines {
             };
             let Some(done) = self.in_flight.pop_front() else { return };
             match values {
-                Ok(values) if values.len() == done.skip + done.bundles.len() => {
-                    for (bundle, value) in done.bundles.into_iter().zip(values.into_iter().skip(done.skip)) {
-                        self.answer(bundle, value);
-                    }
+                Ok(values) if values.len() == done.expected => {
+                    self.answer(done.loads, done.bundles, values.into_iter().map(connection::checked));
                 }
                 // Which reply belongs to which call isn't known any more.
                 Ok(_) => return self.down("the server's replies don't match the calls"),
@@ -230,57 +233,81 @@ impl Pipelines {
         }
     }
 
-    fn answer(&mut self, bundle: Bundle, value: Value) {
-        let value = match value {
-            Value::ServerError(error) => {
-                self.scripts_missing |= error.kind() == Some(ServerErrorKind::NoScript);
-                if let (Bundle::Calls { calls, .. }, Some(kind)) = (&bundle, error.kind())
-                    && calls.len() > 1
-                    && is_about_keys(kind)
-                {
-                    return self.send_apart(bundle);
+    /// The replies to one pipeline, as many as its commands, as events in the order in which was asked.
+    fn answer(
+        &mut self,
+        loads: bool,
+        bundles: Vec<Bundle>,
+        mut values: impl Iterator<Item = RedisResult<Value>>,
+    ) {
+        if loads && let Some(value) = values.next() {
+            self.names.loaded(value);
+        }
+        let (mut events, mut again) = (Vec::new(), Vec::new());
+        for bundle in bundles {
+            match bundle {
+                Bundle::Calls(calls) => {
+                    // If asking in another's place is refused, so is the call after it.
+                    let Some(value) = values.nth(usize::from(calls.asking)) else { continue };
+                    self.answer_calls(calls, value, &mut events, &mut again);
                 }
-                let error = reply::call_error(&error.into());
-                Err(if self.names.of_cluster() { error } else { reply::outside_a_cluster(error) })
-            }
-            value => Ok(value),
-        };
-        match bundle {
-            // If it was refused, so is the call after it.
-            Bundle::Asking => {}
-            Bundle::Calls { ids, calls, .. } => {
-                let results = match value {
-                    Ok(value) if calls.len() == 1 => vec![reply::parse(&calls[0].verb, value)],
-                    Ok(value) => reply::parse_each(&calls, value),
-                    Err(error) => vec![Err(error); calls.len()],
-                };
-                for (id, result) in ids.into_iter().zip(results) {
-                    if matches!(&result, Err(CallError::NotExecuted(words)) if words.contains("NOREPLICAS")) {
-                        self.doubt.raise();
-                    }
-                    self.emit(LinkEvent::Reply { id, result });
+                Bundle::Keys { place, id, pattern, .. } => {
+                    let Some(value) = values.next() else { continue };
+                    let value = value.map_err(|error| self.names.call_error(&error));
+                    let result = value.and_then(|value| list::page(self.names.prefix(), &pattern, value));
+                    events.push((place, LinkEvent::Keys { id, result }));
                 }
             }
-            Bundle::Keys { id, pattern, .. } => {
-                let result = value.and_then(|value| list::page(self.names.prefix(), &pattern, value));
-                self.emit(LinkEvent::Keys { id, result });
-            }
+        }
+        events.sort_by_key(|(place, _)| *place);
+        events.into_iter().for_each(|(_, event)| self.emit(event));
+        for waiting in again.into_iter().rev() {
+            self.waiting.push_front(waiting);
         }
     }
 
-    /// The server doesn't take these keys in one command, and has carried out nothing: from now on each call goes
-    /// alone. Once in a connection's life, later calls of the same groups may so be carried out before these; a session
-    /// has no two calls under way that would mind.
-    fn send_apart(&mut self, bundle: Bundle) {
-        let Bundle::Calls { caller, ids, calls } = bundle else { return };
-        self.together = false;
-        for (id, call) in ids.into_iter().zip(calls).rev() {
-            self.waiting.push_front(Waiting { request: Outgoing::Call { id, caller, call }, asking: false });
+    fn answer_calls(
+        &mut self,
+        bundle: Calls,
+        value: RedisResult<Value>,
+        events: &mut Vec<(usize, LinkEvent)>,
+        again: &mut Vec<Waiting>,
+    ) {
+        let several = bundle.of_several_groups();
+        let apart = value.as_ref().is_err_and(|error| several && is_about_keys(error));
+        let results = match value {
+            Ok(value) => reply::parse_each(&bundle.calls, value),
+            Err(error) => vec![Err(self.names.call_error(&error)); bundle.calls.len()],
+        };
+        let apart = apart && !matches!(results[..], [Err(CallError::NotExecuted(_)), ..]);
+        // The server doesn't take these keys in one command, and has carried out nothing: from now on each group goes
+        // alone. Once in a connection's life, later calls of the same groups may so be carried out before these; a
+        // session has no two calls under way that would mind.
+        self.together.groups &= !apart;
+        let acquiring = bundle.acquires();
+        if acquiring {
+            self.together.needs = !results.iter().any(is_for_memory);
+        }
+        let Calls { caller, calls, asked, asking, .. } = bundle;
+        for ((call, (place, id)), result) in calls.into_iter().zip(asked).zip(results) {
+            // What gives back is refused with what asks for something new, and goes again without that (R25).
+            if apart || (acquiring && !acquires(&call) && is_for_memory(&result)) {
+                again.push(Waiting { request: Outgoing::Call { id, caller, call }, asking });
+                continue;
+            }
+            if matches!(&result, Err(CallError::NotExecuted(words)) if words.contains("NOREPLICAS")) {
+                self.doubt.raise();
+            }
+            events.push((place, LinkEvent::Reply { id, result }));
         }
     }
 }
 
+fn is_for_memory(result: &Result<Reply, CallError>) -> bool {
+    matches!(result, Err(CallError::OutOfMemory(_)))
+}
+
 /// Whether the server refused the keys of a command, and might have taken some of them alone.
-fn is_about_keys(kind: ServerErrorKind) -> bool {
-    matches!(kind, ServerErrorKind::CrossSlot | ServerErrorKind::NoPerm)
+fn is_about_keys(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(ServerErrorKind::CrossSlot | ServerErrorKind::NoPerm))
 }

@@ -4,18 +4,21 @@
 //! its grants waits for that answer; one that comes after answers that are newer the session checks (R10).
 
 use std::collections::HashMap;
-use std::slice;
 
-use redis::{ErrorKind, Pipeline, ServerErrorKind, Value};
+use redis::{RedisResult, Value};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{errand, tell};
 use crate::carrier::{Errand, To};
 use crate::lease::{Key, LeaseId};
-use crate::protocol::{Call, CallError, CallId, Outgoing, Push, Settle, Verb};
+use crate::protocol::{CallError, CallId, Outgoing, Push, Settle, Verb};
 use crate::store::LinkEvent;
+use crate::store::redis::bundle::{Bundle, Calls, Together};
 use crate::store::redis::names::Names;
 use crate::store::redis::{connection, list, reply};
+
+/// The client may spread keys over servers, and nothing can be asked again from here.
+const TOGETHER: Together = Together { groups: false, needs: false };
 
 /// What sending and hearing share.
 pub(super) struct Desk {
@@ -25,52 +28,53 @@ pub(super) struct Desk {
     rows: HashMap<u64, Row>,
     /// Pushes that came before the answers to the calls which asked for what they grant.
     early: Vec<Push>,
-    /// Scripts were found missing: load them before the next call.
-    scripts_missing: bool,
 }
 
 /// What is kept of a request until its answer.
 enum Row {
-    Call { id: CallId, call: Call },
+    Load,
+    Calls(Calls),
     Keys { id: CallId, pattern: String, server: usize },
 }
 
 impl Row {
     /// Whether the answer will say of a grant in the push that it is in line, or granted.
     fn asks_for(&self, push: &Push) -> bool {
-        let Self::Call { call, .. } = self else { return false };
+        let Self::Calls(calls) = self else { return false };
         let granted = |id: &LeaseId| push.grants.iter().any(|grant| grant.id == *id);
-        match &call.verb {
+        calls.calls.iter().any(|call| match &call.verb {
             Verb::Acquire(asks) => asks.iter().any(|ask| granted(&ask.id)),
             Verb::Reconcile { items, .. } => {
                 items.iter().any(|item| matches!(item, Settle::Want { id, .. } if granted(id)))
             }
             _ => false,
-        }
+        })
     }
 }
 
 impl Desk {
     pub(super) fn new(names: Names, servers: usize, asked: u64) -> Self {
-        Self { names, servers, asked, rows: HashMap::new(), early: Vec::new(), scripts_missing: false }
+        Self { names, servers, asked, rows: HashMap::new(), early: Vec::new() }
     }
 
     pub(super) fn errands(&mut self, requests: Vec<Outgoing>) -> Vec<Errand> {
         let mut errands = Vec::with_capacity(requests.len());
-        if std::mem::take(&mut self.scripts_missing) {
-            let mut scripts = Pipeline::new();
-            Names::load_scripts(&mut scripts);
-            for cmd in scripts.cmd_iter() {
-                errands.push(errand(self.next(), To::All, cmd));
-            }
-        }
-        for request in requests {
+        if let Some(load) = self.names.load() {
             let at = self.next();
-            let (to, cmd, row) = match request {
-                Outgoing::Call { id, caller, call } => {
-                    (To::Keys, self.names.call(&caller, slice::from_ref(&call)), Row::Call { id, call })
+            errands.push(errand(at, To::All, &load));
+            self.rows.insert(at, Row::Load);
+        }
+        let mut bundles = Vec::new();
+        for request in requests.into_iter().enumerate() {
+            Bundle::put(&mut bundles, request, false, TOGETHER);
+        }
+        for bundle in bundles {
+            let at = self.next();
+            let (to, cmd, row) = match bundle {
+                Bundle::Calls(calls) => {
+                    (To::Keys, self.names.call(&calls.caller, &calls.calls), Row::Calls(calls))
                 }
-                Outgoing::Keys { id, pattern, cursor } => {
+                Bundle::Keys { id, pattern, cursor, .. } => {
                     let (server, cursor) = place_of(&cursor);
                     let cmd = list::command(self.names.prefix(), &pattern, cursor);
                     (To::One(server), cmd, Row::Keys { id, pattern, server })
@@ -89,25 +93,24 @@ impl Desk {
 
     pub(super) fn answer(&mut self, answers: Vec<(u64, Value)>, events: &UnboundedSender<LinkEvent>) {
         for (at, value) in answers {
-            // Without a row: the loading of scripts. If that failed, the next call says so.
             let Some(row) = self.rows.remove(&at) else { continue };
-            let value = connection::checked(value).map_err(|error| {
-                self.scripts_missing |= error.kind() == ErrorKind::Server(ServerErrorKind::NoScript);
-                let error = reply::call_error(&error);
-                if self.names.of_cluster() { error } else { reply::outside_a_cluster(error) }
-            });
-            tell(
-                events,
-                match row {
-                    Row::Call { id, call } => {
-                        let result = value.and_then(|value| reply::parse(&call.verb, value));
-                        LinkEvent::Reply { id, result }
+            let value = connection::checked(value);
+            match row {
+                Row::Load => self.names.loaded(each_ok(value)),
+                Row::Calls(Calls { calls, asked, .. }) => {
+                    let results = match value {
+                        Ok(value) => reply::parse_each(&calls, value),
+                        Err(error) => vec![Err(self.names.call_error(&error)); calls.len()],
+                    };
+                    for ((_, id), result) in asked.into_iter().zip(results) {
+                        tell(events, LinkEvent::Reply { id, result });
                     }
-                    Row::Keys { id, pattern, server } => {
-                        LinkEvent::Keys { id, result: self.page(&pattern, server, value) }
-                    }
-                },
-            );
+                }
+                Row::Keys { id, pattern, server } => {
+                    let value = value.map_err(|error| self.names.call_error(&error));
+                    tell(events, LinkEvent::Keys { id, result: self.page(&pattern, server, value) });
+                }
+            }
         }
         for push in std::mem::take(&mut self.early) {
             self.push(push, events);
@@ -146,6 +149,14 @@ impl Desk {
     }
 }
 
+/// What all servers answered: the first error, if there is one.
+fn each_ok(value: RedisResult<Value>) -> RedisResult<Value> {
+    match value? {
+        Value::Array(each) => each.into_iter().try_fold(Value::Okay, |_, one| connection::checked(one)),
+        one => Ok(one),
+    }
+}
+
 /// The server that a cursor stands at, and that server's own cursor.
 fn place_of(cursor: &str) -> (usize, &str) {
     let parts = cursor.split_once(':');
@@ -160,14 +171,16 @@ mod tests {
 
     use super::*;
     use crate::lease::SessionId;
-    use crate::protocol::{Ask, Caller, Terms};
+    use crate::protocol::{Ask, Call, Caller, Terms};
+    use crate::store::redis::library::{Found, Layout, Way};
     use crate::store::redis::relay::read;
-    use crate::store::redis::scripts::Layout;
 
     const ID: LeaseId = LeaseId { session: SessionId(1), number: 1 };
 
     fn desk(servers: usize) -> Desk {
-        Desk::new(Names::new(Layout { prefix: "cl".into(), cluster: false }, 1), servers, 0)
+        let mut names = Names::new(Layout { prefix: "cl".into(), cluster: false }, 1);
+        names.found(Found { way: Way::Function, loaded: true });
+        Desk::new(names, servers, 0)
     }
 
     fn acquire(number: u64) -> Outgoing {
@@ -207,7 +220,7 @@ mod tests {
         let push = format!("0000000000000007 1 {ID} 5 2000 1000 1 cl:{{k}}");
         desk.hear(push.as_bytes(), &sender);
         assert_eq!(kinds(&mut events), [""; 0]);
-        let queued = "+ok 1000 0000000000000007 -1 0 0 queued 4 0\r\n";
+        let queued = "*1\r\n+ok 1000 0000000000000007 -1 0 0 queued 4 0\r\n";
         let answer = read(format!("*2\r\n:{asked}\r\n{queued}").as_bytes()).expect("whole");
         desk.answer(answer, &sender);
         assert_eq!(kinds(&mut events), ["reply", "push"]);
@@ -216,18 +229,30 @@ mod tests {
     }
 
     #[test]
-    fn scripts_that_are_missing_are_loaded_everywhere_before_the_next_call() {
+    fn a_library_that_is_missing_is_loaded_everywhere_before_the_next_call() {
         let (sender, mut events) = unbounded_channel();
         let mut desk = desk(3);
+        let mut hear = |desk: &mut Desk, number: u64, said: &str| {
+            let answer = read(format!("*2\r\n:{number}\r\n{said}\r\n").as_bytes());
+            desk.answer(answer.expect("whole"), &sender);
+            kinds(&mut events)
+        };
+        let words = |errand: &Errand| [errand.words[0].clone(), errand.words[1].clone()];
         let asked = desk.errands(vec![acquire(1)])[0].number;
-        let answer = read(format!("*2\r\n:{asked}\r\n-NOSCRIPT No matching script\r\n").as_bytes());
-        desk.answer(answer.expect("whole"), &sender);
-        assert_eq!(kinds(&mut events), ["error"]);
+        assert_eq!(hear(&mut desk, asked, "-ERR Function not found"), ["error"]);
         let errands = desk.errands(vec![acquire(2)]);
-        let (last, loads) = errands.split_last().expect("some");
-        assert!(!loads.is_empty() && loads.iter().all(|load| load.to == To::All && load.words[1] == "LOAD"));
-        assert_eq!((last.to, last.words[0].as_str()), (To::Keys, "EVALSHA"));
-        assert_eq!(desk.errands(vec![acquire(3)]).len(), 1);
+        let [load, call] = &errands[..] else { panic!("{} errands", errands.len()) };
+        assert_eq!((load.to, words(load)), (To::All, ["FUNCTION".to_owned(), "LOAD".to_owned()]));
+        assert_eq!((call.to, call.words[0].as_str()), (To::Keys, "FCALL"));
+        // One of the three refuses it: from now on all are asked in another way.
+        let refused = "*3\r\n$1\r\na\r\n-OOM command not allowed\r\n$1\r\na";
+        assert_eq!(hear(&mut desk, load.number, refused), [""; 0]);
+        let errands = desk.errands(vec![acquire(3)]);
+        let [load, call] = &errands[..] else { panic!("{} errands", errands.len()) };
+        assert_eq!(words(load), ["SCRIPT", "LOAD"]);
+        assert_eq!(call.words[0], "EVALSHA");
+        assert_eq!(hear(&mut desk, load.number, "*3\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na"), [""; 0]);
+        assert_eq!(desk.errands(vec![acquire(4)]).len(), 1);
     }
 
     #[test]

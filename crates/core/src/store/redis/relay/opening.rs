@@ -1,4 +1,4 @@
-//! How a link over a carrier begins: wait until the client is ready, look for the scripts and the uptime on every
+//! How a link over a carrier begins: wait until the client is ready, look for the library and the uptime on every
 //! server, subscribe.
 //!
 //! It doesn't try again: the session does. What may be missing without harm is missing without a word (R22, R30): the
@@ -17,8 +17,8 @@ use crate::config::Options;
 use crate::lease::SessionId;
 use crate::moment::Moment;
 use crate::store::redis::about::{About, Loading};
+use crate::store::redis::library::{Found, Layout};
 use crate::store::redis::names::Names;
-use crate::store::redis::scripts::Layout;
 use crate::store::redis::{connection, keys};
 use crate::store::{ConnectError, LinkEvent, LinkInfo};
 
@@ -57,7 +57,9 @@ pub(super) async fn open(
     let layout = Layout { prefix: options.key_prefix.clone(), cluster: carried.is_cluster() };
     let uptime = loading.bound(Moment::now(), greeting.uptime);
     let info = LinkInfo { listens, uptime, warnings: greeting.warnings };
-    let desk = Desk::new(Names::new(layout, seed), greeting.servers, opening.asked);
+    let mut names = Names::new(layout, seed);
+    names.found(greeting.library);
+    let desk = Desk::new(names, greeting.servers, opening.asked);
     Ok((RelayLink::start(opening.carriage, opening.words, desk, listens, events), info))
 }
 
@@ -77,6 +79,7 @@ enum Unready {
 
 struct Greeting {
     servers: usize,
+    library: Found,
     uptime: Option<Duration>,
     warnings: Vec<String>,
 }
@@ -85,15 +88,16 @@ impl Opening {
     async fn greet(&mut self) -> Result<Greeting, Unready> {
         while self.next().await? != Word::Ready {}
         let mut questions = Pipeline::new();
-        Names::ask_for_scripts(&mut questions);
+        Found::ask(&mut questions);
         About::ask(&mut questions);
-        let mut answers = self.ask(&questions).await?.into_iter();
-        let known = answers.next().unwrap_or_default();
-        let servers = known.len();
-        let mut loaded = servers > 0;
-        for known in known {
-            loaded &= connection::has_scripts(Some(known)).map_err(Unready::Refused)?;
+        let answers = self.ask(&questions).await?;
+        let (servers, mut library) = (answers.first().map_or(0, Vec::len), None);
+        let mut answers = answers.into_iter();
+        for found in each_server(answers.by_ref().take(Found::QUESTIONS), servers) {
+            let found = Found::read(found).map_err(Unready::Refused)?;
+            library = Some(library.map_or(found, |others: Found| others.both(found)));
         }
+        let mut library = library.ok_or_else(|| Unready::Down("the client knows no server".into()))?;
         let (mut uptime, mut warnings) = (None, Vec::new());
         for about in each_server(answers, servers) {
             let about = About::read(about).map_err(|old| Unready::Refused(connection::unfit(old)))?;
@@ -102,14 +106,15 @@ impl Opening {
             warnings.extend(about.warnings);
         }
         warnings.dedup();
-        if !loaded {
+        while let Some(load) = library.load() {
             let mut scripts = Pipeline::new();
-            Names::load_scripts(&mut scripts);
-            for answer in self.ask(&scripts).await?.into_iter().flatten() {
-                answer.map_err(Unready::Refused)?;
-            }
+            scripts.add_command(load);
+            let answers = self.ask(&scripts).await?.into_iter().flatten();
+            // Where one server refuses it, no other is asked in this way either.
+            let loaded: RedisResult<Vec<Value>> = answers.collect();
+            library.answered(loaded.map(Value::Array)).map_err(Unready::Refused)?;
         }
-        Ok(Greeting { servers, uptime, warnings })
+        Ok(Greeting { servers, library, uptime, warnings })
     }
 
     /// Asks every server; what each of them answered to each question.

@@ -61,7 +61,7 @@ pub(super) fn refusal(word: &str, text: String) -> CallError {
         "version" => {
             CallError::Unusable(format!("the group is laid out in version {text}, this program knows 1"))
         }
-        "refused" | "failed" => of_text(text),
+        "failed" => of_text(text),
         _ => garbage("a word that this version doesn't understand"),
     }
 }

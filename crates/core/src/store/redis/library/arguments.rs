@@ -1,4 +1,4 @@
-//! A call, laid out as the arguments of its script: the layout of `docs/protocol.md`.
+//! Calls, laid out as the arguments of a command: the layout of `docs/protocol.md`.
 //!
 //! What may hold any byte (names, labels) is length-prefixed.
 
@@ -12,68 +12,56 @@ use crate::lease::{Epoch, Slot};
 use crate::protocol::{Ask, Call, Caller, Keep, Renew, Settle, Target, Terms, Verb};
 use crate::store::redis::keys::{GroupKeys, channel_prefix};
 
-/// Lays out `calls`, for one group or, if they are several, for several together.
+/// Lays out `calls`; those of one group stand one after the other.
 pub(super) fn lay_out(cmd: &mut Cmd, layout: &Layout, caller: &Caller, calls: &[Call], fresh: Epoch) {
     let flags = u8::from(caller.listens) + 2 * u8::from(caller.settling) + 4 * u8::from(layout.cluster);
-    cmd.arg(4 * calls.len());
-    for call in calls {
-        cmd.arg(&GroupKeys::new(&layout.prefix, &call.key).all()[..]);
+    let groups = || calls.chunk_by(|one, next| one.key == next.key);
+    cmd.arg(4 * groups().count());
+    for group in groups() {
+        cmd.arg(&GroupKeys::new(&layout.prefix, &group[0].key).all()[..]);
     }
     cmd.write_arg_fmt(caller.session);
     cmd.arg(caller.connection).arg(flags).arg(caller.keep_alive_ms);
     cmd.write_arg_fmt(fresh);
     cmd.arg(channel_prefix(&layout.prefix));
-    for call in calls {
-        if calls.len() > 1 {
-            cmd.arg(arguments(&call.verb));
-        }
-        ask(cmd, &call.verb);
-    }
-}
-
-/// How many arguments [`ask`] writes for a verb that may be asked of several groups.
-fn arguments(verb: &Verb) -> usize {
-    match verb {
-        Verb::Acquire(asks) => 1 + asks.len() + 2 * runs_of(asks).count(),
-        Verb::Release(targets) => 1 + targets.len(),
-        Verb::Renew(renew) => 2 + 3 * renew.leases.len() + renew.waiters.len(),
-        _ => 0,
+    for group in groups() {
+        cmd.arg(group.len());
+        group.iter().for_each(|call| ask(cmd, &call.verb));
     }
 }
 
 fn ask(cmd: &mut Cmd, verb: &Verb) {
     match verb {
-        Verb::Acquire(asks) => acquire(cmd, asks),
-        Verb::Release(targets) => release(cmd, targets),
-        Verb::Renew(renewal) => renew(cmd, renewal),
+        Verb::Acquire(asks) => acquire(cmd.arg("acquire"), asks),
+        Verb::Release(targets) => release(cmd.arg("release"), targets),
+        Verb::Renew(renewal) => renew(cmd.arg("renew"), renewal),
         Verb::Leave(ids) => {
-            cmd.arg(ids.len());
+            cmd.arg("leave").arg(ids.len());
             ids.iter().for_each(|id| cmd.write_arg_fmt(id));
         }
         Verb::Reconcile { items, own_from } => {
-            maybe(cmd, *own_from);
+            maybe(cmd.arg("reconcile"), *own_from);
             cmd.arg(items.len());
             items.iter().for_each(|item| settle(cmd, item));
         }
         Verb::Inspect(page) => {
-            cmd.arg(page.after_slot).arg(page.waiters_shown);
+            cmd.arg("inspect").arg(page.after_slot).arg(page.waiters_shown);
         }
-        Verb::Clean => {}
+        Verb::Clean => {
+            cmd.arg("clean");
+        }
     }
 }
 
 fn acquire(cmd: &mut Cmd, asks: &[Ask]) {
-    cmd.arg(asks.len());
-    asks.iter().for_each(|ask| cmd.write_arg_fmt(ask.id));
-    for run in runs_of(asks) {
+    // Requests one after the other on the same terms, as those of one call mostly are.
+    let runs = || asks.chunk_by(|one, next| one.terms == next.terms && one.wait == next.wait);
+    cmd.arg(runs().count());
+    for run in runs() {
         let many = run.len() as i64;
         cmd.arg(if run[0].wait { many } else { -many }).arg(terms_text(&run[0].terms));
+        run.iter().for_each(|ask| cmd.write_arg_fmt(ask.id));
     }
-}
-
-/// Requests one after the other on the same terms, as those of one call mostly are.
-fn runs_of(asks: &[Ask]) -> impl Iterator<Item = &[Ask]> {
-    asks.chunk_by(|one, next| one.terms == next.terms && one.wait == next.wait)
 }
 
 fn release(cmd: &mut Cmd, targets: &[Target]) {

@@ -1,0 +1,135 @@
+-- changes: what a command changes, gathered and written in few commands: removals first (R25), then what makes a grant
+-- stand. What is removed is written before what is set, so whoever removes what this command has set writes it first.
+local set_field, drop_field, set_end, move_end, drop_end, set_guard, drop_guard, add, unmake, make, flush
+local write_gaps -- see gaps
+
+piece(function()
+  function set_field(field, text)
+    hash[field] = text
+    sets[many_sets + 1], sets[many_sets + 2], many_sets = field, text, many_sets + 2
+  end
+
+  function drop_field(field)
+    hash[field] = false
+    many_dels = many_dels + 1
+    dels[many_dels] = field
+  end
+
+  -- at: a number and its text.
+  function set_end(id, at, at_text)
+    new_ends[many_new_ends + 1], new_ends[many_new_ends + 2], many_new_ends = at_text, id, many_new_ends + 2
+    if earliest ~= nil and (not earliest or at < earliest) then earliest = at end
+  end
+
+  local function was_earliest(at_text)
+    return earliest and tonumber(at_text) <= earliest
+  end
+
+  function move_end(id, from_text, at, at_text)
+    if was_earliest(from_text) then earliest = nil end
+    set_end(id, at, at_text)
+  end
+
+  function drop_end(id, at_text)
+    if was_earliest(at_text) then earliest = nil end
+    many_old_ends = many_old_ends + 1
+    old_ends[many_old_ends] = id
+  end
+
+  -- Guards are among the ends, with scores that no lease has (R12).
+  function set_guard(id, at)
+    new_ends[many_new_ends + 1], new_ends[many_new_ends + 2], many_new_ends = num(-at), '~' .. id, many_new_ends + 2
+  end
+
+  function drop_guard(member)
+    many_old_ends = many_old_ends + 1
+    old_ends[many_old_ends] = member
+  end
+
+  local function write(command, key, list, many)
+    if many <= CHUNK then return call(command, key, unpack(list, 1, many)) end
+    local said
+    for from = 1, many, CHUNK do said = call(command, key, unpack(list, from, min(from + CHUNK - 1, many))) end
+    return said
+  end
+
+  -- Adds to a sorted set. Its sentinel, which keeps it from being empty, goes along each time: it is new in a set that
+  -- is made by this, for the first time or after it vanished alone, and such a set has no time to live yet.
+  function add(key, letter, list, many)
+    if many == 0 then return nil end
+    list[many + 1], list[many + 2] = 'inf', '.'
+    many = many + 2
+    if write('ZADD', key, list, many) < ((many - 1) % CHUNK + 1) / 2 then return nil end
+    if not find(g.made, letter, 1, true) then g.made = g.made .. letter end
+    if g.expire > 0 then call('PEXPIREAT', key, g.expire_text) end
+  end
+
+  function unmake(letter)
+    g.made = gsub(g.made, letter, '')
+  end
+
+  -- Makes the state; sorted sets that outlived their group go.
+  function make()
+    if g.epoch then return nil end
+    g.epoch = EPOCH
+    latest(now)
+    if not IS_LIBRARY then call('HSET', GROUP, 'state', state_text(g)) end
+    if #outlived > 0 then call('UNLINK', unpack(outlived)) end
+  end
+
+  local function gather_sessions()
+    for i = 1, many_changed do
+      local it = changed_sessions[i]
+      local field = 'c' .. it.id
+      it.changed = false
+      if it.count == 0 and tonumber(it.guard) <= now then
+        sessions[it.id] = false
+        drop_field(field)
+      else
+        set_field(field, session_text(it, g.gen))
+      end
+    end
+    many_changed = 0
+  end
+
+  -- All keys expire together, RESERVE past whatever ends last; moved only when that has come too near (R8).
+  local function move_expiry()
+    if g.latest + RESERVE <= g.expire then return false end
+    g.expire = g.latest + RESERVE + SLACK
+    g.expire_text = num(g.expire)
+    return true
+  end
+
+  local function set_expiry()
+    local keys = { e = ENDS, g = GAPS, q = QUEUE }
+    call('PEXPIREAT', GROUP, g.expire_text)
+    for letter in gmatch(g.made, '.') do call('PEXPIREAT', keys[letter], g.expire_text) end
+  end
+
+  function flush()
+    if not g.epoch then return nil end
+    if many_changed > 0 then gather_sessions() end
+    if line_lost then
+      call('UNLINK', QUEUE)
+      unmake('q')
+      line_lost = false
+    end
+    for i = 1, freed and #freed or 0 do drop_field('s' .. num(freed[i])) end
+    local moved = move_expiry()
+    if many_old_ends > 0 then write('ZREM', ENDS, old_ends, many_old_ends) end
+    if many_leaves > 0 then write('ZREM', QUEUE, leaves, many_leaves) end
+    if many_dels > 0 then write('HDEL', GROUP, dels, many_dels) end
+    add(ENDS, 'e', new_ends, many_new_ends)
+    add(QUEUE, 'q', joins, many_joins)
+    write_gaps()
+    local text = state_text(g)
+    if text ~= g.text then
+      sets[many_sets + 1], sets[many_sets + 2], many_sets = 'state', text, many_sets + 2
+      g.text = text
+    end
+    if many_sets > 0 then write('HSET', GROUP, sets, many_sets) end
+    if moved then set_expiry() end
+    many_sets, many_dels, many_new_ends, many_old_ends, many_joins, many_leaves = 0, 0, 0, 0, 0, 0
+    leases_stored = g.leases
+  end
+end)

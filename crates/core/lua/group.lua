@@ -1,0 +1,125 @@
+-- group: one group as it is stored, read and checked before anything is written (R24, R27); and all that a command sees
+-- and changes of it, begun anew in `look`: what an error left of the command before is forgotten there.
+local GROUP, ENDS, GAPS, QUEUE
+local g -- the state: see layouts
+local hash -- the other fields as this command leaves them: text, or false for none
+local wanted, many_wanted = { 'state' }, 2 -- the fields that the calls begin with; the first two are always the same
+local outlived -- sorted sets that are there without a state
+local again, push_refused, handed -- of the present call; grants to waiters of the caller: id and statement in turn
+local line_lost -- whether the queue vanished: its waiters are forgotten, a new generation begins
+
+-- As this command goes on to see it; nil where it needn't be known yet.
+local records, sessions = nil, {} -- by their ids: see records
+local own -- the caller's session, or false
+local leases_stored -- as many ends are in Redis
+local earliest -- the earliest end of a lease, false without leases
+local freed, sorted -- slots that this command freed; as many of them are in order, largest first
+local gap_window, taken, trimmed -- gaps as stored, smallest first; those that are used up; what is left of one: lo, hi
+local gaps_left -- free slots in the gaps
+local windows, lengths -- by limit: see line
+local swept -- stretches that were mended
+local places -- who has which slot, where somebody asked: slot → id or false
+
+-- To be written: the arguments of commands. The lists are used again in each command.
+local sets, dels, new_ends, old_ends, joins, leaves = {}, {}, {}, {}, {}, {}
+local many_sets, many_dels, many_new_ends, many_old_ends, many_joins, many_leaves = 0, 0, 0, 0, 0, 0
+local changed_sessions, many_changed = {}, 0
+
+local look, settled, read, read_one, latest
+
+piece(function()
+  local states, many_states = {}, 0 -- by their texts, as commands left them; the epoch in it makes a text one group's
+
+  -- Nothing of ours may stand where there is no state, sorted sets that outlived their group excepted.
+  local function nothing_yet()
+    local keys = { GROUP, ENDS, GAPS, QUEUE }
+    outlived, g = {}, no_state()
+    for i = 1, #keys do
+      local kind = call('TYPE', keys[i]).ok
+      if i > 1 and kind == 'zset' then
+        outlived[#outlived + 1] = keys[i]
+      elseif kind ~= 'none' then
+        return 'wrongtype ' .. keys[i] .. ' is a ' .. kind .. ' that belongs to somebody else'
+      end
+    end
+  end
+
+  local function check_line()
+    if call('ZCARD', QUEUE) == g.waiting + 1 then return nil end
+    g.classes, g.counts, g.waiting, g.gen, line_lost = {}, {}, 0, num(g.gen + 1), true
+  end
+
+  local function begin_anew()
+    records, line_lost, outlived = { [''] = false }, false, nil
+    if next(sessions) then sessions = {} end
+    earliest, freed, sorted, gap_window, taken, trimmed = nil, nil, 0, nil, nil, nil
+    windows, lengths, swept, places = nil, nil, 0, nil
+    many_sets, many_dels, many_new_ends, many_old_ends, many_joins, many_leaves = 0, 0, 0, 0, 0, 0
+    many_changed = 0
+  end
+
+  -- Reads what is wanted; answers why nothing may be done with the group, or nil.
+  function look(keys, at)
+    GROUP, ENDS, GAPS, QUEUE = keys[at], keys[at + 1], keys[at + 2], keys[at + 3]
+    begin_anew()
+    local session_field = 'c' .. SESSION
+    wanted[2] = session_field
+    local got = call('HMGET', GROUP, unpack(wanted, 1, many_wanted))
+    local text = got[1]
+    -- Made with room for what a lone call reads.
+    hash = { [session_field] = got[2], [many_wanted > 2 and wanted[3] or ''] = got[3] or false }
+    for i = 4, many_wanted do hash[wanted[i]] = got[i] end
+    g = text and states[text]
+    if g then
+      states[text] = nil
+    elseif text then
+      g, many_states = state_of(text), many_states + 1
+      if not g then return 'version ' .. match(text, '^%S*') end
+    else
+      local refused = nothing_yet()
+      if refused then return refused end
+    end
+    if g.waiting > 0 then check_line() end
+    leases_stored = g.leases
+    gaps_left = g.mend == '' and g.top - g.held or tonumber(match(g.mend, '%d+$'))
+    own = got[2] and session_of(SESSION, got[2], g.gen, now)
+    if own then sessions[SESSION] = own end
+  end
+
+  -- All is written: whoever reads the same text next needn't read it out.
+  function settled()
+    if many_states > 500 then states, many_states = {}, 0 end
+    if g.text then states[g.text] = g end
+  end
+
+  -- Reads the fields among these that weren't read yet.
+  function read(fields, many)
+    local ask, n = nil, 0
+    for i = 1, many or #fields do
+      if hash[fields[i]] == nil then
+        ask = ask or {}
+        n = n + 1
+        ask[n] = fields[i]
+      end
+    end
+    for from = 1, n, CHUNK do
+      local to = min(from + CHUNK - 1, n)
+      local more = call('HMGET', GROUP, unpack(ask, from, to))
+      for i = from, to do hash[ask[i]] = more[i - from + 1] end
+    end
+  end
+
+  function read_one(field)
+    local text = hash[field]
+    if text == nil then
+      text = call('HMGET', GROUP, field)[1]
+      hash[field] = text
+    end
+    return text
+  end
+
+  -- The keys of the group live longer than whatever ends last (R8).
+  function latest(at)
+    if at > g.latest then g.latest, g.latest_text = at, num(at) end
+  end
+end)

@@ -1,0 +1,146 @@
+-- layouts: what is stored as text, each layout read and written here alone.
+--
+-- state    1 epoch held leases top limit token latest expire made- mend- gen ticket, then limit:count of each class
+-- terms    limit weight priority lease claim max-waiting NAME-AND-LABEL            (max-waiting -1: none)
+-- lease    H end token limit slots NAME-AND-LABEL                                  (slots: runs, 1-3,7)
+-- waiter   W ticket generation terms
+-- session  deadline connection listens count guard generation
+-- member   of the queue: priority (two digits, higher first), ticket (16 digits), lease id; its score is the limit
+-- NAME-AND-LABEL: length length bytes                                              (length -1: none)
+--
+-- Figures that are mostly only passed on stay the texts they were.
+local no_state, state_of, state_text, terms_of, slots_of, slots_text
+local lease_of, lease_text, waiter_of, waiter_text, session_of, session_text
+local member_of, id_of, session_of_id, priority_of, statement_text
+
+piece(function()
+  function no_state()
+    return { held = 0, leases = 0, top = 0, limit = '0', token = 0, token_text = '0', latest = 0, latest_text = '0',
+      expire = 0, expire_text = '0', made = '', mend = '', gen = '0', ticket = 0, ticket_text = '0',
+      classes = {}, counts = {}, waiting = 0 }
+  end
+
+  -- nil when it's of another version. classes: limits, ascending; counts: waiters of each; waiting: all of them.
+  function state_of(text)
+    local epoch, held, leases, top, limit, token, latest, expire, made, mend, gen, ticket, line = match(text,
+      '^1 (%x+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%l*)%- ([%d:]*)%- (%d+) (%d+)(.*)$')
+    if not epoch then return nil end
+    local classes, counts, waiting = {}, {}, 0
+    if line ~= '' then
+      for class, count in gmatch(line, '(%d+):(%d+)') do
+        class, count = tonumber(class), tonumber(count)
+        classes[#classes + 1], counts[class], waiting = class, count, waiting + count
+      end
+    end
+    return { text = text, epoch = epoch, held = tonumber(held), leases = tonumber(leases), top = tonumber(top),
+      limit = limit, token = tonumber(token), token_text = token, latest = tonumber(latest), latest_text = latest,
+      expire = tonumber(expire), expire_text = expire, made = made, mend = mend, gen = gen,
+      ticket = tonumber(ticket), ticket_text = ticket, classes = classes, counts = counts, waiting = waiting }
+  end
+
+  function state_text(g)
+    local held, leases, top = g.held, g.leases, g.top
+    local text = '1 ' .. g.epoch .. ' ' .. (digits[held] or num(held)) .. ' ' .. (digits[leases] or num(leases)) .. ' '
+      .. (digits[top] or num(top)) .. ' ' .. g.limit .. ' ' .. g.token_text .. ' ' .. g.latest_text .. ' '
+      .. g.expire_text .. ' ' .. g.made .. '- ' .. g.mend .. '- ' .. g.gen .. ' ' .. g.ticket_text
+    local classes, counts = g.classes, g.counts
+    for i = 1, #classes do text = text .. ' ' .. num(classes[i]) .. ':' .. num(counts[classes[i]]) end
+    return text
+  end
+
+  -- The bytes of a name, out of NAME-AND-LABEL.
+  local function name_of(tail)
+    local length, at = match(tail, '^(%-?%d+) %-?%d+ ()')
+    if length == '-1' then return nil end
+    return sub(tail, at, at + length - 1)
+  end
+
+  terms_of = kept(function(text)
+    local limit, weight, priority, lease, claim, most, tail =
+      match(text, '^(%d+) (%d+) (%-?%d+) (%d+) (%d+) (%-?%d+) (.*)$')
+    return { text = text, limit = tonumber(limit), limit_text = limit, weight = tonumber(weight),
+      priority = tonumber(priority), rank = format('%02d', 10 - priority), lease = lease, claim = claim,
+      max = tonumber(most), tail = tail, name = name_of(tail) }, #text > 500
+  end)
+
+  -- Not to be changed by whoever gets them; `fields` are those that say who has the slots.
+  slots_of = kept(function(text)
+    local slots, fields = {}, {}
+    for lo, hi in gmatch(text, '(%d+)%-?(%d*)') do
+      for slot = tonumber(lo), tonumber(hi) or tonumber(lo) do slots[#slots + 1] = slot end
+    end
+    for i = 1, #slots do fields[i] = 's' .. num(slots[i]) end
+    slots.fields = fields
+    return slots, #slots > 16
+  end)
+
+  -- Of ascending slots.
+  function slots_text(slots)
+    local runs, i = {}, 1
+    while i <= #slots do
+      local j = i
+      while slots[j + 1] == slots[j] + 1 do j = j + 1 end
+      runs[#runs + 1] = i == j and num(slots[i]) or num(slots[i]) .. '-' .. num(slots[j])
+      i = j + 1
+    end
+    return concat(runs, ',')
+  end
+
+  -- nil when it's a waiter's.
+  function lease_of(text)
+    local at_end, token, limit, slots, tail = match(text, '^H (%d+) (%d+) (%d+) (%S+) (.*)$')
+    if not at_end then return nil end
+    local name = byte(tail) ~= 45 and name_of(tail) or nil
+    return { at_end = at_end, token = token, limit = limit, slots = slots, tail = tail, name = name }
+  end
+
+  function lease_text(at_end, token, limit, slots, tail)
+    return 'H ' .. at_end .. ' ' .. token .. ' ' .. limit .. ' ' .. slots .. ' ' .. tail
+  end
+
+  -- false when its line was lost.
+  function waiter_of(text, gen)
+    local ticket, its_gen, terms = match(text, '^W (%d+) (%d+) (.*)$')
+    return its_gen == gen and { ticket = ticket, terms = terms_of(terms) }
+  end
+
+  function waiter_text(ticket, gen, terms)
+    return 'W ' .. ticket .. ' ' .. gen .. ' ' .. terms.text
+  end
+
+  -- false when neither a waiter nor its guard keeps it (R12).
+  function session_of(id, text, gen, now)
+    local deadline, connection, listens, count, guard, its_gen = match(text, '^(%d+) (%d+) (%d) (%d+) (%d+) (%d+)$')
+    count = its_gen == gen and tonumber(count) or 0
+    if count == 0 and tonumber(guard) <= now then return false end
+    return { id = id, deadline = deadline, live = tonumber(deadline) > now, connection = connection,
+      listens = listens == '1', count = count, guard = guard }
+  end
+
+  function session_text(it, gen)
+    return it.deadline .. ' ' .. it.connection .. (it.listens and ' 1 ' or ' 0 ') .. num(it.count) .. ' ' .. it.guard
+      .. ' ' .. gen
+  end
+
+  function member_of(id, ticket, terms)
+    if #ticket < 16 then ticket = format('%016d', ticket) end
+    return terms.rank .. ticket .. id
+  end
+
+  function id_of(member)
+    return sub(member, 19)
+  end
+
+  function session_of_id(id)
+    return sub(id, 1, 16)
+  end
+
+  function priority_of(member)
+    return 10 - tonumber(sub(member, 1, 2))
+  end
+
+  -- A grant as replies and pushes state it.
+  function statement_text(id, token, at_end, ttl, slots)
+    return id .. ' ' .. token .. ' ' .. at_end .. ' ' .. ttl .. ' ' .. slots
+  end
+end)

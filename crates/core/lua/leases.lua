@@ -1,0 +1,92 @@
+-- leases: slots that are taken until an end, and when the earliest of them is over.
+local statement, set_lease, new_lease, grant, remove_lease, may_go_to, take_over, extend, next_end, has_room
+
+piece(function()
+  local function next_token()
+    local token = max(g.token + 1, now_us)
+    g.token, g.token_text = token, num(token)
+    return g.token_text
+  end
+
+  -- A lease as it stands.
+  function statement(id, it)
+    return statement_text(id, it.token, it.at_end, num(max(it.at_end - now, 0)), it.slots)
+  end
+
+  -- Writes a lease that has its slots; at_end is a number.
+  function set_lease(id, at_end, at_text, token, limit, slots, tail, name)
+    local fields = slots_of(slots).fields
+    for i = 1, #fields do
+      sets[many_sets + 1], sets[many_sets + 2], many_sets = fields[i], id, many_sets + 2
+      if places then places[fields[i]] = id end
+    end
+    if name then set_field('n' .. name, id) end
+    set_record(id, lease_text(at_text, token, limit, slots, tail))
+    set_end(id, at_end, at_text)
+    latest(at_end)
+  end
+
+  function has_room(terms)
+    return g.held + terms.weight <= terms.limit
+  end
+
+  -- Answers its statement. length: from now, as a text.
+  function new_lease(id, terms, slots, length)
+    local token, at_text, at_end = next_token(), end_of(length)
+    g.held, g.leases = g.held + terms.weight, g.leases + 1
+    set_lease(id, at_end, at_text, token, terms.limit_text, slots, terms.tail, terms.name)
+    return statement_text(id, token, at_text, length, slots)
+  end
+
+  function grant(id, terms, length)
+    local slots = take(terms.weight, terms.limit)
+    return slots and new_lease(id, terms, slots, length)
+  end
+
+  function remove_lease(id, it)
+    write_first(it)
+    local slots = slots_of(it.slots)
+    for i = 1, #slots do
+      free_slot(slots[i])
+      if places then places[slots.fields[i]] = false end
+    end
+    if it.name then drop_field('n' .. it.name) end
+    drop_record(id)
+    drop_end(id, it.at_end)
+    g.held, g.leases = g.held - #slots, g.leases - 1
+  end
+
+  function may_go_to(it, terms)
+    local slots = slots_of(it.slots)
+    return #slots == terms.weight and slots[#slots] <= terms.limit
+  end
+
+  -- The lease of a name goes to the asker (R16). Answers the new one's statement; the former one, for an undo.
+  function take_over(former, id, terms, length)
+    local before = lease(former)
+    write_first(before)
+    drop_record(former)
+    drop_end(former, before.at_end)
+    g.held, g.leases = g.held - terms.weight, g.leases - 1
+    return new_lease(id, terms, before.slots, length), before
+  end
+
+  function extend(id, it, length)
+    write_first(it)
+    local at_text, at_end = end_of(length)
+    move_end(id, it.at_end, at_end, at_text)
+    it.at_end = at_text
+    set_record(id, lease_text(at_text, it.token, it.limit, it.slots, it.tail))
+    latest(at_end)
+  end
+
+  -- How long until the earliest lease ends; nil without leases (R9).
+  function next_end()
+    if g.leases == 0 then return nil end
+    if earliest == nil then
+      if many_new_ends > 0 or many_old_ends > 0 then flush() end
+      earliest = tonumber(call('ZRANGEBYSCORE', ENDS, '(0', '(inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]) or false
+    end
+    return earliest and max(earliest - now, 0) or nil
+  end
+end)

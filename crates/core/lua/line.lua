@@ -1,0 +1,123 @@
+-- line: who waits, in classes of one limit; who is at the head of each, who joins, who leaves (R3, R4).
+--
+-- A class is read a window at a time; what this command changes of the line is written before the next window is read.
+local read_those, head, stands_before, line_takes, drop_member, join, leave
+
+piece(function()
+  -- Reads the records of these members and of their sessions.
+  function read_those(members)
+    local fields, n, owner = {}, 0, nil
+    for i = 1, #members do
+      local id = id_of(members[i])
+      local its = session_of_id(id)
+      n = n + 1
+      fields[n] = 'l' .. id
+      if its ~= owner then
+        owner, n = its, n + 1
+        fields[n] = 'c' .. its
+      end
+    end
+    read(fields, n)
+  end
+
+  -- The first of a class; n: how many the caller may want one after the other.
+  function head(limit, n)
+    windows, lengths = windows or {}, lengths or {}
+    local window = windows[limit]
+    if window and window[window.at] then return window[window.at] end
+    if not g.counts[limit] then return nil end
+    if many_joins > 0 or many_leaves > 0 then flush() end
+    n = min(max(n, lengths[limit] or 1), 50)
+    lengths[limit] = 2 * n
+    window = call('ZRANGEBYSCORE', QUEUE, limit, limit, 'LIMIT', 0, n)
+    window.at = 1
+    windows[limit] = window
+    if n > 1 then read_those(window) end
+    return window[1]
+  end
+
+  -- Whether somebody waits whom a request of this limit and priority may not overtake.
+  function stands_before(limit, priority)
+    local classes = g.classes
+    for i = #classes, 1, -1 do
+      if classes[i] < limit then return false end
+      local first = head(classes[i], 1)
+      if first and priority_of(first) >= priority then return true end
+    end
+    return false
+  end
+
+  function line_takes(limit)
+    return #g.classes < 32 or g.counts[limit] ~= nil
+  end
+
+  local function count_in(limit, member)
+    local classes, counts = g.classes, g.counts
+    g.waiting = g.waiting + 1
+    if counts[limit] then
+      counts[limit] = counts[limit] + 1
+      local window = windows and windows[limit]
+      if window and member < (window[#window] or '') then windows[limit] = nil end
+      return
+    end
+    counts[limit] = 1
+    windows = windows or {}
+    windows[limit] = { member, at = 1 }
+    local place = 1
+    while classes[place] and classes[place] < limit do place = place + 1 end
+    insert(classes, place, limit)
+  end
+
+  local function count_out(limit, member)
+    local classes, counts = g.classes, g.counts
+    g.waiting = g.waiting - 1
+    local window = windows and windows[limit]
+    if window and window[window.at] == member then
+      window.at = window.at + 1
+    elseif window then
+      windows[limit] = nil
+    end
+    counts[limit] = counts[limit] - 1
+    if counts[limit] > 0 then return end
+    counts[limit] = nil
+    if windows then windows[limit] = nil end
+    for i = 1, #classes do
+      if classes[i] == limit then
+        remove(classes, i)
+        return
+      end
+    end
+  end
+
+  -- Takes a member out that has no record.
+  function drop_member(limit, member)
+    many_leaves = many_leaves + 1
+    leaves[many_leaves] = member
+    count_out(limit, member)
+  end
+
+  -- The caller's request joins the line; its session has just shown that it lives. Answers the ticket's text.
+  function join(id, terms, ticket)
+    local text = num(ticket)
+    if ticket > g.ticket then g.ticket, g.ticket_text = ticket, text end
+    local member = member_of(id, text, terms)
+    set_record(id, waiter_text(text, g.gen, terms))
+    joins[many_joins + 1], joins[many_joins + 2], many_joins = terms.limit_text, member, many_joins + 2
+    count_in(terms.limit, member)
+    local its = keep_alive()
+    its.count, its.connection = its.count + 1, CONNECTION
+    return text
+  end
+
+  -- A waiter that is granted something has another record then; any other has none.
+  function leave(id, it, member, granted)
+    write_first(it)
+    drop_member(it.terms.limit, member or member_of(id, it.ticket, it.terms))
+    if not granted then drop_record(id) end
+    local its = session(session_of_id(id))
+    if its then
+      its.count = max(its.count - 1, 0)
+      save_session(its)
+    end
+  end
+end)

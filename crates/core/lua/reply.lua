@@ -1,0 +1,21 @@
+-- reply: what a call answers (R9, R17, R22): one text, a space between.
+--
+-- ok · now, ms · epoch, or - without state · time to the earliest end, ms, or -1 · 1 again + 2 push refused
+-- · number of grants to the caller's own waiters, and they · answers · what the verb adds
+local reply
+-- By name; fields(at) adds what the call reads and answers where the next one begins, carry_out(at) answers its reply.
+local verbs = {}
+
+piece(function()
+  -- answers: a text. says_next_end: if the caller's session waits.
+  function reply(answers, says_next_end)
+    local in_ms = says_next_end and own and own.count > 0 and next_end()
+    local flags = (again and 1 or 0) + (push_refused and 2 or 0)
+    local text = 'ok ' .. now_text .. ' ' .. (g.epoch or '-') .. ' ' .. (in_ms and num(in_ms) or '-1') .. ' ' .. flags
+    if not handed then return text .. ' 0 ' .. answers end
+    local said = { text, num(#handed / 2) }
+    for i = 2, #handed, 2 do said[#said + 1] = handed[i] end
+    said[#said + 1] = answers
+    return concat(said, ' ')
+  end
+end)

@@ -1,2 +1,0 @@
--- No items.
-anyone = true

@@ -1,3 +1,0 @@
--- Each item: id.
-local number = tonumber(ARGV[FROM])
-for i = 1, number do wanted[NAMED + i] = 'l' .. ARGV[FROM + i] end
