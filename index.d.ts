@@ -91,9 +91,9 @@ export interface LimitConfig {
   signal?: AbortSignal | undefined
 
   /**
-   * Only for {@link Limiter.withLimit} and {@link Limiter.wrap}: whether they reject with {@link LeaseLostError} when the
-   * work has resolved but its lease was lost by then, as {@link Lease.lost} says at that moment. Default `false`: they
-   * resolve with what the work gives, and `lease.signal` and `lease.lost` tell the work.
+   * Only for {@link Limiter.withLimit} and {@link Limiter.wrap}: whether they reject with {@link LeaseLostError} when
+   * the work has resolved but its lease was lost by then, as {@link Lease.lost} says at that moment. Default `false`:
+   * they resolve with what the work gives, and `lease.signal` and `lease.lost` tell the work.
    *
    * It is known when the work settles, not before: pass `lease.signal` on to end it early. When the work rejects, its
    * own error stays.
@@ -235,9 +235,9 @@ export interface ConnectionOptions {
   /**
    * A client of ioredis (`Redis` or `Cluster`) or of node-redis 5 or newer (`createClient`), whose connection is used
    * instead of one of ours. It stays its owner's: the limiter never closes it, and one of node-redis has to be
-   * connected. Pushes come over a `duplicate()` of it, which is ours. Limiters over the same client share a session. One
-   * that waits in commands that block (`BLPOP`, `XREAD BLOCK`, a worker of BullMQ) can't carry it: requests fail with an
-   * {@link UnavailableError} that says so. Give a `duplicate()` of it.
+   * connected. Pushes come over a `duplicate()` of it, which is ours. Limiters over the same client share a session.
+   * One that waits in commands that block (`BLPOP`, `XREAD BLOCK`, a worker of BullMQ) can't carry it: requests fail
+   * with an {@link UnavailableError} that says so. Give a `duplicate()` of it.
    *
    * Nothing that says where may stand beside it, nor `clientName`, `maxConnections` and `minReplicas`; a client with a
    * `keyPrefix` of its own is refused.
@@ -330,8 +330,9 @@ export interface ConnectionOptions {
    * `'SIGBREAK'`. Default none: the package then listens to no signal.
    *
    * Then the signal does what it would have done. Where nobody else listens to it, the process gives back what it has
-   * (within 0.2 s; over a `client` of your own within 1 s, by {@link Limiter.close}) and ends by the signal. Where others
-   * listen, the limiter is closed and the process isn't ended by us. In a worker thread it's a {@link ConfigError}.
+   * (within 0.2 s; over a `client` of your own within 1 s, by {@link Limiter.close}) and ends by the signal. Where
+   * others listen, the limiter is closed and the process isn't ended by us. In a worker thread it's a {@link
+   * ConfigError}.
    *
    * Danger: work under a lease that is given back may still run, if others keep the process alive.
    */
@@ -370,12 +371,14 @@ export interface Lease {
   readonly lost: boolean
   /**
    * Gives the slot back. False if it was gone already. Never rejects; further calls give the same promise. Works by
-   * itself, too: `const { release } = await limiter.acquire(…)`. It resolves with Redis's answer, within `commandTimeout`.
+   * itself, too: `const { release } = await limiter.acquire(…)`. It resolves with Redis's answer, within
+   * `commandTimeout`.
    */
   release(this: void): Promise<boolean>
   /**
-   * What `await using` calls: as {@link Lease.release}, without waiting for Redis's answer. The release is on its way, and
-   * sent again until it is answered; at exit the process waits for that. Over a `client` of your own it is waited for.
+   * What `await using` calls: as {@link Lease.release}, without waiting for Redis's answer. The release is on its way,
+   * and sent again until it is answered; at exit the process waits for that. Over a `client` of your own it is waited
+   * for.
    */
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -469,7 +472,9 @@ export interface MetricsOptions {
    * Where it throws or gives no text, the class is `_OTHER`, and a process warning says so once.
    */
   group?: ((key: string) => string) | undefined
-  /** How many classes there are at most: an integer from 1 to 10,000. Default 100. Keys of further ones are `_OTHER`. */
+  /**
+   * How many classes there are at most: an integer from 1 to 10,000. Default 100. Keys of further ones are `_OTHER`.
+   */
   maxGroups?: number | undefined
 }
 
@@ -500,8 +505,8 @@ export interface LimiterEvents {
   /** Redis doesn't let us push (rights, proxy): waiters look every `limitInterval`. */
   pushUnavailable: [ConnectionEvent]
   /**
-   * Something that works, but not as meant. Also a request that has waited for more than 10 s: who holds is read and named,
-   * once a minute for a key, if somebody listens.
+   * Something that works, but not as meant. Also a request that has waited for more than 10 s: who holds is read and
+   * named, once a minute for a key, if somebody listens.
    */
   warning: [ConnectionEvent]
 }
@@ -634,13 +639,13 @@ export class Limiter extends EventEmitter<LimiterEvents> {
   tryAcquire(config: LimitConfig): Promise<Lease | null>
 
   /**
-   * Runs `fn` under a lease and gives the lease back when `fn` settles, as `await using` does: without waiting for Redis's
-   * answer, but over a `client` of your own. An error of `fn` is thrown as it is. Without `rejectOnLoss` it resolves
-   * although the lease was lost.
+   * Runs `fn` under a lease and gives the lease back when `fn` settles, as `await using` does: without waiting for
+   * Redis's answer, but over a `client` of your own. An error of `fn` is thrown as it is. Without `rejectOnLoss` it
+   * resolves although the lease was lost.
    *
-   * Danger: asking for the same key inside of `fn` takes another slot. When the leases around it hold all slots, it waits
-   * for itself until `limitTimeout` is over; a process warning with the code `CONCURRENCY_LIMIT_NESTED` names each key
-   * once (before Node.js 24 only for requests that `fn` makes before its first `await`).
+   * Danger: asking for the same key inside of `fn` takes another slot. When the leases around it hold all slots, it
+   * waits for itself until `limitTimeout` is over; a process warning with the code `CONCURRENCY_LIMIT_NESTED` names
+   * each key once (before Node.js 24 only for requests that `fn` makes before its first `await`).
    */
   withLimit<T>(config: LimitConfig, fn: (lease: Lease) => T): Promise<Awaited<T>>
 
@@ -654,8 +659,9 @@ export class Limiter extends EventEmitter<LimiterEvents> {
    * Whether leases can be had: a check for the start of a program. It takes one slot of the key
    * `concurrency-limit:ready` and gives it back, so Redis was reached, lets the scripts run and write, and has settled.
    *
-   * `timeout` in seconds, 0 or more, default 10. Rejects like {@link Limiter.acquire}: with {@link UnavailableError} when
-   * the time is over. What `onUnavailable` grants doesn't count; with it, an outage is known after `connectTimeout` and
+   * `timeout` in seconds, 0 or more, default 10. Rejects like {@link Limiter.acquire}: with {@link UnavailableError}
+   * when the time is over. What `onUnavailable` grants doesn't count; with it, an outage is known after
+   * `connectTimeout` and
    * `commandTimeout` at most. `warnings` is what this limiter was told of the server by the events `warning` and
    * `pushUnavailable` since it was last connected.
    */

@@ -1,7 +1,7 @@
 'use strict'
 
-// The subpath `concurrency-limit/otel`: what the package's tracing channels tell, as spans and metrics of OpenTelemetry.
-// The only part that needs `@opentelemetry/api`.
+// The subpath `concurrency-limit/otel`: what the package's tracing channels tell, as spans and metrics of
+// OpenTelemetry. The only part that needs `@opentelemetry/api`.
 
 const { instrument } = require('./lib/otel/instrument.js')
 

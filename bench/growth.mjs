@@ -148,7 +148,9 @@ async function line(_, url, { size, ms }) {
   }
 }
 
-/** `size` hold of a limit of one more; the one is taken and given. Then with gaps among the slots, then when it's full. */
+/**
+ * `size` hold of a limit of one more; the one is taken and given. Then with gaps among the slots, then when it's full.
+ */
 async function held(_, url, { size, ms }) {
   const { limiters, redis } = await begin(url, 1)
   const config = { key: 'held', limit: size + 1, limitTimeout: 60, limitExpire: LONG_S }

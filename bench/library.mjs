@@ -1,9 +1,9 @@
-// What calls cost Redis, by its own count (µs of `fcall` and `evalsha` in `INFO commandstats`): each load pipelined over one
-// connection, all texts and ways in turn, several rounds, medians. `--rounds 9`, `--only lone`, and `--text file`, as often
-// as wanted: another text of the library, to be compared with the one that this version brings.
+// What calls cost Redis, by its own count (µs of `fcall` and `evalsha` in `INFO commandstats`): each load pipelined
+// over one connection, all texts and ways in turn, several rounds, medians. `--rounds 9`, `--only lone`, and `--text
+// file`, as often as wanted: another text of the library, to be compared with the one that this version brings.
 //
-// It lays out commands by itself, as docs/protocol.md says; what they answer is checked, so that a wrong text isn't a fast
-// one. `REDIS_SERVER_BIN` names the server: where it has no functions only `EVALSHA` is measured.
+// It lays out commands by itself, as docs/protocol.md says; what they answer is checked, so that a wrong text isn't a
+// fast one. `REDIS_SERVER_BIN` names the server: where it has no functions only `EVALSHA` is measured.
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'

@@ -1,7 +1,8 @@
 'use strict'
 
 // Reads a command line. What each command takes is said in a table beside the command; the help is made of the same.
-// The rules of a value are the package's own: its errors name an option of the package, and here its flag is put for it.
+// The rules of a value are the package's own: its errors name an option of the package, and here its flag is put for
+// it.
 
 const { parseArgs } = require('node:util')
 

@@ -4,9 +4,9 @@
 //
 // A promise, an object or an error made natively costs more than a whole request, so none is: requests are rows of
 // numbers in one buffer, and all rows of a turn go down in one call, at the end of its microtasks. What the process can
-// answer by itself comes back in that call. Other completions lie ready in the core until it wakes this thread, once for
-// many. All are read in the order in which they were made, from a buffer that is never made anew. Texts (keys, names)
-// cross once and are numbers from then on. No rule of the limiter lives here.
+// answer by itself comes back in that call. Other completions lie ready in the core until it wakes this thread, once
+// for many. All are read in the order in which they were made, from one reused buffer. Texts (keys,
+// names) cross once and are numbers from then on. No rule of the limiter lives here.
 //
 // One port per module instance, so a worker thread has its own, and only while a client is open. The event loop is kept
 // alive exactly while an answer is outstanding.
@@ -289,7 +289,9 @@ function giveBack(client, n) {
   begin(OP.release, client, n)
 }
 
-/** Gives a lease back; `asker.settle(released)` is called once. Nobody needs to wait for it where `isAwaited` is false. */
+/**
+ * Gives a lease back; `asker.settle(released)` is called once. Nobody needs to wait for it where `isAwaited` is false.
+ */
 function release(client, n, asker, isAwaited) {
   begin(OP.release, client, n, isAwaited ? flushSoon : flushLater)
   expect(n, asker)
@@ -323,7 +325,9 @@ function filled(length) {
   return length > 0
 }
 
-/** Reads the inbox, at a moment of the local clock; whether there is more to read. Only the outermost call gets here. */
+/**
+ * Reads the inbox, at a moment of the local clock; whether there is more to read. Only the outermost call gets here.
+ */
 function read(moment) {
   if (unread === 0 && !filled(port.drain(inbox))) return false
   inbox[CLOCK] = moment

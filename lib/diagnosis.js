@@ -100,7 +100,10 @@ function diagnose({ name, packageName, platforms, error }) {
   )
 }
 
-/** The messages of all that was tried, the first try first. Fallbacks to WebAssembly, which there is none of, are left out. */
+/**
+ * The messages of all that was tried, the first try first. Fallbacks to WebAssembly, which there is none of, are left
+ * out.
+ */
 function messagesOf(error) {
   const messages = []
   for (let tried = error.cause ?? error; tried; tried = tried.cause) {

@@ -174,9 +174,9 @@ class Hold {
   }
 
   /**
-   * The scope of the lease has ended. That its release is on its way is enough: the core sends, repeats and settles it by
-   * itself, calls of a session stay in order, and at exit it is waited for. Not so over a client of the user's own, where
-   * nothing can be sent at exit: there it's waited for here.
+   * The scope of the lease has ended. That its release is on its way is enough: the core sends, repeats and settles it
+   * by itself, calls of a session stay in order, and at exit it is waited for. Not so over a client of the user's own,
+   * where nothing can be sent at exit: there it's waited for here.
    */
   endScope() {
     const isAwaited = this.owner.isBrought

@@ -52,7 +52,10 @@ function watch(session, terms, hold) {
   }, LONG_WAIT_MS).unref()
 }
 
-/** How many slots of the key the leases around hold. A holder's name moves its slot to whoever asks: that isn't waited for. */
+/**
+ * How many slots of the key the leases around hold. A holder's name moves its slot to whoever asks: that isn't waited
+ * for.
+ */
 function heldAround(frame, session, { key, holder }) {
   let held = 0
   for (let at = frame; at !== undefined; at = at.outer) {

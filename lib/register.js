@@ -23,8 +23,8 @@ const dropped = new FinalizationRegistry((entry) => {
 })
 
 /**
- * Opens a client for a limiter that is closed on `signals`; `hear(limiter, kind, text)` is told what happens to its connection, `waitsLong(limiter, key, ms)` of
- * requests that wait for long. Nothing that is
+ * Opens a client for a limiter that is closed on `signals`; `hear(limiter, kind, text)` is told what happens to its
+ * connection, `waitsLong(limiter, key, ms)` of requests that wait for long. Nothing that is
  * made here may refer to the limiter, or it would never be collected.
  */
 function enter(limiter, settings, signals, { hear, waitsLong }) {

@@ -12,7 +12,9 @@ const timers = require('node:timers')
 
 const SETTLED = Promise.resolve()
 
-/** A timer that keeps the process alive only after `ref()`. A socket has one of its own, also before it is connected. */
+/**
+ * A timer that keeps the process alive only after `ref()`. A socket has one of its own, also before it is connected.
+ */
 class SocketTimer {
   #socket
   #anchor = null

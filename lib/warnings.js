@@ -68,7 +68,9 @@ function warnOfMany(count) {
   )
 }
 
-/** Of a time of 1,000 s or more. What is meant in seconds is mostly tens of minutes or a fraction: 1800, 3600, 86400. */
+/**
+ * Of a time of 1,000 s or more. What is meant in seconds is mostly tens of minutes or a fraction: 1800, 3600, 86400.
+ */
 function warnOfMilliseconds(name, value) {
   const isTensOfMinutes = value % 600 === 0 && value % 1000 !== 0
   if (hasWarnedOfMilliseconds || !Number.isSafeInteger(value) || isTensOfMinutes) return

@@ -2,7 +2,9 @@
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 
-/** What `fill` puts into an empty folder, as the folder's path; null if it didn't succeed. A half-made one never stays. */
+/**
+ * What `fill` puts into an empty folder, as the folder's path; null if it didn't succeed. A half-made one never stays.
+ */
 export async function once(folder, fill) {
   if (existsSync(folder)) return folder
   mkdirSync(dirname(folder), { recursive: true })

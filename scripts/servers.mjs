@@ -51,7 +51,9 @@ export async function serverOf(name) {
 /** A Valkey server: unlike Debian's Redis it runs under libfaketime. */
 export const valkey = () => serverOf('valkey-8.1')
 
-/** The folder of Prometheus' client library for Python, which has the parser of its format; null where it can't be had. */
+/**
+ * The folder of Prometheus' client library for Python, which has the parser of its format; null where it can't be had.
+ */
 export async function prometheusClient() {
   const wheel = 'prometheus-client==0.26.0'
   const folder = await once(join(CACHE, wheel.replace('==', '-')), (target) => unpackWheel(wheel, target))

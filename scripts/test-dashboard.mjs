@@ -1,5 +1,5 @@
-// `npm run test:dashboard`: the page of the dashboard in a headless Chromium. Not part of `npm test`, since a browser takes
-// longer to install than all else; CHROMIUM names one, or it is looked for, or Debian's is installed.
+// `npm run test:dashboard`: the page of the dashboard in a headless Chromium. Not part of `npm test`, since a browser
+// takes longer to install than all else; CHROMIUM names one, or it is looked for, or Debian's is installed.
 import { binding, dependencies, onPath, redisServer } from './prepare.mjs'
 import { run, runAll, timed } from './step.mjs'
 

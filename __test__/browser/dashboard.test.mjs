@@ -1,5 +1,5 @@
-// The dashboard's page in a real browser: what it shows of other processes, how a slot is freed, and that it fits a phone
-// and a dark screen. Screenshots are left in artifacts/dashboard/ to be looked at.
+// The dashboard's page in a real browser: what it shows of other processes, how a slot is freed, and that it fits a
+// phone and a dark screen. Screenshots are left in artifacts/dashboard/ to be looked at.
 import { mkdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Limiter } from 'concurrency-limit'
@@ -43,7 +43,9 @@ afterAll(async () => {
 let context
 afterEach(() => context?.close())
 
-/** Opens the page; what a browser complains of (errors, the policy) and what it asks of elsewhere is kept in `faults`. */
+/**
+ * Opens the page; what a browser complains of (errors, the policy) and what it asks of elsewhere is kept in `faults`.
+ */
 async function open(options = {}, address = url) {
   context = await browser.newContext({ viewport: { width: 1100, height: 800 }, ...options })
   const page = await context.newPage()

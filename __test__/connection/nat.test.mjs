@@ -1,5 +1,5 @@
-// Servers that announce addresses at which nobody answers: the error says which, and who announced it; natMap says where
-// they are really reached.
+// Servers that announce addresses at which nobody answers: the error says which, and who announced it; natMap says
+// where they are really reached.
 import { ConfigError, Limiter, UnavailableError } from 'concurrency-limit'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { redis, rejection, startRedis, until } from '../support/helpers.mjs'

@@ -1,5 +1,5 @@
-// Proxies and servers that are nearly Redis: whatever of a greeting they refuse, the limiter works, or says at once in one
-// sentence why it can't.
+// Proxies and servers that are nearly Redis: whatever of a greeting they refuse, the limiter works, or says at once in
+// one sentence why it can't.
 import { Limiter, UnavailableError } from 'concurrency-limit'
 import { afterEach, describe, expect, test } from 'vitest'
 import { startCensor } from '../support/censor.mjs'

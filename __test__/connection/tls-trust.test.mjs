@@ -1,4 +1,5 @@
-// TLS as Node.js does it: whom the process trusts, what `rejectUnauthorized: false` takes, and errors that name what helps.
+// TLS as Node.js does it: whom the process trusts, what `rejectUnauthorized: false` takes, and errors that name what
+// helps.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'

@@ -32,7 +32,9 @@ describe.skipIf(!speaksTls())('a server with TLS', () => {
     return limiter
   }
 
-  /** Two limiters with the same options share one limit of 1 by push: the second is let in by the release of the first. */
+  /**
+   * Two limiters with the same options share one limit of 1 by push: the second is let in by the release of the first.
+   */
   async function works(...args) {
     const [first, second] = [limiterOf(...args), limiterOf(...args)]
     const config = { key: `works-${limiters.length}`, limit: 1 }

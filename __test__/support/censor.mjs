@@ -7,9 +7,9 @@ const SERVERS = Symbol('the answer of the server')
 const PUSH = 62
 
 /**
- * `{ port, url, seen, close() }` in front of `to`, a local port. `judge(name, words)` says what becomes of each command, by
- * its name in upper case: nothing, and it's passed on; a text, and that is the answer in RESP; `'hang up'`. Each name
- * comes into `seen`.
+ * `{ port, url, seen, close() }` in front of `to`, a local port. `judge(name, words)` says what becomes of each
+ * command, by its name in upper case: nothing, and it's passed on; a text, and that is the answer in RESP; `'hang up'`.
+ * Each name comes into `seen`.
  */
 export async function startCensor(to, judge) {
   const sockets = new Set()

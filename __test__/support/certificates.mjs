@@ -7,8 +7,8 @@ import { join } from 'node:path'
 
 /**
  * `{ folder, ca, stranger, own, server, client, remove() }`: files to name to a server, texts to give to a client.
- * `signedAs(name, lines, { genkey, args })` makes one more that the authority signs, with these extensions and arguments
- * to openssl; `openssl(...args)` runs it in the folder.
+ * `signedAs(name, lines, { genkey, args })` makes one more that the authority signs, with these extensions and
+ * arguments to openssl; `openssl(...args)` runs it in the folder.
  */
 export function makeCertificates() {
   const folder = mkdtempSync(join(tmpdir(), 'concurrency-limit-tls-'))
@@ -71,7 +71,9 @@ export function tlsArgs({ folder }, port, auth, name = 'server') {
   ]
 }
 
-/** Whether the redis-server of the tests was built with TLS. Without its certificate it doesn't come up, and says why. */
+/**
+ * Whether the redis-server of the tests was built with TLS. Without its certificate it doesn't come up, and says why.
+ */
 export function speaksTls() {
   const args = ['--port', '0', '--tls-port', '1', '--save', '', '--tls-cert-file', '/concurrency-limit/nowhere']
   const bin = process.env.REDIS_SERVER_BIN ?? 'redis-server'

@@ -4,8 +4,8 @@ import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 
 /**
- * `{ port, opened(), fill(to), close() }`. As long as nothing is behind it nobody is answered. Once it's filled, new connections
- * go to `to`, a local port; those that were swallowed stay so. `swallows` are numbers of
+ * `{ port, opened(), fill(to), close() }`. As long as nothing is behind it nobody is answered. Once it's filled, new
+ * connections go to `to`, a local port; those that were swallowed stay so. `swallows` are numbers of
  * connections, from 1, that are swallowed nevertheless; `delayMs` is what a byte takes, each way.
  */
 export async function startHole({ to, swallows = [], delayMs = 0 } = {}) {

@@ -21,8 +21,8 @@ export function packHere() {
 }
 
 /**
- * Installs tarballs into an empty folder, without network: `{ folder, run(source, options), remove() }`. `run` is a program
- * beside `node_modules`, `type` its kind.
+ * Installs tarballs into an empty folder, without network: `{ folder, run(source, options), remove() }`. `run` is a
+ * program beside `node_modules`, `type` its kind.
  */
 export async function install(tarballs, ...flags) {
   const folder = mkdtempSync(join(tmpdir(), 'concurrency-limit-installed-'))

@@ -36,8 +36,8 @@ async function startMember(certificates) {
 }
 
 /**
- * `{ members, nodes, url, masterOf(key), promoted(key, dead), stop() }` of three masters with a replica each, that speak
- * TLS if there are certificates for it. Members are what startRedis gives.
+ * `{ members, nodes, url, masterOf(key), promoted(key, dead), stop() }` of three masters with a replica each, that
+ * speak TLS if there are certificates for it. Members are what startRedis gives.
  */
 export async function startCluster(certificates) {
   const members = await Promise.all(Array.from({ length: 6 }, () => startMember(certificates)))

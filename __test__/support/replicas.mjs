@@ -27,7 +27,9 @@ export async function roleOf(port) {
   return role?.[0]
 }
 
-/** A sentinel that watches the server on `port` as `name` and takes it for dead after a second: `{ port, pid, stop() }`. */
+/**
+ * A sentinel that watches the server on `port` as `name` and takes it for dead after a second: `{ port, pid, stop() }`.
+ */
 export async function startSentinel(name, watched, quorum, lines = []) {
   const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), 'concurrency-limit-sentinel-'))
@@ -63,8 +65,8 @@ export function acquainted(sentinels, name, replicas) {
 }
 
 /**
- * What a sentinel that was cut off says: the server on `port` is the master, since `epoch` if it tells that. A real one can't
- * be kept from learning better. `{ node, asked(), stop() }`
+ * What a sentinel that was cut off says: the server on `port` is the master, since `epoch` if it tells that. A real one
+ * can't be kept from learning better. `{ node, asked(), stop() }`
  */
 export async function startStaleSentinel(port, epoch) {
   const text = (word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`

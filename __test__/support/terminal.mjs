@@ -7,8 +7,8 @@ import { CLI } from './cli.mjs'
 const ON_TERMINAL = fileURLToPath(new URL('./on_terminal.py', import.meta.url))
 
 /**
- * `{ pid, type(text), resize(columns, rows), text(), ended }`: `text` is all that was written so far, `ended` resolves to
- * the exit code.
+ * `{ pid, type(text), resize(columns, rows), text(), ended }`: `text` is all that was written so far, `ended` resolves
+ * to the exit code.
  */
 export async function onTerminal(args, { env = {}, columns = 100, rows = 30 } = {}) {
   const all = {

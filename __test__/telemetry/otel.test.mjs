@@ -1,4 +1,5 @@
-// `concurrency-limit/otel` with OpenTelemetry's own SDK: spans under the caller's span, and metrics by the class of keys.
+// `concurrency-limit/otel` with OpenTelemetry's own SDK: spans under the caller's span, and metrics by the class of
+// keys.
 import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import {
   AggregationTemporality,

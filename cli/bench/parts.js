@@ -1,7 +1,7 @@
 'use strict'
 
-// The loads of `bench`: each runs for a bounded time, and tells how many pairs of acquire and release it did and how long
-// each took, in ms. Stops early when the signal aborts.
+// The loads of `bench`: each runs for a bounded time, and tells how many pairs of acquire and release it did and how
+// long each took, in ms. Stops early when the signal aborts.
 
 const TERMS = { limitExpire: 10, limitTimeout: 10 }
 

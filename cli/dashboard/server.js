@@ -1,7 +1,7 @@
 'use strict'
 
-// Serves the page and its data on loopback, and nothing to anybody who comes by another name: a page from elsewhere that
-// points its own name at 127.0.0.1 (DNS rebinding) is refused by its Host header.
+// Serves the page and its data on loopback, and nothing to anybody who comes by another name: a page from elsewhere
+// that points its own name at 127.0.0.1 (DNS rebinding) is refused by its Host header.
 // Slots are freed only where that was allowed, for who has the token, and from the page itself.
 
 const { timingSafeEqual } = require('node:crypto')

@@ -1,7 +1,7 @@
 'use strict'
 
-// A connection to a server for questions that the limiter never asks (INFO, CONFIG GET …), in RESP2, one reply after the
-// other. For the command line alone: it neither connects again nor sends anything twice.
+// A connection to a server for questions that the limiter never asks (INFO, CONFIG GET …), in RESP2, one reply after
+// the other. For the command line alone: it neither connects again nor sends anything twice.
 
 const { connect } = require('node:net')
 const tls = require('node:tls')

@@ -68,8 +68,8 @@ async function mastersOf({ nodes }, open) {
 }
 
 /**
- * Opens them all: `{ kind, servers: [{ address, connection, again() }], close() }`; `again` opens one more connection to
- * the same server. `url` and `tls` are options of a Limiter.
+ * Opens them all: `{ kind, servers: [{ address, connection, again() }], close() }`; `again` opens one more connection
+ * to the same server. `url` and `tls` are options of a Limiter.
  */
 async function openServers({ url, tls }) {
   const place = placeOf(url)

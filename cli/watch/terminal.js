@@ -1,7 +1,8 @@
 'use strict'
 
-// The whole terminal, for as long as somebody watches: another screen, no cursor, each key as it is pressed. However this
-// process ends, the terminal is as it was before: `exit` comes also after an uncaught error, before that is printed.
+// The whole terminal, for as long as somebody watches: another screen, no cursor, each key as it is pressed. However
+// this process ends, the terminal is as it was before: `exit` comes also after an uncaught error, before that is
+// printed.
 
 const readline = require('node:readline')
 

@@ -21,7 +21,9 @@ function renewalAfter(at, pair, { day }) {
 const concerns = ({ what, workers, inside }, { life }) =>
   what === 'a busy machine' || [...(workers ?? []), ...(inside ?? [])].includes(life.name)
 
-/** When those of the pair could reach Redis again after `at`: not before the troubles that had begun by then are over. */
+/**
+ * When those of the pair could reach Redis again after `at`: not before the troubles that had begun by then are over.
+ */
 function reachableAfter(at, pair, { troubles, stops }) {
   const both = [pair.first, pair.second]
   let last = at
@@ -94,13 +96,18 @@ const ALLOWANCES = {
   },
 }
 
-/** Connections that are cut are made anew at once, and a process that hangs goes on, unless its client is the user's own. */
+/**
+ * Connections that are cut are made anew at once, and a process that hangs goes on, unless its client is the user's
+ * own.
+ */
 function keepsAway({ what, workers }, name, { day }) {
   if (what === 'a worker hangs') return workers[0] === name && day.workers.find((one) => one.name === name).client
   return what === 'workers apart' && workers.includes(name)
 }
 
-/** Whether the lease's process was stopped or cut off from the one moment to the other, but for what reconnecting takes. */
+/**
+ * Whether the lease's process was stopped or cut off from the one moment to the other, but for what reconnecting takes.
+ */
 function wasAwayFrom(from, to, { life }, record) {
   const { troubles, stops } = record
   const spans = [

@@ -3,7 +3,10 @@
 import { drawFaults } from './faults.mjs'
 import { drawer } from './random.mjs'
 
-/** Load begins at 0, faults at the earliest and at the latest then; from `calmAt` on nothing is wrong any more. All in ms. */
+/**
+ * Load begins at 0, faults at the earliest and at the latest then; from `calmAt` on nothing is wrong any more. All in
+ * ms.
+ */
 export const TIMES = { firstFault: 1_500, lastFault: 9_000, calmAt: 13_000, loadEnds: 17_000 }
 
 function drawConnection(random, kind, replicas) {
@@ -69,7 +72,9 @@ function drawWorkers(random, kind, connection) {
   }))
 }
 
-/** The day without what is named: faults, options of the connection, of a request or of a task. The rest stays as drawn. */
+/**
+ * The day without what is named: faults, options of the connection, of a request or of a task. The rest stays as drawn.
+ */
 export function leaveOut(day, names) {
   const without = (object) => Object.fromEntries(Object.entries(object).filter(([name]) => !names.includes(name)))
   return {

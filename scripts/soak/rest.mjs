@@ -17,7 +17,9 @@ function finishBound({ day }) {
   return Math.max(...longest) + day.connection.commandTimeout * 2_000 + 3_000
 }
 
-/** Whether the record of a lease or waiter says that it counts; what has ended is removed when somebody needs the room. */
+/**
+ * Whether the record of a lease or waiter says that it counts; what has ended is removed when somebody needs the room.
+ */
 function counts([kind, end], nowMs) {
   return kind === 'W' || Number(end) > nowMs
 }

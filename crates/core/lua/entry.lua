@@ -1,8 +1,8 @@
 -- entry: a command carries out calls, group by group, each as if it came alone, on one clock and one budget.
 --
 -- ARGV   7… of each group: how many calls, then for each: its verb, and what the head of that verb's file says
--- REPLY  a list, for each call what it answers; without keys an empty one. A call that wasn't carried out answers a word
---        and what was wrong: stale · wrongtype · version · failed: nothing is known then of the calls of that group
+-- REPLY  a list, for each call what it answers; without keys an empty one. A call that wasn't carried out answers a
+--        word and what was wrong: stale · wrongtype · version · failed: nothing is known then of the calls of that group
 return piece(function()
   local asked, starts = {}, {} -- the verbs of the present group's calls, and where what they say begins
   local acquires, writes -- whether one of them asks for something new, or changes anything

@@ -10,8 +10,8 @@ local max, min, huge, concat, sort, insert, remove, call, try
 local digits = {} -- the texts of small numbers
 local num, kept
 
--- What a file defines stands in a function of its own: what is made one deeper is cheaper to make, and a script makes all
--- anew in each call.
+-- What a file defines stands in a function of its own: what is made one deeper is cheaper to make, and a script makes
+-- all anew in each call.
 local function piece(define) return define() end
 
 local function learn()

@@ -1,8 +1,9 @@
 //! Moves calls, replies, pushes and time between sessions and their stores.
 //!
-//! No rule of the limiter lives here. A session stands behind a lock (`desk`). Whoever wants something takes it in there
-//! and then, on the thread on which it wants it: what the process can answer by itself crosses no thread. One thread of
-//! the whole process does what is left, with a task for each session (`task`): sending, hearing from servers, time.
+//! No rule of the limiter lives here. A session stands behind a lock (`desk`). Whoever wants something takes it in
+//! there and then, on the thread on which it wants it: what the process can answer by itself crosses no thread. One
+//! thread of the whole process does what is left, with a task for each session (`task`): sending, hearing from servers,
+//! time.
 //! `outbox` is what a client is told, `alert` what an embedded store wakes, `leg` the way to one store, `replicas` what
 //! finds out whether replicas have a grant. Clients with the same resolved options share a session, and with it one
 //! connection, whatever thread they live on.

@@ -1,7 +1,7 @@
 //! The local clock: one that goes on counting while the machine is suspended (R10).
 //!
-//! Not `std::time::Instant`: on Linux and macOS that clock stops while the machine is suspended, and a lease judged by it
-//! would seem valid afterwards. A moment has no meaning outside this machine and never reaches Redis (R7).
+//! Not `std::time::Instant`: on Linux and macOS that clock stops while the machine is suspended, and a lease judged by
+//! it would seem valid afterwards. A moment has no meaning outside this machine and never reaches Redis (R7).
 
 use std::ops::{Add, Sub};
 use std::time::Duration;

@@ -7,9 +7,9 @@
 //! again), R30 (settling).
 //!
 //! `state` is a record of owners, each with private fields: `groups` has the groups by key, and a group state owns its
-//! requests; `queries` has the admin queries. What all groups share is `context`: the `connection`, the pending `calls`,
-//! the `timers`, the `clients` and the `registry` of requests by name. `input` and `output` are the nouns that the
-//! session exchanges with its driver, and the events come in through `requests`, `replies` and `link`.
+//! requests; `queries` has the admin queries. What all groups share is `context`: the `connection`, the pending
+//! `calls`, the `timers`, the `clients` and the `registry` of requests by name. `input` and `output` are the nouns that
+//! the session exchanges with its driver, and the events come in through `requests`, `replies` and `link`.
 //! A file imports only from those below it: `tests/floors.rs` has the order.
 
 mod calls;

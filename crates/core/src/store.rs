@@ -34,7 +34,8 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
-    /// What the attempt to connect that is under way waits for, where that isn't just the address: never with a password.
+    /// What the attempt to connect that is under way waits for, where that isn't just the address: never with a
+    /// password.
     fn waits_for(&self) -> Option<String> {
         None
     }

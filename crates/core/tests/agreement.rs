@@ -1,7 +1,8 @@
 //! The Lua library and `group` are the same rules: any history gives the same replies and the same state (R17, R26).
 //!
 //! Every step is carried out twice, by the pure rules and by the library in a real redis-server, with the same time and
-//! the same fate of publications; run as functions, and as a script. What is stored is compared after each, and checked for being in step with itself.
+//! the same fate of publications; run as functions, and as a script. What is stored is compared after each, and checked
+//! for being in step with itself.
 
 #[path = "agreement/history.rs"]
 mod history;

@@ -106,8 +106,8 @@ impl Wake for Task {
     }
 }
 
-/// What an embedded store brings to a session: as in tokio's channels, a waker is used once and then left anew by whoever
-/// finds nothing.
+/// What an embedded store brings to a session: as in tokio's channels, a waker is used once and then left anew by
+/// whoever finds nothing.
 #[derive(Default)]
 struct Queue {
     events: VecDeque<Event>,

@@ -1,7 +1,7 @@
 //! The options of a connection, as JS hands them over and as the core takes them.
 //!
-//! JS has checked every member by itself; what goes together the core decides. A number in the place of a text or a table
-//! stands for a function of JS's.
+//! JS has checked every member by itself; what goes together the core decides. A number in the place of a text or a
+//! table stands for a function of JS's.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! The border that one JS environment sees: rows go down in batches, completions lie ready until they are drained.
 //!
 //! What the process can answer by itself comes back in the call that asks. Other completions the core's thread writes
-//! into the outbox and wakes JS once for many (`bell`). A port whose environment ends without a word, or that is dropped,
-//! closes its clients, which gives back what they hold.
+//! into the outbox and wakes JS once for many (`bell`). A port whose environment ends without a word, or that is
+//! dropped, closes its clients, which gives back what they hold.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -165,8 +165,8 @@ impl Port {
         self.texts.clear();
     }
 
-    /// Takes the first `length` numbers of `rows` as requests; then as `drain`. Whoever gives no room for answers has to
-    /// drain later, without being woken for that.
+    /// Takes the first `length` numbers of `rows` as requests; then as `drain`. Whoever gives no room for answers has
+    /// to drain later, without being woken for that.
     #[napi(catch_unwind)]
     #[allow(unsafe_code)]
     pub fn submit(&mut self, rows: &[f64], length: u32, mut answers: Float64ArraySlice<'_>) -> u32 {
@@ -175,8 +175,8 @@ impl Port {
         self.read(unsafe { answers.as_mut() })
     }
 
-    /// Fills `out` with whole rows of completions, behind the local clock and whether more lies ready; how much of it is
-    /// filled. 0 when nothing lies ready.
+    /// Fills `out` with whole rows of completions, behind the local clock and whether more lies ready; how much of it
+    /// is filled. 0 when nothing lies ready.
     #[napi(catch_unwind)]
     #[allow(unsafe_code)]
     pub fn drain(&mut self, mut out: Float64ArraySlice<'_>) -> u32 {

@@ -1,8 +1,8 @@
 //! Functions that JS brings for what is known only when it's needed: credentials, translated addresses. A question goes
 //! up with one wake, its answer comes down by the question's number.
 //!
-//! Knows no function and reads no answer: `lib/questions.js` is the other side. Whoever asks bounds the time; a question
-//! that nobody waits for any more is forgotten.
+//! Knows no function and reads no answer: `lib/questions.js` is the other side. Whoever asks bounds the time; a
+//! question that nobody waits for any more is forgotten.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -209,8 +209,8 @@ impl Desk {
         std::mem::take(&mut self.owed) || late || far(&self.redis) || self.local.as_ref().is_some_and(far)
     }
 
-    /// For how long the task's alarm is to be set, if it has to be set anew. Setting it costs a system call, so one that
-    /// rings too early is left as it is: under load the deadline goes to and fro with every call.
+    /// For how long the task's alarm is to be set, if it has to be set anew. Setting it costs a system call, so one
+    /// that rings too early is left as it is: under load the deadline goes to and fro with every call.
     pub(super) fn alarm(&mut self, now: Moment) -> Option<Duration> {
         let length = self.sessions.poll_deadline()?.saturating_since(now).min(LONGEST);
         let set = self.alarm_at.is_some_and(|at| now < at && at <= now + length + TICK);

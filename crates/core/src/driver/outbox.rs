@@ -1,8 +1,8 @@
 //! What one client is to be told, in order, whatever threads come to tell it.
 //!
-//! Events are put in under the session's lock, so they lie in the order in which they happened. They are told outside of
-//! it, by one thread at a time: whoever finds another at it leaves that to the other. `tests/interleavings.rs` runs this file
-//! through every interleaving.
+//! Events are put in under the session's lock, so they lie in the order in which they happened. They are told outside
+//! of it, by one thread at a time: whoever finds another at it leaves that to the other. `tests/interleavings.rs` runs
+//! this file through every interleaving.
 
 use std::sync::Arc;
 

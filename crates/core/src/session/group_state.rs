@@ -2,8 +2,9 @@
 //!
 //! `state` is a record of three owners whose fields are their own: `members` (the requests and the sets that they are
 //! in), `flow` (what may be sent now) and `poll`. The other files are what happens to them, each using those before it:
-//! `requests` is one request's life and `leases` one lease's, `send` makes calls, `failure` reads errors, `outcomes` reads
-//! one answer and `answer` a whole reply or push, `upkeep` is what time does, and `recover` what a lost connection leaves behind.
+//! `requests` is one request's life and `leases` one lease's, `send` makes calls, `failure` reads errors, `outcomes`
+//! reads one answer and `answer` a whole reply or push, `upkeep` is what time does, and `recover` what a lost
+//! connection leaves behind.
 
 mod answer;
 mod failure;

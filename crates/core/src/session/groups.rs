@@ -9,8 +9,8 @@ use super::timers::Timers;
 use crate::lease::Key;
 use crate::moment::Moment;
 
-/// How many groups are remembered in which nothing is left, and for how long. A replica that is promoted without the last
-/// writes may still show leases and waiters of this session there.
+/// How many groups are remembered in which nothing is left, and for how long. A replica that is promoted without the
+/// last writes may still show leases and waiters of this session there.
 const IDLE_GROUPS: usize = 256;
 pub(super) const IDLE_FOR: Duration = Duration::from_secs(10);
 

@@ -68,9 +68,9 @@ impl Session {
         self.cx.tell(Event::Disconnected(reason));
     }
 
-    /// A part of the connection is lost, and why. The groups there are reconciled over what counts as the next connection
-    /// of the session (R12): what is still pending there is unclear, and comes too late afterwards. The other groups go
-    /// on.
+    /// A part of the connection is lost, and why. The groups there are reconciled over what counts as the next
+    /// connection of the session (R12): what is still pending there is unclear, and comes too late afterwards. The
+    /// other groups go on.
     pub fn handle_cut(&mut self, now: Moment, concerns: impl Fn(&Key) -> bool, reason: String) {
         if !self.cx.connection.up() {
             return;

@@ -139,8 +139,8 @@ impl Session {
     }
 
     /// The wall clock has got ahead of ours by `length` at once: our clock may have stopped for that long. Everything
-    /// that was computed from when a call was sent is older by so much, and what is held counts only if Redis confirms it now
-    /// (R10).
+    /// that was computed from when a call was sent is older by so much, and what is held counts only if Redis confirms
+    /// it now (R10).
     pub fn handle_jump(&mut self, now: Moment, length: Duration) {
         self.cx.calls.age(length);
         let bound = now + self.cx.settings.command_timeout;

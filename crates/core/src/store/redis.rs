@@ -1,9 +1,9 @@
 //! Groups in a Redis server: each call one script, each link one connection.
 //!
 //! Knows no rule and remembers nothing between links. `library`, `keys` and `reply` are the bytes; `server`,
-//! `sentinel`, `address` and `tls` are where, `login` who we are there; `connection` is how a link opens, `attempts` how
-//! long that may hang, `progress` what it waits for, `about` what it meets there, `link` how it runs, `bundle` what goes
-//! together; `push`, `list` and `replicas` are what comes beside the calls; `cluster` makes one of many servers.
+//! `sentinel`, `address` and `tls` are where, `login` who we are there; `connection` is how a link opens, `attempts`
+//! how long that may hang, `progress` what it waits for, `about` what it meets there, `link` how it runs, `bundle` what
+//! goes together; `push`, `list` and `replicas` are what comes beside the calls; `cluster` makes one of many servers.
 
 use std::sync::Arc;
 

@@ -86,8 +86,8 @@ impl GroupState {
         self.take_handed(cx, now, handed, epoch, sent_at);
     }
 
-    /// Waiters of this session that the call's own hand-off granted. What the session doesn't know any more, for instance
-    /// a waiter that only an old state still had in line, is given back at once (R12).
+    /// Waiters of this session that the call's own hand-off granted. What the session doesn't know any more, for
+    /// instance a waiter that only an old state still had in line, is given back at once (R12).
     fn take_handed(
         &mut self,
         cx: &mut Context,

@@ -1,8 +1,8 @@
 //! Calls that came back as errors.
 //!
-//! What was surely not executed is asked again, and nobody hears of it (R29). Any other error ends the requests that the
-//! call was about. Leases that it should have renewed stay held, and are renewed later (R28); what nobody wants is asked
-//! to go until it has gone (R12). A connection that is lost without an answer is `recover`'s.
+//! What was surely not executed is asked again, and nobody hears of it (R29). Any other error ends the requests that
+//! the call was about. Leases that it should have renewed stay held, and are renewed later (R28); what nobody wants is
+//! asked to go until it has gone (R12). A connection that is lost without an answer is `recover`'s.
 
 use std::time::Duration;
 
@@ -103,8 +103,8 @@ impl GroupState {
         }
     }
 
-    /// Surely not executed, and those who asked hear of it: new requests, and waiters whose poll was refused. Leases stay
-    /// held, and are renewed later.
+    /// Surely not executed, and those who asked hear of it: new requests, and waiters whose poll was refused. Leases
+    /// stay held, and are renewed later.
     fn fail_asks(&mut self, cx: &mut Context, now: Moment, items: Items, failure: &Error) {
         match items {
             Items::Acquire(ids) => ids.into_iter().for_each(|id| self.refuse(cx, id, failure.clone())),

@@ -144,9 +144,9 @@ impl GroupState {
         }
     }
 
-    /// The poll's count against what the session believes (R21). Whatever was granted or left before the poll was executed
-    /// has been heard of by now, since replies and pushes come in order. Where they don't, asking one by one is all that a
-    /// difference costs.
+    /// The poll's count against what the session believes (R21). Whatever was granted or left before the poll was
+    /// executed has been heard of by now, since replies and pushes come in order. Where they don't, asking one by one
+    /// is all that a difference costs.
     pub(super) fn compare(&mut self, cx: &mut Context, now: Moment, in_line: u64, sent_at: Moment) {
         if in_line == self.members.waiting_count() as u64 {
             self.poll.all_wait(sent_at);

@@ -1,7 +1,7 @@
 //! The safety poll: a call that finds out whether a push went missing (R21).
 //!
-//! It asks how many waiters of this session are in line. Only when that differs from what the session believes, the next
-//! poll asks about them one by one.
+//! It asks how many waiters of this session are in line. Only when that differs from what the session believes, the
+//! next poll asks about them one by one.
 
 use std::time::Duration;
 

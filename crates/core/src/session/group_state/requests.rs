@@ -126,8 +126,8 @@ impl GroupState {
         self.remove(cx, id);
     }
 
-    /// Requests and releases that couldn't be sent get a timer now. Those that only wait until earlier calls are answered
-    /// need none: either they are, or the connection is found dead.
+    /// Requests and releases that couldn't be sent get a timer now. Those that only wait until earlier calls are
+    /// answered need none: either they are, or the connection is found dead.
     pub(super) fn arm_unsent(&mut self, cx: &mut Context, now: Moment) {
         let (unsent, listed) = self.members.unsent();
         if unsent == 0 {
@@ -147,8 +147,8 @@ impl GroupState {
         self.members.has_unclear() || self.flow.reconciling() || self.flow.refused_until(now).is_some()
     }
 
-    /// Sets the request's timer to what its state asks for. Requests that are sent at once over a living connection have
-    /// none: their calls' own time-out covers them.
+    /// Sets the request's timer to what its state asks for. Requests that are sent at once over a living connection
+    /// have none: their calls' own time-out covers them.
     pub(in crate::session) fn arm(&mut self, cx: &mut Context, now: Moment, id: AcquisitionId) {
         let ready = cx.connection.ready(now);
         let Some(acquisition) = self.members.get_mut(id) else { return };

@@ -1,7 +1,7 @@
 //! What is asked: the calls of one group, made from what has gathered.
 //!
-//! All that gathered since the last time goes out in one call of each verb, up to the bound of R26. A lone request finds
-//! the window open and leaves at once; while that many calls of a group are pending, later ones gather.
+//! All that gathered since the last time goes out in one call of each verb, up to the bound of R26. A lone request
+//! finds the window open and leaves at once; while that many calls of a group are pending, later ones gather.
 
 use std::sync::Arc;
 use std::time::Duration;

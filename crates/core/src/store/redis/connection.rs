@@ -181,8 +181,8 @@ fn has_room_for_pushes(server: &Server) -> bool {
     server.options.max_connections.is_none_or(|most| most > others(server) + 1)
 }
 
-/// The connection for calls, and whether it speaks RESP3. What isn't taken is left out, as far as nothing but the reason
-/// for a refusal speaks against it.
+/// The connection for calls, and whether it speaks RESP3. What isn't taken is left out, as far as nothing but the
+/// reason for a refusal speaks against it.
 async fn connect(server: &Server, who: &Who, flow: &Arc<Flow>, bare: bool) -> RedisResult<(Connected, bool)> {
     // No time-out of the library's own: a call that was given up silently would hide that its outcome is unclear.
     let config = AsyncConnectionConfig::new()
@@ -260,8 +260,8 @@ async fn greet(
     Ok(Greeting { about, library, subscribed })
 }
 
-/// What the library needs and old servers lack: writing after asking for the time. A version alone says nothing of servers
-/// that only count like Redis.
+/// What the library needs and old servers lack: writing after asking for the time. A version alone says nothing of
+/// servers that only count like Redis.
 async fn prove(connection: &mut MultiplexedConnection, server: &Server, version: &str) -> RedisResult<()> {
     const PROOF: &str = "redis.call('TIME') if KEYS[1] then redis.call('UNLINK', KEYS[1]) end return 1";
     let mut proof = redis::cmd("EVAL");

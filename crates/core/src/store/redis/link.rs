@@ -36,8 +36,8 @@ impl Flow {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over an opened connection to a server that has the `library`; false if it was lost meanwhile. `together` says
-    /// whether the server is known to have the keys of all groups in one place.
+    /// Takes over an opened connection to a server that has the `library`; false if it was lost meanwhile. `together`
+    /// says whether the server is known to have the keys of all groups in one place.
     pub(super) fn open(&self, connection: MultiplexedConnection, library: Found, together: bool) -> bool {
         self.lock().open(connection, library, together)
     }

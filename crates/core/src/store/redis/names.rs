@@ -35,8 +35,8 @@ impl Names {
         self.layout.cluster
     }
 
-    /// Whether a command that asks for something new is refused as a whole when memory is full. As a script it isn't, once
-    /// anything has been written in one of its groups.
+    /// Whether a command that asks for something new is refused as a whole when memory is full. As a script it isn't,
+    /// once anything has been written in one of its groups.
     pub(super) fn is_refused_whole(&self) -> bool {
         self.library.way == Way::Function
     }
@@ -56,8 +56,8 @@ impl Names {
         let _ = self.library.answered(reply);
     }
 
-    /// What it means that a call was refused. For the way in which it was asked: that will be another one, or the library
-    /// be loaded before the next call.
+    /// What it means that a call was refused. For the way in which it was asked: that will be another one, or the
+    /// library be loaded before the next call.
     pub(super) fn call_error(&mut self, error: &RedisError) -> CallError {
         if self.library.is_told_by(error) {
             let (code, detail) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());

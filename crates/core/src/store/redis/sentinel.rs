@@ -53,7 +53,8 @@ impl Sentinels {
         Self { name, nodes, access, secure, share, attempts, belief }
     }
 
-    /// Where the primary is, and the sentinels that say so. The others are waited for only as long as they might know more.
+    /// Where the primary is, and the sentinels that say so. The others are waited for only as long as they might know
+    /// more.
     pub(super) async fn primary(self: &Arc<Self>, login: &Login) -> RedisResult<(Node, String)> {
         let mut asked = JoinSet::new();
         for at in 0..self.nodes.len() {

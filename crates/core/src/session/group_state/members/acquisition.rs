@@ -248,8 +248,8 @@ impl Acquisition {
         matches!(self.state, State::Asked | State::Unclear | State::Leaving)
     }
 
-    /// The clock had stopped for `length`: what was computed from when a call was sent is older, and what is held counts only
-    /// if Redis confirms it by `bound` (R10).
+    /// The clock had stopped for `length`: what was computed from when a call was sent is older, and what is held
+    /// counts only if Redis confirms it by `bound` (R10).
     pub(in crate::session) fn age(&mut self, length: Duration, bound: Moment) {
         match &mut self.state {
             State::InLine { since, .. } => *since = *since - length,

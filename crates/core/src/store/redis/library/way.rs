@@ -50,8 +50,8 @@ impl Found {
     /// How many replies the questions get.
     pub(in crate::store::redis) const QUESTIONS: usize = 2;
 
-    /// Adds the questions: calls without groups, which answer an empty list. (A server that wants a password hangs up on
-    /// long commands.)
+    /// Adds the questions: calls without groups, which answer an empty list. (A server that wants a password hangs up
+    /// on long commands.)
     pub(in crate::store::redis) fn ask(pipeline: &mut Pipeline) {
         pipeline.cmd("FCALL").arg(format!("{}_no_writes", LIBRARY.name)).arg(0);
         pipeline.cmd("EVALSHA").arg(&LIBRARY.hash).arg(0);

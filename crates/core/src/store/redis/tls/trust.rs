@@ -112,8 +112,8 @@ fn is_unvouched_for(wrong: &CertificateError) -> bool {
     }
 }
 
-/// Takes any certificate (`rejectUnauthorized: false`), of any age, version and kind of key. That the other end owns its
-/// key isn't checked either: whoever sits between could show one of his own.
+/// Takes any certificate (`rejectUnauthorized: false`), of any age, version and kind of key. That the other end owns
+/// its key isn't checked either: whoever sits between could show one of his own.
 pub(super) struct Anybody;
 
 impl fmt::Debug for Anybody {
