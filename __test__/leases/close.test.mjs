@@ -50,13 +50,15 @@ describe('close', () => {
       const key = `untold, ${how}`
       const config = { key, limit: 4, limitExpire: 30 }
       const told = await limiter.acquire(config)
-      await limiter.acquire({ key: `${key}: brief`, limit: 1, limitExpire: 0.2, renew: false })
+      await limiter.acquire({ key: `${key}: brief`, limit: 1, limitExpire: 0.5, renew: false })
+      // No answer comes before this thread stands still.
+      await redis(server.port, 'CLIENT', 'PAUSE', '300')
       // The event of a loss comes in the turn in which what lies ready is delivered, before those who asked go on.
       const onLoss = new Promise((resolve) => limiter.once('lost', () => resolve(limiter.close({ release: false }))))
       const outcomes = Array.from({ length: 5 }, () => limiter.acquire(config).catch(({ code }) => code))
       await Promise.resolve()
       // They are granted, and one is lost, while this thread stands still.
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600)
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 900)
       await (how === 'granted' ? limiter.close({ release: false }) : onLoss)
       expect(await Promise.all(outcomes)).toEqual(Array(5).fill('ERR_CLOSED'))
       await until(async () => (await witness.status(key)).held === 1, 'only what was told of is held')

@@ -36,9 +36,12 @@ async function withInstance(url, body) {
       thaw: () => child.kill('SIGCONT'),
     })
   } finally {
+    // As the platform ends it, and not by a kill, which may come before what was given back last is sent.
     child.kill('SIGCONT')
-    child.kill('SIGKILL')
+    child.kill('SIGTERM')
+    const patience = setTimeout(() => child.kill('SIGKILL'), 5000)
     await ended
+    clearTimeout(patience)
   }
 }
 
