@@ -14,27 +14,27 @@ piece(function()
   end
 
   -- The same request again gets the same answer.
-  local function known(id)
-    local it = lease(id)
+  local function known(id, field)
+    local it = lease(field)
     if not it then
-      it = waiter(id)
+      it = waiter(field)
       return it and 'queued ' .. it.ticket .. ' ' .. num(g.waiting - 1)
     end
     if tonumber(it.at_end) > now then return 'granted ' .. statement(id, it) end
-    remove_lease(id, it)
+    remove_lease(it, id)
   end
 
-  local function by_name(id, terms)
+  local function by_name(id, field, terms)
     local former = owner_of(terms.name)
     if not former then return nil end
     local it = lease(former)
     if tonumber(it.at_end) <= now then
-      remove_lease(former, it)
+      remove_lease(it)
     elseif not may_go_to(it, terms) then
       local slots = slots_of(it.slots)
       return 'mismatch ' .. num(#slots) .. ' ' .. num(slots[#slots])
     else
-      return 'granted ' .. take_over(former, id, terms, terms.lease)
+      return 'granted ' .. take_over(former, id, field, terms, terms.lease)
     end
   end
 
@@ -77,7 +77,7 @@ piece(function()
     end
     read(fields)
     for i = 1, #ids do
-      local it = waiter(ids[i])
+      local it = waiter(fields[i])
       if it then leave(ids[i], it) end
     end
   end
@@ -90,12 +90,12 @@ piece(function()
     return g.waiting >= most
   end
 
-  local function answer(id, waits, terms, place)
+  local function answer(id, field, waits, terms, place)
     g.limit = terms.limit_text
-    local same = hash['l' .. id] and known(id) or terms.name and by_name(id, terms)
+    local same = hash[field] and known(id, field) or terms.name and by_name(id, field, terms)
     if same then return same end
     if has_room(terms) and (g.waiting == 0 or not stands_before(terms.limit, terms.priority)) then
-      local said = grant(id, terms, terms.lease)
+      local said = grant(id, field, terms, terms.lease)
       if said then return 'granted ' .. said end
     end
     if not waits then return full() end
@@ -124,42 +124,40 @@ piece(function()
     handed = others or before
   end
 
-  -- Whether there isn't room for all.
-  local function is_crowded(at)
-    local lowest, weights, run = huge, 0, at + 1
-    for _ = 1, tonumber(ARGS[at]) do
-      local many, terms = tonumber(ARGS[run]), terms_of(ARGS[run + 1])
-      if many < 0 then many = -many end
-      lowest, weights, run = min(lowest, terms.limit), weights + many * terms.weight, run + 2 + many
-    end
-    return g.held + weights > lowest
-  end
+  -- By places in ARGS: of a call the lowest limit and the sum of the weights; of a run, how many and their terms.
+  local lowest, weights, count_of, terms_at = {}, {}, {}, {}
 
   local function fields(at)
-    local run = at + 1
-    for _ = 1, tonumber(ARGS[at]) do
-      local many = tonumber(ARGS[run])
+    local run, least, all = at + 1, huge, 0
+    for _ = 1, whole[ARGS[at]] or number(ARGS[at]) do
+      local many, terms = whole[ARGS[run]] or number(ARGS[run]), terms_of(ARGS[run + 1])
+      count_of[run], terms_at[run] = many, terms
       if many < 0 then many = -many end
+      if terms.limit < least then least = terms.limit end
       for i = 1, many do wanted[many_wanted + i] = 'l' .. ARGS[run + 1 + i] end
-      many_wanted, run = many_wanted + many, run + 2 + many
+      many_wanted, all, run = many_wanted + many, all + many * terms.weight, run + 2 + many
     end
+    lowest[at], weights[at] = least, all
     return run
   end
 
-  verbs.acquire = { fields = fields, acquires = true, writes = true, carry_out = function(at)
+  verbs.acquire = { fields = fields, acquires = true, writes = true, carry_out = function(at, place)
     make()
-    if g.waiting > 0 or is_crowded(at) then
+    if g.waiting > 0 or g.held + weights[at] > lowest[at] then
       reap()
       hand_off()
     end
     looked_through, joined = false, nil
     local answers, n, run = { '' }, 0, at + 1
-    for _ = 1, tonumber(ARGS[at]) do
-      local many, terms = tonumber(ARGS[run]), terms_of(ARGS[run + 1])
+    for _ = 1, whole[ARGS[at]] or number(ARGS[at]) do
+      local many, terms = count_of[run], terms_at[run]
       local waits = many > 0
       if many < 0 then many = -many end
-      for i = 1, many do answers[n + i] = answer(ARGS[run + 1 + i], waits, terms, n + i) end
-      n, run = n + many, run + 2 + many
+      for i = 1, many do
+        n = n + 1
+        answers[n] = answer(ARGS[run + 1 + i], wanted[place + n], waits, terms, n)
+      end
+      run = run + 2 + many
     end
     if joined then hand_off_to_joined(answers) end
     return reply(n == 1 and answers[1] or n > 0 and concat(answers, ' ') or '', true)

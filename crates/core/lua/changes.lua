@@ -22,16 +22,16 @@ piece(function()
   end
 
   local function was_earliest(at_text)
-    return earliest and tonumber(at_text) <= earliest
+    return at_text + 0 <= earliest
   end
 
   function move_end(id, from_text, at, at_text)
-    if was_earliest(from_text) then earliest = nil end
+    if earliest and was_earliest(from_text) then earliest = nil end
     set_end(id, at, at_text)
   end
 
   function drop_end(id, at_text)
-    if was_earliest(at_text) then earliest = nil end
+    if earliest and was_earliest(at_text) then earliest = nil end
     many_old_ends = many_old_ends + 1
     old_ends[many_old_ends] = id
   end
@@ -72,7 +72,7 @@ piece(function()
   function make()
     if g.epoch then return nil end
     g.epoch = EPOCH
-    latest(now)
+    latest(now, now_text)
     if not IS_LIBRARY then call('HSET', GROUP, 'state', state_text(g)) end
     if #outlived > 0 then call('UNLINK', unpack(outlived)) end
   end
@@ -80,10 +80,10 @@ piece(function()
   local function gather_sessions()
     for i = 1, many_changed do
       local it = changed_sessions[i]
-      local field = 'c' .. it.id
+      local field = it.field
       it.changed = false
-      if it.count == 0 and tonumber(it.guard) <= now then
-        sessions[it.id] = false
+      if it.count == 0 and it.guard + 0 <= now then
+        records[field] = false
         drop_field(field)
       else
         set_field(field, session_text(it, g.gen))
@@ -114,14 +114,17 @@ piece(function()
       unmake('q')
       line_lost = false
     end
-    for i = 1, freed and #freed or 0 do drop_field('s' .. num(freed[i])) end
+    for i = 1, freed and #freed or 0 do
+      many_dels = many_dels + 1
+      dels[many_dels] = 's' .. num(freed[i])
+    end
     local moved = move_expiry()
     if many_old_ends > 0 then write('ZREM', ENDS, old_ends, many_old_ends) end
     if many_leaves > 0 then write('ZREM', QUEUE, leaves, many_leaves) end
     if many_dels > 0 then write('HDEL', GROUP, dels, many_dels) end
-    add(ENDS, 'e', new_ends, many_new_ends)
-    add(QUEUE, 'q', joins, many_joins)
-    write_gaps()
+    if many_new_ends > 0 then add(ENDS, 'e', new_ends, many_new_ends) end
+    if many_joins > 0 then add(QUEUE, 'q', joins, many_joins) end
+    if freed or taken or g.held == 0 then write_gaps() end
     local text = state_text(g)
     if text ~= g.text then
       sets[many_sets + 1], sets[many_sets + 2], many_sets = 'state', text, many_sets + 2

@@ -4,14 +4,14 @@
 -- REPLY  a list, for each call what it answers; without keys an empty one. A call that wasn't carried out answers a
 --        word and what was wrong: stale · wrongtype · version · failed: nothing is known then of the calls of that group
 return piece(function()
-  local asked, starts = {}, {} -- the verbs of the present group's calls, and where what they say begins
+  local asked, starts, skips = {}, {}, {} -- of the group's calls: verb, start in ARGS, fields wanted before
   local acquires, writes -- whether one of them asks for something new, or changes anything
 
   local function find_calls(many, at)
     many_wanted, acquires, writes = 2, false, false
     for i = 1, many do
       local verb = verbs[ARGS[at]]
-      asked[i], starts[i] = verb, at + 1
+      asked[i], starts[i], skips[i] = verb, at + 1, many_wanted
       acquires, writes = acquires or verb.acquires, writes or verb.writes
       at = verb.fields(at + 1)
     end
@@ -27,7 +27,7 @@ return piece(function()
   -- Whether the caller's connection is a former one (R12): the number that is stored counts while the session waits, or
   -- until its guard. What the command itself has stored is the caller's own.
   local function is_stale()
-    return (own.count > 0 or tonumber(own.guard) > now) and tonumber(own.connection) > tonumber(CONNECTION)
+    return (own.count > 0 or own.guard + 0 > now) and own.connection + 0 > CONNECTION + 0
   end
 
   local function serve(keys, first, many, replies, n)
@@ -44,12 +44,12 @@ return piece(function()
       else
         if first_writes and verb.writes then first_writes = first_write() end
         again, push_refused, handed = false, false, nil
-        replies[n + i] = verb.carry_out(starts[i])
+        replies[n + i] = verb.carry_out(starts[i], skips[i])
       end
     end
     if writes then
       flush()
-      settled()
+      settle()
     end
   end
 

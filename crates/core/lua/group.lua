@@ -9,7 +9,7 @@ local again, push_refused, handed -- of the present call; grants to waiters of t
 local line_lost -- whether the queue vanished: its waiters are forgotten, a new generation begins
 
 -- As this command goes on to see it; nil where it needn't be known yet.
-local records, sessions = nil, {} -- by their ids: see records
+local records -- leases, waiters and sessions, by their fields: see records
 local own -- the caller's session, or false
 local leases_stored -- as many ends are in Redis
 local earliest -- the earliest end of a lease, false without leases
@@ -25,10 +25,11 @@ local sets, dels, new_ends, old_ends, joins, leaves = {}, {}, {}, {}, {}, {}
 local many_sets, many_dels, many_new_ends, many_old_ends, many_joins, many_leaves = 0, 0, 0, 0, 0, 0
 local changed_sessions, many_changed = {}, 0
 
-local look, settled, read, read_one, latest
+local look, settle, read, read_one, latest
 
 piece(function()
   local states, many_states = {}, 0 -- by their texts, as commands left them; the epoch in it makes a text one group's
+  local is_settled = true -- whether the command before wrote all that it changed
 
   -- Nothing of ours may stand where there is no state, sorted sets that outlived their group excepted.
   local function nothing_yet()
@@ -50,25 +51,30 @@ piece(function()
   end
 
   local function begin_anew()
-    records, line_lost, outlived = { [''] = false }, false, nil
-    if next(sessions) then sessions = {} end
-    earliest, freed, sorted, gap_window, taken, trimmed = nil, nil, 0, nil, nil, nil
-    windows, lengths, swept, places = nil, nil, 0, nil
+    records, earliest, windows, lengths, places, swept = { [''] = false }, nil, nil, nil, nil, 0
+    if is_settled then return nil end
+    line_lost, many_changed = false, 0
+    freed, sorted, gap_window, taken, trimmed = nil, 0, nil, nil, nil
     many_sets, many_dels, many_new_ends, many_old_ends, many_joins, many_leaves = 0, 0, 0, 0, 0, 0
-    many_changed = 0
   end
 
   -- Reads what is wanted; answers why nothing may be done with the group, or nil.
   function look(keys, at)
     GROUP, ENDS, GAPS, QUEUE = keys[at], keys[at + 1], keys[at + 2], keys[at + 3]
     begin_anew()
-    local session_field = 'c' .. SESSION
-    wanted[2] = session_field
-    local got = call('HMGET', GROUP, unpack(wanted, 1, many_wanted))
+    is_settled = false
+    local session_field, got = 'c' .. SESSION, nil
+    if many_wanted == 3 then
+      -- A lone call, made without `unpack`; `hash` has room for what it reads.
+      got = call('HMGET', GROUP, 'state', session_field, wanted[3])
+      hash = { [session_field] = got[2], [wanted[3]] = got[3] }
+    else
+      wanted[2] = session_field
+      got = call('HMGET', GROUP, unpack(wanted, 1, many_wanted))
+      hash = { [session_field] = got[2] }
+      for i = 3, many_wanted do hash[wanted[i]] = got[i] end
+    end
     local text = got[1]
-    -- Made with room for what a lone call reads.
-    hash = { [session_field] = got[2], [many_wanted > 2 and wanted[3] or ''] = got[3] or false }
-    for i = 4, many_wanted do hash[wanted[i]] = got[i] end
     g = text and states[text]
     if g then
       states[text] = nil
@@ -82,14 +88,15 @@ piece(function()
     if g.waiting > 0 then check_line() end
     leases_stored = g.leases
     gaps_left = g.mend == '' and g.top - g.held or tonumber(match(g.mend, '%d+$'))
-    own = got[2] and session_of(SESSION, got[2], g.gen, now)
-    if own then sessions[SESSION] = own end
+    own = got[2] and session_of(SESSION, session_field, got[2], g.gen, now)
+    if own then records[session_field] = own end
   end
 
   -- All is written: whoever reads the same text next needn't read it out.
-  function settled()
+  function settle()
+    if not g.text then return nil end
     if many_states > 500 then states, many_states = {}, 0 end
-    if g.text then states[g.text] = g end
+    states[g.text], is_settled = g, true
   end
 
   -- Reads the fields among these that weren't read yet.
@@ -119,7 +126,7 @@ piece(function()
   end
 
   -- The keys of the group live longer than whatever ends last (R8).
-  function latest(at)
-    if at > g.latest then g.latest, g.latest_text = at, num(at) end
+  function latest(at, at_text)
+    if at > g.latest then g.latest, g.latest_text = at, at_text end
   end
 end)

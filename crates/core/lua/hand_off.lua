@@ -39,16 +39,16 @@ piece(function()
     leave(id, it, member, true)
     local said, before
     if former then
-      said, before = take_over(former, id, terms, length)
+      said, before = take_over(former, id, it.field, terms, length)
     else
-      said = new_lease(id, terms, slots, length)
+      said = new_lease(id, it.field, terms, slots, length)
     end
     touched = touched + terms.weight
     if mine then
       handed = handed or {}
       handed[#handed + 1], handed[#handed + 2] = id, said
     elseif its.listens then
-      pack(its.id, { id = id, statement = said, former = former, before = before })
+      pack(its.id, { id = id, field = it.field, statement = said, former = former, before = before })
     end
     return true
   end
@@ -57,8 +57,9 @@ piece(function()
   local function serve(member, limit, above)
     local id = id_of(member)
     local owner = session_of_id(id)
-    if hash['l' .. id] == nil or hash['c' .. owner] == nil then read({ 'l' .. id, 'c' .. owner }) end
-    local it = waiter(id)
+    local field, its_field = 'l' .. id, 'c' .. owner
+    if hash[field] == nil or hash[its_field] == nil then read({ field, its_field }) end
+    local it = waiter(field)
     if not it then
       drop_member(limit, member)
       touched = touched + 1
@@ -80,16 +81,16 @@ piece(function()
   local function take_back(parcel)
     for i = #parcel, 1, -1 do
       local one = parcel[i]
-      local it = lease(one.id)
+      local it = lease(one.field)
       if it and one.former then
         local before = one.before
         write_first(it)
-        drop_record(one.id)
+        drop_record(one.field)
         drop_end(one.id, it.at_end)
-        set_lease(one.former, tonumber(before.at_end), before.at_end, before.token, before.limit, before.slots,
-          before.tail, before.name)
+        set_lease(id_in(one.former), one.former, tonumber(before.at_end), before.at_end, before.token, before.limit,
+          before.slots, before.tail, before.name)
       elseif it then
-        remove_lease(one.id, it)
+        remove_lease(it, one.id)
       end
     end
   end

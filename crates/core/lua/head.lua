@@ -7,8 +7,8 @@ local function of_lua() return tonumber, tostring, unpack, type, next, pairs, pc
 local tonumber, tostring, unpack, type, next, pairs, pcall
 local match, sub, find, byte, gmatch, gsub, format
 local max, min, huge, concat, sort, insert, remove, call, try
-local digits = {} -- the texts of small numbers
-local num, kept
+local digits, whole = {}, {} -- the texts of small numbers, and the numbers of small texts
+local num, number, kept
 
 -- What a file defines stands in a function of its own: what is made one deeper is cheaper to make, and a script makes
 -- all anew in each call.
@@ -31,6 +31,13 @@ piece(function()
     text = format('%d', value)
     if value >= 0 and value <= 4096 then digits[value] = text end
     return text
+  end
+
+  -- The number that an argument says. `whole` has it once it was asked for, unless it is long.
+  function number(text)
+    local value = whole[text] or tonumber(text)
+    if #text < 4 then whole[text] = value end
+    return value
   end
 
   -- What a text says, kept between calls unless it is large: the same text always says the same.

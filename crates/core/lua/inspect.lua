@@ -35,7 +35,7 @@ piece(function()
     for from = after + 1, scanned, BUDGET do
       local ids = owners_of(from, min(from + BUDGET - 1, scanned))
       for i = 1, #ids do
-        local id, it = ids[i][1], lease(ids[i][1])
+        local id, it = ids[i][1], lease('l' .. ids[i][1])
         local slots, in_ms = slots_of(it.slots), it.at_end - now
         if slots[1] == ids[i][2] and in_ms > 0 then
           slots_shown = slots_shown + #slots
@@ -55,7 +55,7 @@ piece(function()
     read_those(members)
     for i = 1, #members do
       local id = id_of(members[i])
-      local it = id ~= '' and waiter(id)
+      local it = id ~= '' and waiter('l' .. id)
       if it then
         local terms = it.terms
         views[#views + 1] = id .. ' ' .. it.ticket .. ' ' .. terms.limit_text .. ' ' .. num(terms.weight) .. ' '
@@ -72,7 +72,7 @@ piece(function()
     for i = 1, #ended do fields[i] = 'l' .. ended[i] end
     read(fields)
     for i = 1, #ended do
-      local it = lease(ended[i])
+      local it = lease(fields[i])
       if it then slots = slots - #slots_of(it.slots) end
     end
     return slots
@@ -80,7 +80,7 @@ piece(function()
 
   verbs.inspect = { anyone = true, fields = fields, carry_out = function(at)
     if many_sets > 0 or many_dels > 0 or freed then flush() end -- What an earlier call of this command changed.
-    local after, shown = tonumber(ARGS[at]), tonumber(ARGS[at + 1])
+    local after, shown = number(ARGS[at]), number(ARGS[at + 1])
     local views, last, more = holders(after)
     local in_line = waiters(shown)
     more = more or shown + #in_line < g.waiting

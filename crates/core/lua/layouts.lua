@@ -10,8 +10,8 @@
 --
 -- Figures that are mostly only passed on stay the texts they were.
 local no_state, state_of, state_text, terms_of, slots_of, slots_text
-local lease_of, lease_text, waiter_of, waiter_text, session_of, session_text
-local member_of, id_of, session_of_id, priority_of, statement_text
+local lease_of, lease_text, waiter_of, waiter_text, new_session, session_of, session_text
+local member_of, id_of, id_in, session_of_id, priority_of, statement_text
 
 piece(function()
   function no_state()
@@ -28,14 +28,14 @@ piece(function()
     local classes, counts, waiting = {}, {}, 0
     if line ~= '' then
       for class, count in gmatch(line, '(%d+):(%d+)') do
-        class, count = tonumber(class), tonumber(count)
+        class, count = class + 0, count + 0
         classes[#classes + 1], counts[class], waiting = class, count, waiting + count
       end
     end
-    return { text = text, epoch = epoch, held = tonumber(held), leases = tonumber(leases), top = tonumber(top),
-      limit = limit, token = tonumber(token), token_text = token, latest = tonumber(latest), latest_text = latest,
-      expire = tonumber(expire), expire_text = expire, made = made, mend = mend, gen = gen,
-      ticket = tonumber(ticket), ticket_text = ticket, classes = classes, counts = counts, waiting = waiting }
+    return { text = text, epoch = epoch, held = held + 0, leases = leases + 0, top = top + 0, limit = limit,
+      token = token + 0, token_text = token, latest = latest + 0, latest_text = latest, expire = expire + 0,
+      expire_text = expire, made = made, mend = mend, gen = gen, ticket = ticket + 0, ticket_text = ticket,
+      classes = classes, counts = counts, waiting = waiting }
   end
 
   function state_text(g)
@@ -86,12 +86,13 @@ piece(function()
     return concat(runs, ',')
   end
 
-  -- nil when it's a waiter's.
+  -- nil when it's a waiter's. field, fresh: see records.
   function lease_of(text)
     local at_end, token, limit, slots, tail = match(text, '^H (%d+) (%d+) (%d+) (%S+) (.*)$')
     if not at_end then return nil end
     local name = byte(tail) ~= 45 and name_of(tail) or nil
-    return { at_end = at_end, token = token, limit = limit, slots = slots, tail = tail, name = name }
+    return { at_end = at_end, token = token, limit = limit, slots = slots, tail = tail, name = name, field = false,
+      fresh = false }
   end
 
   function lease_text(at_end, token, limit, slots, tail)
@@ -101,20 +102,26 @@ piece(function()
   -- false when its line was lost.
   function waiter_of(text, gen)
     local ticket, its_gen, terms = match(text, '^W (%d+) (%d+) (.*)$')
-    return its_gen == gen and { ticket = ticket, terms = terms_of(terms) }
+    return its_gen == gen and { ticket = ticket, terms = terms_of(terms), field = false, fresh = false }
   end
 
   function waiter_text(ticket, gen, terms)
     return 'W ' .. ticket .. ' ' .. gen .. ' ' .. terms.text
   end
 
+  -- One that hasn't shown yet that it lives. changed, kept: by this command.
+  function new_session(id, field, connection)
+    return { id = id, field = field, deadline = '0', live = false, connection = connection, listens = false, count = 0,
+      guard = '0', changed = false, kept = false }
+  end
+
   -- false when neither a waiter nor its guard keeps it (R12).
-  function session_of(id, text, gen, now)
+  function session_of(id, field, text, gen, now)
     local deadline, connection, listens, count, guard, its_gen = match(text, '^(%d+) (%d+) (%d) (%d+) (%d+) (%d+)$')
-    count = its_gen == gen and tonumber(count) or 0
-    if count == 0 and tonumber(guard) <= now then return false end
-    return { id = id, deadline = deadline, live = tonumber(deadline) > now, connection = connection,
-      listens = listens == '1', count = count, guard = guard }
+    count = its_gen == gen and count + 0 or 0
+    if count == 0 and guard + 0 <= now then return false end
+    return { id = id, field = field, deadline = deadline, live = deadline + 0 > now, connection = connection,
+      listens = listens == '1', count = count, guard = guard, changed = false, kept = false }
   end
 
   function session_text(it, gen)
@@ -129,6 +136,11 @@ piece(function()
 
   function id_of(member)
     return sub(member, 19)
+  end
+
+  -- Out of the field of its record.
+  function id_in(field)
+    return sub(field, 2)
   end
 
   function session_of_id(id)

@@ -3,8 +3,12 @@ local statement, set_lease, new_lease, grant, remove_lease, may_go_to, take_over
 
 piece(function()
   local function next_token()
-    local token = max(g.token + 1, now_us)
-    g.token, g.token_text = token, num(token)
+    local token = g.token + 1
+    if token < now_us then
+      g.token, g.token_text = now_us, now_us_text or num(now_us)
+    else
+      g.token, g.token_text = token, num(token)
+    end
     return g.token_text
   end
 
@@ -14,16 +18,16 @@ piece(function()
   end
 
   -- Writes a lease that has its slots; at_end is a number.
-  function set_lease(id, at_end, at_text, token, limit, slots, tail, name)
+  function set_lease(id, field, at_end, at_text, token, limit, slots, tail, name)
     local fields = slots_of(slots).fields
     for i = 1, #fields do
       sets[many_sets + 1], sets[many_sets + 2], many_sets = fields[i], id, many_sets + 2
       if places then places[fields[i]] = id end
     end
     if name then set_field('n' .. name, id) end
-    set_record(id, lease_text(at_text, token, limit, slots, tail))
+    set_record(field, lease_text(at_text, token, limit, slots, tail))
     set_end(id, at_end, at_text)
-    latest(at_end)
+    latest(at_end, at_text)
   end
 
   function has_room(terms)
@@ -31,28 +35,29 @@ piece(function()
   end
 
   -- Answers its statement. length: from now, as a text.
-  function new_lease(id, terms, slots, length)
+  function new_lease(id, field, terms, slots, length)
     local token, at_text, at_end = next_token(), end_of(length)
     g.held, g.leases = g.held + terms.weight, g.leases + 1
-    set_lease(id, at_end, at_text, token, terms.limit_text, slots, terms.tail, terms.name)
+    set_lease(id, field, at_end, at_text, token, terms.limit_text, slots, terms.tail, terms.name)
     return statement_text(id, token, at_text, length, slots)
   end
 
-  function grant(id, terms, length)
+  function grant(id, field, terms, length)
     local slots = take(terms.weight, terms.limit)
-    return slots and new_lease(id, terms, slots, length)
+    return slots and new_lease(id, field, terms, slots, length)
   end
 
-  function remove_lease(id, it)
-    write_first(it)
+  -- id: if the caller has it at hand.
+  function remove_lease(it, id)
+    if it.fresh then write_first(it) end
     local slots = slots_of(it.slots)
     for i = 1, #slots do
       free_slot(slots[i])
       if places then places[slots.fields[i]] = false end
     end
     if it.name then drop_field('n' .. it.name) end
-    drop_record(id)
-    drop_end(id, it.at_end)
+    drop_record(it.field)
+    drop_end(id or id_in(it.field), it.at_end)
     g.held, g.leases = g.held - #slots, g.leases - 1
   end
 
@@ -62,13 +67,13 @@ piece(function()
   end
 
   -- The lease of a name goes to the asker (R16). Answers the new one's statement; the former one, for an undo.
-  function take_over(former, id, terms, length)
+  function take_over(former, id, field, terms, length)
     local before = lease(former)
     write_first(before)
     drop_record(former)
-    drop_end(former, before.at_end)
+    drop_end(id_in(former), before.at_end)
     g.held, g.leases = g.held - terms.weight, g.leases - 1
-    return new_lease(id, terms, before.slots, length), before
+    return new_lease(id, field, terms, before.slots, length), before
   end
 
   function extend(id, it, length)
@@ -76,8 +81,8 @@ piece(function()
     local at_text, at_end = end_of(length)
     move_end(id, it.at_end, at_end, at_text)
     it.at_end = at_text
-    set_record(id, lease_text(at_text, it.token, it.limit, it.slots, it.tail))
-    latest(at_end)
+    set_record(it.field, lease_text(at_text, it.token, it.limit, it.slots, it.tail))
+    latest(at_end, at_text)
   end
 
   -- How long until the earliest lease ends; nil without leases (R9).

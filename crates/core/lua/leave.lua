@@ -5,22 +5,23 @@
 -- ADDS   slots held · requests in line · time to the earliest end, ms, or -1: all before anybody left
 piece(function()
   local function fields(at)
-    local many = tonumber(ARGS[at])
+    local many = number(ARGS[at])
     for i = 1, many do wanted[many_wanted + i] = 'l' .. ARGS[at + i] end
     many_wanted = many_wanted + many
     return at + many + 1
   end
 
   local function left(id)
-    local it = lease(id)
+    local field = 'l' .. id
+    local it = lease(field)
     if it then return 'granted ' .. statement(id, it) end
-    it = waiter(id)
+    it = waiter(field)
     if it then leave(id, it) end
     return 'left'
   end
 
   verbs.leave = { fields = fields, writes = true, carry_out = function(at)
-    local in_ms, many, answers = next_end(), tonumber(ARGS[at]), {}
+    local in_ms, many, answers = next_end(), number(ARGS[at]), {}
     local before = num(g.held) .. ' ' .. num(g.waiting) .. ' ' .. (in_ms and num(in_ms) or '-1')
     for i = 1, many do answers[i] = left(ARGS[at + i]) end
     hand_off()

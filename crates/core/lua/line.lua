@@ -101,7 +101,7 @@ piece(function()
     local text = num(ticket)
     if ticket > g.ticket then g.ticket, g.ticket_text = ticket, text end
     local member = member_of(id, text, terms)
-    set_record(id, waiter_text(text, g.gen, terms))
+    set_record('l' .. id, waiter_text(text, g.gen, terms))
     joins[many_joins + 1], joins[many_joins + 2], many_joins = terms.limit_text, member, many_joins + 2
     count_in(terms.limit, member)
     local its = keep_alive()
@@ -113,7 +113,7 @@ piece(function()
   function leave(id, it, member, granted)
     write_first(it)
     drop_member(it.terms.limit, member or member_of(id, it.ticket, it.terms))
-    if not granted then drop_record(id) end
+    if not granted then drop_record(it.field) end
     local its = session(session_of_id(id))
     if its then
       its.count = max(its.count - 1, 0)

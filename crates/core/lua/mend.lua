@@ -20,9 +20,9 @@ piece(function()
     for id in pairs(ids) do fields[#fields + 1] = 'l' .. id end
     read(fields)
     local list = {}
-    for id in pairs(ids) do
-      local it = lease(id)
-      if it then list[#list + 1], list[#list + 2] = it.at_end, id end
+    for i = 1, #fields do
+      local it = lease(fields[i])
+      if it then list[#list + 1], list[#list + 2] = it.at_end, id_in(fields[i]) end
     end
     add(ENDS, 'e', list, #list)
   end

@@ -21,11 +21,11 @@ piece(function()
         again = true
         break
       end
-      local it = lease(ended[i])
+      local it = lease(fields[i])
       if not it then
         drop_end(ended[i], now_text)
       elseif tonumber(it.at_end) <= now then -- Otherwise this command has extended it.
-        remove_lease(ended[i], it)
+        remove_lease(it, ended[i])
         touched, reaped = touched + #slots_of(it.slots), reaped + 1
       end
     end

@@ -24,7 +24,7 @@ piece(function()
   local function items_of(at)
     local items, run = {}, at + 2
     for i = 1, tonumber(ARGS[at + 1]) do
-      local item = { verb = ARGS[run], id = ARGS[run + 1] }
+      local item = { verb = ARGS[run], id = ARGS[run + 1], field = 'l' .. ARGS[run + 1] }
       if item.verb ~= 'drop' then item.terms = terms_of(ARGS[run + 2]) end
       if item.verb == 'want' then item.ticket = tonumber(ARGS[run + 3]) end
       if item.verb == 'keep' then
@@ -49,8 +49,8 @@ piece(function()
     for i = 1, #items do
       local item = items[i]
       if item.verb == 'keep' and item.epoch == g.epoch and item.at_end > now then
-        local it = lease(item.id)
-        if item.token > g.token or waiter(item.id) or (it and tonumber(it.token) ~= item.token) then return true end
+        local it = lease(item.field)
+        if item.token > g.token or waiter(item.field) or (it and tonumber(it.token) ~= item.token) then return true end
       end
     end
     return false
@@ -61,15 +61,15 @@ piece(function()
     local slots, names, owners = {}, {}, {}
     for i = 1, #items do
       local item = items[i]
-      local it = item.verb == 'keep' and lease(item.id)
+      local it = item.verb == 'keep' and lease(item.field)
       if item.verb == 'keep' and not (it and tonumber(it.token) == item.token) then
         if not places then
           if many_sets > 0 or freed then flush() end
           places = {}
         end
-        item.fields = item.slots.fields
-        for j = 1, #item.fields do
-          local field = item.fields[j]
+        item.slot_fields = item.slots.fields
+        for j = 1, #item.slot_fields do
+          local field = item.slot_fields[j]
           if places[field] == nil then slots[#slots + 1], places[field] = field, false end
         end
         if item.terms.name then names[#names + 1] = 'n' .. item.terms.name end
@@ -93,11 +93,14 @@ piece(function()
   -- Slots and name were free, or taken over, when they were granted: whoever has them by an older grant has ended
   -- since, and only an old snapshot still shows it.
   local function outdate(item)
-    local function check(id)
-      local it = id and lease(id)
-      if it and tonumber(it.token) < item.token then remove_lease(id, it) end
+    local function check(field)
+      local it = field and lease(field)
+      if it and tonumber(it.token) < item.token then remove_lease(it) end
     end
-    for i = 1, #item.fields do check(places[item.fields[i]]) end
+    for i = 1, #item.slot_fields do
+      local id = places[item.slot_fields[i]]
+      check(id and 'l' .. id)
+    end
     if item.terms.name then check(owner_of(item.terms.name)) end
   end
 
@@ -106,24 +109,24 @@ piece(function()
   end
 
   local function drop(item)
-    local it = lease(item.id)
+    local it = lease(item.field)
     if it then
-      remove_lease(item.id, it)
+      remove_lease(it, item.id)
       return 'dropped 1'
     end
-    it = waiter(item.id)
+    it = waiter(item.field)
     if it then leave(item.id, it) end
     return 'dropped 0'
   end
 
   local function keep(item)
-    local it, terms = lease(item.id), item.terms
+    local it, terms = lease(item.field), item.terms
     if it and tonumber(it.token) == item.token then
       -- Without a length it ends when that was stated last, also in a state that went back to before its renewal.
       return held(item.id, it, item.length or num(max(tonumber(it.at_end), item.at_end) - now))
     end
     drop(item) -- A state from before the grant still has it in line, or has granted it a second time.
-    if not item.fields then find_places({ item }) end -- It was there until another item of this call removed it.
+    if not item.slot_fields then find_places({ item }) end -- It was there until another item of this call removed it.
     local may_return = (item.epoch ~= g.epoch or SETTLING or went_back) and item.at_end > now
     if may_return then outdate(item) end
     if terms.name and owner_of(terms.name) then return 'taken' end
@@ -136,14 +139,15 @@ piece(function()
     if item.token > g.token then g.token, g.token_text = item.token, item.token_text end
     g.held, g.leases = g.held + #item.slots, g.leases + 1
     local at_end = item.length and now + item.length or item.at_end
-    set_lease(item.id, at_end, num(at_end), item.token_text, terms.limit_text, item.slots_text, terms.tail, terms.name)
-    return 'held ' .. statement(item.id, lease(item.id))
+    set_lease(item.id, item.field, at_end, num(at_end), item.token_text, terms.limit_text, item.slots_text, terms.tail,
+      terms.name)
+    return 'held ' .. statement(item.id, lease(item.field))
   end
 
   local function want(item)
-    local it, terms = lease(item.id), item.terms
+    local it, terms = lease(item.field), item.terms
     if it then return held(item.id, it, terms.lease) end
-    it = waiter(item.id)
+    it = waiter(item.field)
     if it then return 'line ' .. it.ticket end
     local former = terms.name and owner_of(terms.name)
     if not item.ticket or not line_takes(terms.limit) or (former and not may_go_to(lease(former), terms)) then
@@ -169,7 +173,7 @@ piece(function()
     its.connection = CONNECTION
     if its.guard == num(at) then return nil end -- An earlier call of this command has set it.
     its.guard = num(at)
-    latest(at)
+    latest(at, its.guard)
     set_guard(SESSION, at)
   end
 

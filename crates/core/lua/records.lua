@@ -1,34 +1,35 @@
--- records: leases, waiters and sessions, as this command sees them.
+-- records: leases, waiters and sessions, as this command sees them, by their fields.
 --
 -- A record that this command has set stands as `true` until somebody asks what it says, and is `fresh` then.
 local lease, waiter, owner_of, write_first, set_record, drop_record
 local session, save_session, keep_alive, live, lose, waiting_of
 
 piece(function()
-  local function record(id)
-    local it = records[id]
-    if it == nil or it == true then
-      local text = read_one('l' .. id)
-      local fresh = it
-      it = text and (lease_of(text) or waiter_of(text, g.gen)) or false
-      if it then it.fresh = fresh end
-      records[id] = it
-    end
+  local function record(field)
+    local fresh, text = records[field], hash[field]
+    if text == nil then text = read_one(field) end
+    local it = text and (lease_of(text) or waiter_of(text, g.gen)) or false
+    if it then it.field, it.fresh = field, fresh end
+    records[field] = it
     return it
   end
 
-  function lease(id)
-    local it = record(id)
+  function lease(field)
+    local it = records[field]
+    if it == nil or it == true then it = record(field) end
     return it and it.slots and it or nil
   end
 
-  function waiter(id)
-    local it = record(id)
+  function waiter(field)
+    local it = records[field]
+    if it == nil or it == true then it = record(field) end
     return it and it.terms and it or nil
   end
 
+  -- The field of the lease that has the name.
   function owner_of(name)
-    return read_one('n' .. name) or nil
+    local id = read_one('n' .. name)
+    return id and 'l' .. id or nil
   end
 
   -- To be called before anything of a record is removed or set once more.
@@ -37,28 +38,28 @@ piece(function()
     it.fresh = false
   end
 
-  function set_record(id, text)
-    records[id] = true
-    set_field('l' .. id, text)
+  function set_record(field, text)
+    records[field] = true
+    set_field(field, text)
   end
 
-  function drop_record(id)
-    records[id] = false
-    drop_field('l' .. id)
+  function drop_record(field)
+    records[field] = false
+    drop_field(field)
   end
 
   function session(id)
-    local it = sessions[id]
+    local field = 'c' .. id
+    local it = records[field]
     if it == nil then
-      local text = read_one('c' .. id)
-      it = text and session_of(id, text, g.gen, now) or false
-      sessions[id] = it
+      local text = read_one(field)
+      it = text and session_of(id, field, text, g.gen, now) or false
+      records[field] = it
     end
     return it
   end
 
   function save_session(it)
-    sessions[it.id] = it
     if it.changed then return nil end
     it.changed, many_changed = true, many_changed + 1
     changed_sessions[many_changed] = it
@@ -66,13 +67,15 @@ piece(function()
 
   -- The caller's session shows that it lives (R19).
   function keep_alive()
-    if not own or not sessions[SESSION] then
-      own = { id = SESSION, connection = CONNECTION, count = 0, guard = '0' }
+    own = session(SESSION)
+    if not own then
+      own = new_session(SESSION, 'c' .. SESSION, CONNECTION)
+      records[own.field] = own
     end
     if not own.kept then
       local deadline = now + KEEP_ALIVE
       own.kept, own.deadline, own.live, own.listens = true, num(deadline), deadline > now, LISTENS
-      latest(deadline)
+      latest(deadline, own.deadline)
     end
     save_session(own)
     return own

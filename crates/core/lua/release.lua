@@ -4,7 +4,7 @@
 -- ANSWER 1 released · 0 gone
 piece(function()
   local function fields(at)
-    local many = tonumber(ARGS[at])
+    local many = whole[ARGS[at]] or number(ARGS[at])
     for i = 1, many do
       local target = ARGS[at + i]
       wanted[many_wanted + i] = (byte(target) == 105 and 'l' or 'n') .. sub(target, 2)
@@ -14,16 +14,16 @@ piece(function()
   end
 
   local function released(target)
-    local id = sub(target, 2)
-    if byte(target) == 110 then id = owner_of(id) end
-    local it = id and lease(id)
+    local id, field = sub(target, 2), nil
+    if byte(target) == 110 then id, field = nil, owner_of(id) else field = 'l' .. id end
+    local it = field and lease(field)
     if not it then return '0' end
-    remove_lease(id, it)
+    remove_lease(it, id)
     return '1'
   end
 
   verbs.release = { fields = fields, writes = true, carry_out = function(at)
-    local many, answers = tonumber(ARGS[at]), nil
+    local many, answers = whole[ARGS[at]] or number(ARGS[at]), nil
     if many == 1 then
       answers = released(ARGS[at + 1])
     else

@@ -7,7 +7,7 @@
 piece(function()
   local function fields(at)
     local run = at + 1
-    for _ = 1, tonumber(ARGS[at]) do
+    for _ = 1, number(ARGS[at]) do
       many_wanted = many_wanted + 1
       wanted[many_wanted] = 'l' .. ARGS[run]
       if ARGS[run + 2] ~= '' then
@@ -16,14 +16,14 @@ piece(function()
       end
       run = run + 3
     end
-    local many = tonumber(ARGS[run])
+    local many = number(ARGS[run])
     for i = 1, many do wanted[many_wanted + i] = 'l' .. ARGS[run + i] end
     many_wanted = many_wanted + many
     return run + many + 1
   end
 
   local function renewed(id, length, name)
-    local it = lease(id)
+    local it = lease('l' .. id)
     if it then
       extend(id, it, length)
       return it.at_end
@@ -32,18 +32,19 @@ piece(function()
   end
 
   local function looked_at(id)
-    local it = lease(id)
-    return it and 'granted ' .. statement(id, it) or waiter(id) and 'line' or 'unknown'
+    local field = 'l' .. id
+    local it = lease(field)
+    return it and 'granted ' .. statement(id, it) or waiter(field) and 'line' or 'unknown'
   end
 
   verbs.renew = { fields = fields, writes = true, carry_out = function(at)
-    local leases, answers = tonumber(ARGS[at]), {}
+    local leases, answers = number(ARGS[at]), {}
     for i = 1, leases do
       local run = at + 3 * i - 2
       answers[i] = renewed(ARGS[run], ARGS[run + 1], ARGS[run + 2])
     end
     local run = at + 3 * leases + 1
-    local waiters, found = tonumber(ARGS[run]), {}
+    local waiters, found = number(ARGS[run]), {}
     local its = session(SESSION)
     if its and (its.count > 0 or waiters > 0) then keep_alive() end
     for i = 1, waiters do found[i] = looked_at(ARGS[run + i]) end
