@@ -4,9 +4,12 @@
 --        · their ids
 -- ANSWER granted STATEMENT · queued ticket ahead · full held waiting next-end · queue-full waiting · limits
 --        · mismatch weight highest
+local known_answer, hand_off_to, note_after -- see also join
+
 piece(function()
   local looked_through -- whether this call has looked for dead waiters
   local joined -- the places of those that joined in the answers, by their ids
+  local limits, unserved -- those that aren't the one last asked with; whether somebody isn't granted anything
 
   local function full()
     local in_ms = next_end()
@@ -14,7 +17,7 @@ piece(function()
   end
 
   -- The same request again gets the same answer.
-  local function known(id, field)
+  function known_answer(id, field)
     local it = lease(field)
     if not it then
       it = waiter(field)
@@ -91,13 +94,20 @@ piece(function()
   end
 
   local function answer(id, field, waits, terms, place)
-    g.limit = terms.limit_text
-    local same = hash[field] and known(id, field) or terms.name and by_name(id, field, terms)
-    if same then return same end
+    if g.limit ~= terms.limit_text then
+      g.limit, limits = terms.limit_text, limits or {}
+      limits[#limits + 1] = g.limit
+    end
+    local same = hash[field] and known_answer(id, field) or terms.name and by_name(id, field, terms)
+    if same then
+      unserved = unserved or byte(same) ~= 103
+      return same
+    end
     if has_room(terms) and (g.waiting == 0 or not stands_before(terms.limit, terms.priority)) then
       local said = grant(id, field, terms, terms.lease)
       if said then return 'granted ' .. said end
     end
+    unserved = true
     if not waits then return full() end
     if line_is_full(terms.max) then return 'queue-full ' .. num(g.waiting) end
     if not line_takes(terms.limit) then return 'limits' end
@@ -108,12 +118,12 @@ piece(function()
   end
 
   -- What has joined and is handed something all the same is answered by that.
-  local function hand_off_to_joined(answers)
+  function hand_off_to(those, answers)
     local before, others = handed, nil
     handed = nil
     hand_off()
     for i = 1, handed and #handed or 0, 2 do
-      local place = joined[handed[i]]
+      local place = those[handed[i]]
       if place then
         answers[place] = 'granted ' .. handed[i + 1]
       else
@@ -122,6 +132,17 @@ piece(function()
       end
     end
     handed = others or before
+  end
+
+  -- What these answers are to the note; those: the limits that were asked for.
+  function note_after(those, answers)
+    local first, all = nil, true
+    for i = 1, #answers do
+      local word, ticket = match(answers[i], '^(%a+)%S* ?(%d*)')
+      if word ~= 'granted' then all = false end
+      if word == 'queued' then first = min(first or huge, tonumber(ticket)) end
+    end
+    note_asked(those, not all, first)
   end
 
   -- By places in ARGS: of a call the lowest limit and the sum of the weights; of a run, how many and their terms.
@@ -147,7 +168,7 @@ piece(function()
       reap()
       hand_off()
     end
-    looked_through, joined = false, nil
+    looked_through, joined, limits, unserved = false, nil, nil, false
     local answers, n, run = { '' }, 0, at + 1
     for _ = 1, whole[ARGS[at]] or number(ARGS[at]) do
       local many, terms = count_of[run], terms_at[run]
@@ -159,7 +180,8 @@ piece(function()
       end
       run = run + 2 + many
     end
-    if joined then hand_off_to_joined(answers) end
+    if joined then hand_off_to(joined, answers) end
+    if (unserved or limits) and g.unnoted ~= GROUP then note_after(limits or {}, answers) end
     return reply(n == 1 and answers[1] or n > 0 and concat(answers, ' ') or '', true)
   end }
 end)

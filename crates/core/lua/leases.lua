@@ -1,5 +1,5 @@
 -- leases: slots that are taken until an end, and when the earliest of them is over.
-local statement, set_lease, new_lease, grant, remove_lease, may_go_to, take_over, extend, next_end, has_room
+local statement, pass, set_lease, new_lease, grant, remove_lease, may_go_to, take_over, extend, next_end, has_room
 
 piece(function()
   local function next_token()
@@ -83,6 +83,13 @@ piece(function()
     it.at_end = at_text
     set_record(it.field, lease_text(at_text, it.token, it.limit, it.slots, it.tail))
     latest(at_end, at_text)
+  end
+
+  -- Somebody else has the lease by a pass, unless that isn't news (R36). To be extended then.
+  function pass(it, token, tail)
+    if tonumber(token) <= tonumber(it.token) then return nil end
+    it.token, it.tail = token, tail
+    if tonumber(token) > g.token then g.token, g.token_text = tonumber(token), token end
   end
 
   -- How long until the earliest lease ends; nil without leases (R9).

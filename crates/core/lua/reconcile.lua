@@ -1,14 +1,41 @@
 -- reconcile: settle the session's own ids after an unclear outcome; store its connection number (R12, R14, R30).
 --
 -- ARGV   rank from which on the session's own ids are looked for, or nothing · number of items, then for each one of
---          keep · id · terms · epoch · token · slots · end, ms · length from now, ms, or nothing
+--          keep · id · terms · epoch · token · slots · end, ms · length from now, ms, or nothing · the token now
 --          want · id · terms · ticket, or nothing
 --          drop · id
 -- ANSWER held STATEMENT · line ticket · unknown · taken · dropped 1 or 0
 -- ADDS   number of own ids, and they · the rank at which to go on, or -1
+local guard
+
 piece(function()
   local GUARD = 60000
-  local WORDS = { keep = 8, want = 4, drop = 2 } -- of an item
+
+  -- Each guard that is set pays for the removal of those that have passed.
+  local function remove_passed_guards()
+    if not find(g.made, 'e', 1, true) then return nil end
+    local passed = call('ZRANGEBYSCORE', ENDS, num(-now), '(0', 'LIMIT', 0, BUDGET)
+    for i = 1, #passed do
+      drop_guard(passed[i])
+      local id = sub(passed[i], 2)
+      if not session(id) then drop_field('c' .. id) end
+    end
+  end
+
+  -- The caller's connection number is stored and guarded.
+  function guard()
+    remove_passed_guards()
+    local its, at = keep_alive(), now + GUARD
+    its.connection = CONNECTION
+    if its.guard == num(at) then return nil end -- An earlier call of this command has set it.
+    its.guard = num(at)
+    latest(at, its.guard)
+    set_guard(SESSION, at)
+  end
+end)
+
+piece(function()
+  local WORDS = { keep = 9, want = 4, drop = 2 } -- of an item
   local went_back, reaped -- of this call
 
   local function fields(at)
@@ -18,6 +45,8 @@ piece(function()
       wanted[many_wanted] = 'l' .. ARGS[run + 1]
       run = run + WORDS[ARGS[run]]
     end
+    many_wanted = many_wanted + 1
+    wanted[many_wanted] = 'sole'
     return run
   end
 
@@ -32,6 +61,7 @@ piece(function()
         item.token, item.slots = tonumber(item.token_text), slots_of(item.slots_text)
         item.at_end = tonumber(ARGS[run + 6])
         item.length = ARGS[run + 7] ~= '' and ARGS[run + 7] or nil
+        item.current_text, item.current = ARGS[run + 8], tonumber(ARGS[run + 8])
       end
       items[i], run = item, run + WORDS[item.verb]
     end
@@ -43,6 +73,12 @@ piece(function()
     return 'held ' .. statement(id, it)
   end
 
+  -- Whether the lease is the one that its session knows: of its grant, or of a pass since that a renewal has told.
+  local function is_that(it, item)
+    local token = tonumber(it.token)
+    return item.token <= token and token <= item.current
+  end
+
   -- Whether the state went back to what it was before one of these grants, as a replica does that is promoted without
   -- the last writes: it is of the same epoch and doesn't know the grant yet, or shows its id as it was before.
   local function has_gone_back(items)
@@ -50,7 +86,7 @@ piece(function()
       local item = items[i]
       if item.verb == 'keep' and item.epoch == g.epoch and item.at_end > now then
         local it = lease(item.field)
-        if item.token > g.token or waiter(item.field) or (it and tonumber(it.token) ~= item.token) then return true end
+        if item.current > g.token or waiter(item.field) or (it and not is_that(it, item)) then return true end
       end
     end
     return false
@@ -62,7 +98,7 @@ piece(function()
     for i = 1, #items do
       local item = items[i]
       local it = item.verb == 'keep' and lease(item.field)
-      if item.verb == 'keep' and not (it and tonumber(it.token) == item.token) then
+      if item.verb == 'keep' and not (it and is_that(it, item)) then
         if not places then
           if many_sets > 0 or freed then flush() end
           places = {}
@@ -121,7 +157,8 @@ piece(function()
 
   local function keep(item)
     local it, terms = lease(item.field), item.terms
-    if it and tonumber(it.token) == item.token then
+    if it and is_that(it, item) then
+      pass(it, item.current_text, terms.tail)
       -- Without a length it ends when that was stated last, also in a state that went back to before its renewal.
       return held(item.id, it, item.length or num(max(tonumber(it.at_end), item.at_end) - now))
     end
@@ -136,10 +173,10 @@ piece(function()
       may_return = fits(item)
     end
     if not may_return then return 'unknown' end
-    if item.token > g.token then g.token, g.token_text = item.token, item.token_text end
+    if item.current > g.token then g.token, g.token_text = item.current, item.current_text end
     g.held, g.leases = g.held + #item.slots, g.leases + 1
     local at_end = item.length and now + item.length or item.at_end
-    set_lease(item.id, item.field, at_end, num(at_end), item.token_text, terms.limit_text, item.slots_text, terms.tail,
+    set_lease(item.id, item.field, at_end, num(at_end), item.current_text, terms.limit_text, item.slots_text, terms.tail,
       terms.name)
     return 'held ' .. statement(item.id, lease(item.field))
   end
@@ -154,27 +191,6 @@ piece(function()
       return 'unknown'
     end
     return 'line ' .. join(item.id, terms, item.ticket)
-  end
-
-  -- Each guard that is set pays for the removal of those that have passed.
-  local function remove_passed_guards()
-    if not find(g.made, 'e', 1, true) then return nil end
-    local passed = call('ZRANGEBYSCORE', ENDS, num(-now), '(0', 'LIMIT', 0, BUDGET)
-    for i = 1, #passed do
-      drop_guard(passed[i])
-      local id = sub(passed[i], 2)
-      if not session(id) then drop_field('c' .. id) end
-    end
-  end
-
-  local function guard()
-    remove_passed_guards()
-    local its, at = keep_alive(), now + GUARD
-    its.connection = CONNECTION
-    if its.guard == num(at) then return nil end -- An earlier call of this command has set it.
-    its.guard = num(at)
-    latest(at, its.guard)
-    set_guard(SESSION, at)
   end
 
   -- The session's ids among the leases and waiters of the ranks asked for. While the ends are being mended they don't
@@ -216,6 +232,7 @@ piece(function()
       reap()
       hand_off()
     end
+    note_settled(items, answers)
     answers[#answers + 1] = from == '' and '0 -1' or own_ids(tonumber(from))
     return reply(concat(answers, ' '), true)
   end }

@@ -1,6 +1,7 @@
 -- renew: extend leases, keep the session's waiters in line; also the safety poll (R9, R14, R19, R21, R28).
 --
--- ARGV   number of leases, then for each: id · length, ms · n and its holder name, or nothing
+-- ARGV   number of leases, then for each: id · length, ms · n and its holder name; t and the token and NAME-AND-LABEL
+--        of who has it by a pass (R36); or nothing
 --        then number of waiters, then their ids
 -- ANSWER of a lease: its new end, ms · 0 gone · -1 taken over
 -- ADDS   the session's count in line · of each waiter: line · granted STATEMENT · unknown
@@ -10,7 +11,7 @@ piece(function()
     for _ = 1, number(ARGS[at]) do
       many_wanted = many_wanted + 1
       wanted[many_wanted] = 'l' .. ARGS[run]
-      if ARGS[run + 2] ~= '' then
+      if byte(ARGS[run + 2]) == 110 then
         many_wanted = many_wanted + 1
         wanted[many_wanted] = ARGS[run + 2]
       end
@@ -25,10 +26,11 @@ piece(function()
   local function renewed(id, length, name)
     local it = lease('l' .. id)
     if it then
+      if byte(name) == 116 then pass(it, match(name, '^t(%d+) (.*)$')) end
       extend(id, it, length)
       return it.at_end
     end
-    return name ~= '' and owner_of(sub(name, 2)) and '-1' or '0'
+    return byte(name) == 110 and owner_of(sub(name, 2)) and '-1' or '0'
   end
 
   local function looked_at(id)
@@ -52,6 +54,7 @@ piece(function()
       reap()
       hand_off()
     end
+    if waiting_of(SESSION) > 0 then note_polled() end
     answers[leases + 1] = num(waiting_of(SESSION))
     for i = 1, waiters do answers[leases + 1 + i] = found[i] end
     return reply(concat(answers, ' '), true)

@@ -3,11 +3,11 @@
 //! It has no clock, does no I/O and draws no random number: time, the epoch of a new state and the fate of a
 //! publication are arguments. It is the embedded store, and the model that the Lua scripts are held against; the steps
 //! are those of `docs/protocol.md`. It does not know what a client must do about an answer: that is `session`.
-//! Rules kept: R1–R6, R8, R9, R11–R20, R22, R23, R26, R28, R30.
+//! Rules kept: R1–R6, R8, R9, R11–R20, R22, R23, R26, R28, R30, R32, R34, R36–R38.
 
 use crate::lease::{Epoch, LeaseId, SessionId};
 use crate::protocol::{
-    Answers, CallError, Caller, Extend, Grant, Left, Renew, Renewed, Reply, Target, Verb, Waiting,
+    Answers, CallError, Caller, Extend, Left, News, Renew, Renewed, Reply, Target, Verb, Waiting,
 };
 
 mod acquire;
@@ -15,6 +15,7 @@ mod by_text;
 mod hand_off;
 mod leases;
 mod line;
+mod note;
 mod picture;
 mod reconcile;
 mod sessions;
@@ -23,7 +24,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use picture::{LeaseSnapshot, SessionSnapshot, Snapshot, WaiterSnapshot};
+pub use picture::{LeaseSnapshot, NoteSnapshot, SessionSnapshot, Snapshot, WaiterSnapshot};
 
 use hand_off::Turn;
 use state::{Now, State};
@@ -49,15 +50,15 @@ pub struct Group {
 
 impl Group {
     /// Carries out one call at `now_us` (Redis's clock, µs). `fresh` becomes the epoch if the call makes the state, or
-    /// finds that it has gone back; a group without state answers with epoch 0. `publish` tells a session of its
-    /// grants, each already made.
+    /// finds that it has gone back; a group without state answers with epoch 0. `publish` tells a session
+    /// something that is so already.
     pub fn call(
         &mut self,
         now_us: u64,
         fresh: Epoch,
         caller: &Caller,
         verb: &Verb,
-        publish: &mut dyn FnMut(SessionId, Epoch, &[Grant]) -> Receivers,
+        publish: &mut dyn FnMut(SessionId, Epoch, News) -> Receivers,
     ) -> Result<Reply, CallError> {
         let now = Now::at_us(now_us);
         let turn = Turn::new(now, fresh, caller, publish);
@@ -95,9 +96,12 @@ impl State {
             Verb::Reconcile { items, own_from } => self.reconcile(&mut turn, items, *own_from),
             Verb::Inspect(page) => Answers::Inspect(self.inspect(turn.now, *page)),
             Verb::Clean => Answers::Clean(self.clean(&mut turn)),
+            Verb::Note(ask) => Answers::Note(self.note(&turn, *ask)),
+            Verb::Join(join) => Answers::Acquire(self.join_line(&mut turn, join)),
         };
         self.sessions.forget(turn.now.ms);
-        let looks = matches!(verb, Verb::Acquire(_) | Verb::Renew(_) | Verb::Reconcile { .. });
+        let looks =
+            matches!(verb, Verb::Acquire(_) | Verb::Join(_) | Verb::Renew(_) | Verb::Reconcile { .. });
         let waits = looks && self.sessions.count(turn.caller.session) > 0;
         Ok(Reply {
             now_ms: turn.now.ms,
@@ -112,16 +116,25 @@ impl State {
 
     /// Gives back and hands off. Nothing is reaped, so that it costs what it frees (R13, R25).
     fn release(&mut self, turn: &mut Turn<'_>, targets: &[Target]) -> Vec<bool> {
-        let give_back = |target: &Target| {
-            let id = match target {
-                Target::Lease(id) => Some(*id),
-                Target::Holder(name) => self.leases.named(Some(name)).map(|(id, _)| id),
-            };
-            id.is_some_and(|id| self.leases.remove(id).is_some())
-        };
-        let released = targets.iter().map(give_back).collect();
+        let released = targets.iter().map(|target| self.give_back(turn, target)).collect();
         self.hand_off(turn);
         released
+    }
+
+    /// Whoever takes a lease from another session has it told (R36).
+    fn give_back(&mut self, turn: &mut Turn<'_>, target: &Target) -> bool {
+        let id = match target {
+            Target::Lease(id) => Some(*id),
+            Target::Grant(id, token) => {
+                self.leases.get(*id).filter(|lease| lease.token == *token).map(|_| *id)
+            }
+            Target::Holder(name) => self.leases.named(Some(name)).map(|(id, _)| id),
+        };
+        let Some(id) = id.filter(|id| self.leases.remove(*id).is_some()) else { return false };
+        if id.session != turn.caller.session {
+            self.tell(turn, id.session, News::Gone(id));
+        }
+        true
     }
 
     /// Extends leases and keeps the caller's waiters in line; also the look (R14, R19, R21, R28).
@@ -137,10 +150,18 @@ impl State {
             self.reap(turn);
             self.hand_off(turn);
         }
+        if self.sessions.count(session) > 0 {
+            self.note_polled(turn);
+        }
         Answers::Renew { leases, in_line: self.sessions.count(session), waiters }
     }
 
     fn renew_one(&mut self, turn: &Turn<'_>, renewed: &Extend) -> Renewed {
+        if let Some(passed) = &renewed.passed
+            && self.leases.pass(renewed.id, passed)
+        {
+            self.last_token = self.last_token.max(passed.token);
+        }
         if let Some(lease) = self.extend(turn.now, renewed.id, renewed.lease_ms) {
             return Renewed::Extended { end_at_ms: lease.end_at_ms };
         }

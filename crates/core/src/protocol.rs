@@ -9,6 +9,10 @@ use std::time::Duration;
 
 use crate::lease::{Epoch, FencingToken, Key, LeaseId, SessionId, Slot, Ticket};
 
+mod note;
+
+pub use note::{Join, JoinAsk, News, NoteAsk, Noted, Passed};
+
 /// Most slots or waiters that one call touches (R26); a single request of more weight goes alone.
 pub const MAX_TOUCHED: usize = 200;
 
@@ -94,13 +98,17 @@ pub enum Verb {
     Inspect(Page),
     /// Reap what has ended, whoever asks, and hand off.
     Clean,
+    /// Ask for the group's note, or confirm it (R32, R33).
+    Note(NoteAsk),
+    /// Join the line with the tickets of requests that have waited in the process (R38).
+    Join(Join),
 }
 
 impl Verb {
     /// Whether a group without state gets one by it.
     pub fn makes_state(&self) -> bool {
         match self {
-            Self::Acquire(_) => true,
+            Self::Acquire(_) | Self::Join(_) => true,
             Self::Reconcile { items, .. } => !items.is_empty(),
             _ => false,
         }
@@ -114,8 +122,14 @@ impl Verb {
             Self::Renew(renew) => renew.leases.len() + renew.waiters.len(),
             Self::Leave(ids) => ids.len(),
             Self::Reconcile { items, .. } => items.len(),
-            Self::Inspect(_) | Self::Clean => 0,
+            Self::Join(join) => join.items.len(),
+            Self::Inspect(_) | Self::Clean | Self::Note(_) => 0,
         }
+    }
+
+    /// Whether it asks for something new, as a full memory refuses it (R25).
+    pub fn asks_for_more(&self) -> bool {
+        matches!(self, Self::Acquire(_) | Self::Join(_))
     }
 }
 
@@ -156,6 +170,8 @@ pub struct Ask {
 pub enum Target {
     /// A lease by its id, whoever holds it. (Waiters are not touched by a release.)
     Lease(LeaseId),
+    /// The same, if this is its token: not what somebody got by a pass since (R36).
+    Grant(LeaseId, FencingToken),
     /// Whichever lease has this holder name now (R16).
     Holder(Arc<str>),
 }
@@ -178,6 +194,8 @@ pub struct Extend {
     pub lease_ms: u64,
     /// Its holder name, so that a taken-over lease is told apart (R16).
     pub holder: Option<Arc<str>>,
+    /// Who has it by passes since (R36); not with a name.
+    pub passed: Option<Passed>,
 }
 
 /// One id of a reconcile call.
@@ -208,8 +226,10 @@ pub struct Keep {
     pub terms: Arc<Terms>,
     /// The epoch of the group's state that last stated the lease.
     pub epoch: Epoch,
-    /// Its token.
+    /// The token of its grant by Redis.
     pub token: FencingToken,
+    /// Its token now: the same, or a later one by a pass (R36).
+    pub current: FencingToken,
     /// Its slots.
     pub slots: Vec<Slot>,
     /// The end that Redis last stated, in ms on Redis's clock.
@@ -249,7 +269,7 @@ pub struct Reply {
 /// The answers of one call, in the order of its items.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answers {
-    /// To [`Verb::Acquire`].
+    /// To [`Verb::Acquire`] and [`Verb::Join`].
     Acquire(Vec<Acquired>),
     /// To [`Verb::Release`].
     Release(Vec<bool>),
@@ -287,6 +307,8 @@ pub enum Answers {
     Inspect(Picture),
     /// To [`Verb::Clean`]: how many leases were reaped.
     Clean(u64),
+    /// To [`Verb::Note`].
+    Note(Noted),
 }
 
 /// A grant as Redis states it.
@@ -476,8 +498,8 @@ pub struct Push {
     pub key: Key,
     /// Its epoch.
     pub epoch: Epoch,
-    /// The session's waiters that were granted.
-    pub grants: Vec<Grant>,
+    /// What.
+    pub news: News,
 }
 
 /// Why a call was not carried out, or isn't known to have been. Each kind says what to do next (R29).

@@ -17,7 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use concurrency_limit::group::{Group, Receivers};
 use concurrency_limit::lease::{Epoch, Key, SessionId};
 use concurrency_limit::protocol::{
-    Acquired, Answers, Call, CallError, Caller, Renewed, Reply, Settled, Verb,
+    Acquired, Answers, Call, CallError, Caller, News, Noted, Renewed, Reply, Settled, Verb,
 };
 use concurrency_limit::store::redis::keys::GroupKeys;
 use concurrency_limit::store::redis::library::{Layout, Way, rehearsal};
@@ -45,7 +45,7 @@ fn by_library(
     reply::parse_each(calls, value)
 }
 
-fn learn(known: &mut Known, verb: &Verb, reply: &Reply) {
+fn learn(known: &mut Known, session: SessionId, verb: &Verb, reply: &Reply) {
     for grant in &reply.handed {
         known.grants.insert(grant.id, (reply.epoch, grant.clone()));
     }
@@ -74,7 +74,15 @@ fn learn(known: &mut Known, verb: &Verb, reply: &Reply) {
                 }
             }
         }
+        Answers::Note(noted) => learn_note(known, session, verb, *noted),
         _ => {}
+    }
+}
+
+fn learn_note(known: &mut Known, session: SessionId, verb: &Verb, noted: Noted) {
+    let Verb::Note(ask) = verb else { return };
+    if let Noted::Sole { number, .. } = noted {
+        known.notes.insert(session, (number, ask.limit));
     }
 }
 
@@ -110,6 +118,8 @@ fn replay(server: &mut Server, Replay { way, groups, together }: Replay<'_>, ste
                 server.ask::<redis::Value>(&["FLUSHALL"]);
                 group = kept.0.clone();
                 kept.1.iter().for_each(|copy| copy.put_back(server));
+                // As with a server that was promoted, or has loaded a snapshot, the library remembers nothing.
+                server.forget_library(way, rehearsal::load);
                 continue;
             }
             _ => {}
@@ -123,12 +133,15 @@ fn replay(server: &mut Server, Replay { way, groups, together }: Replay<'_>, ste
             .collect();
         let by_rules: Vec<Result<Reply, CallError>> = (verbs.iter())
             .map(|verb| {
-                group.call(now_us, fresh, &caller, verb, &mut |session, epoch, grants| {
+                group.call(now_us, fresh, &caller, verb, &mut |session, epoch, news| {
                     let fate = fates[session.0 as usize].1;
                     if fate == Some(0) {
                         return Receivers::Nobody;
                     }
-                    known.grants.extend(grants.iter().map(|grant| (grant.id, (epoch, grant.clone()))));
+                    if let News::Wanted { ticket, .. } = news {
+                        known.wanted = ticket;
+                    }
+                    known.grants.extend(news.grants().iter().map(|grant| (grant.id, (epoch, grant.clone()))));
                     fate.map_or(Receivers::Refused, |_| Receivers::Somebody)
                 })
             })
@@ -152,7 +165,7 @@ fn replay(server: &mut Server, Replay { way, groups, together }: Replay<'_>, ste
         for (verb, by_rules) in verbs.iter().zip(&by_rules) {
             if let Ok(reply) = by_rules {
                 known.epoch = reply.epoch.0;
-                learn(&mut known, verb, reply);
+                learn(&mut known, caller.session, verb, reply);
             }
         }
         known.held = rules.leases.iter().map(|lease| lease.id).collect();
@@ -194,6 +207,12 @@ fn calls_of_one_command_are_carried_out_as_if_each_came_alone() {
     agree_on(&history::plain_steps(), &["a", "b"], 2);
     agree_on(&history::crowded_steps(), &["a"], 3);
     agree_on(&history::backward_steps(), &["a"], 2);
+}
+
+#[test]
+fn the_library_and_the_rules_agree_on_notes() {
+    agree_on(&history::noted_steps(), &["a}key%"], 1);
+    agree_on(&history::noted_steps(), &["a"], 3);
 }
 
 fn agree_on(histories: &impl Strategy<Value = Vec<Step>>, groups: &[&str], together: usize) {

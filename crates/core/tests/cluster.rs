@@ -82,7 +82,7 @@ async fn a_waiter_is_told_once_by_whatever_member_has_its_group() {
         let id = holder.id(number);
         holder.answer(key, Verb::Release(vec![Target::Lease(id)])).await;
         let push = waiter.push().await;
-        assert_eq!((&push.key, push.grants[0].id), (key, waiter.id(number)));
+        assert_eq!((&push.key, push.news.grants()[0].id), (key, waiter.id(number)));
     }
     // What every other member passes on comes to the same connections, before the answer to a later call.
     for (key, _) in &groups {

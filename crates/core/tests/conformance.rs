@@ -117,8 +117,8 @@ fn slots(grant: &Grant) -> &[Slot] {
 
 fn only_grant(push: Push) -> Grant {
     assert_eq!(push.key, key("group"));
-    assert_eq!(push.grants.len(), 1, "{push:?}");
-    push.grants.into_iter().next().expect("one grant")
+    assert_eq!(push.news.grants().len(), 1, "{push:?}");
+    push.news.grants().first().cloned().expect("one grant")
 }
 
 async fn a_grant_takes_the_smallest_free_slots_and_a_growing_token(store: &dyn Store) {
@@ -261,7 +261,7 @@ async fn renewal_extends_what_is_there_and_counts_who_waits(store: &dyn Store) {
     let one = Arc::new(limit(1));
     let held = peer.granted(&key("group"), 1, &one).await;
     queued(&mut peer, 2, &one).await;
-    let extend = |number| Extend { id: peer.id(number), lease_ms: 120_000, holder: None };
+    let extend = |number| Extend { id: peer.id(number), lease_ms: 120_000, holder: None, passed: None };
     let renew =
         Renew { leases: vec![extend(1), extend(8)], waiters: vec![peer.id(2), peer.id(1), peer.id(9)] };
     match peer.answer(&key("group"), Verb::Renew(renew)).await.answers {
@@ -291,7 +291,7 @@ async fn a_name_is_taken_over_with_its_slot(store: &dyn Store) {
     let taken = next.granted(&group, 1, &order).await;
     assert_eq!((slots(&taken), taken.ttl_ms), (&[2][..], 60_000));
     assert!(taken.token > held.token);
-    let extend = Extend { id: former.id(2), lease_ms: 60_000, holder: Some("order 17".into()) };
+    let extend = Extend { id: former.id(2), lease_ms: 60_000, holder: Some("order 17".into()), passed: None };
     let renewed = former.answer(&group, Verb::Renew(Renew { leases: vec![extend], waiters: vec![] })).await;
     match renewed.answers {
         Answers::Renew { leases, .. } => assert_eq!(leases, [Renewed::TakenOver]),
@@ -335,6 +335,7 @@ async fn reconciling_settles_each_id(store: &dyn Store) {
             terms: Arc::clone(&two),
             epoch: reply.epoch,
             token: grant.token,
+            current: grant.token,
             slots: grant.slots.clone(),
             end_at_ms: grant.end_at_ms,
             extend_ms: Some(two.lease_ms),

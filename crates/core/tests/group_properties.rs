@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use concurrency_limit::group::{Group, LeaseSnapshot, Receivers, Snapshot, WaiterSnapshot};
-use concurrency_limit::lease::{Epoch, LeaseId, SessionId, Ticket};
+use concurrency_limit::lease::{Epoch, FencingToken, LeaseId, SessionId, Ticket};
 use concurrency_limit::protocol::{
-    Acquired, Answers, Ask, Caller, Extend, Grant, Keep, Left, Renew, Reply, Settle, Settled, Target, Terms,
-    Verb, Waiting,
+    Acquired, Answers, Ask, Caller, Extend, Grant, Keep, Left, News, NoteAsk, Noted, Renew, Reply, Settle,
+    Settled, Target, Terms, Verb, Waiting,
 };
 use proptest::prelude::*;
 
@@ -38,6 +38,7 @@ struct History {
     dead: HashSet<SessionId>,
     known: BTreeMap<LeaseId, Known>,
     published: Vec<Grant>,
+    notes: HashMap<SessionId, FencingToken>,
 }
 
 impl History {
@@ -51,6 +52,7 @@ impl History {
             dead: HashSet::new(),
             known: BTreeMap::new(),
             published: Vec::new(),
+            notes: HashMap::new(),
         }
     }
 
@@ -97,6 +99,10 @@ impl History {
                 self.now_us += 1_000;
                 return;
             }
+            _ if items[0].0 > 30 => Verb::Note(NoteAsk {
+                limit: [2, 3, 5, 8][items[0].1 as usize % 4],
+                number: self.notes.get(&session).copied().filter(|_| items[0].2 > 100),
+            }),
             _ => Verb::Renew(Renew::default()),
         };
         self.call(session, settling, verb);
@@ -142,7 +148,7 @@ impl History {
     fn renewal(&self, waiters: Vec<LeaseId>) -> Renew {
         let extend = |id: &LeaseId| {
             let terms = &self.known[id].terms;
-            Extend { id: *id, lease_ms: terms.lease_ms, holder: terms.holder.clone() }
+            Extend { id: *id, lease_ms: terms.lease_ms, holder: terms.holder.clone(), passed: None }
         };
         Renew { leases: waiters.iter().map(extend).collect(), waiters }
     }
@@ -155,7 +161,7 @@ impl History {
             (_, None) => Settle::Want { id, terms, ticket },
             (_, Some((epoch, Grant { slots, token, end_at_ms, .. }))) => {
                 let extend_ms = (!b.is_multiple_of(3)).then_some(terms.lease_ms);
-                Settle::Keep(Keep { id, terms, epoch, token, slots, end_at_ms, extend_ms })
+                Settle::Keep(Keep { id, terms, epoch, token, current: token, slots, end_at_ms, extend_ms })
             }
         })
     }
@@ -173,24 +179,29 @@ impl History {
         let before = self.group.snapshot(self.now_us);
         let (dead, published) = (&self.dead, &mut self.published);
         self.epochs += 1;
-        let reply = self.group.call(self.now_us, Epoch(self.epochs), &caller, &verb, &mut |to, _, grants| {
-            assert!(to != session && to.0 % 2 == 1, "only others that listen are told");
+        let reply = self.group.call(self.now_us, Epoch(self.epochs), &caller, &verb, &mut |to, _, news| {
+            let gone = matches!(news, News::Gone(_));
+            assert!(to != session && (gone || to.0 % 2 == 1), "only others that listen are told");
             if dead.contains(&to) {
                 return Receivers::Nobody;
             }
-            published.extend_from_slice(grants);
+            published.extend_from_slice(news.grants());
             Receivers::Somebody
         });
         let reply = reply.expect("all calls have one connection number");
         let after = self.group.snapshot(self.now_us);
         state_is_sound(&after);
+        a_note_is_for_who_is_alone(&after);
+        if let Answers::Note(Noted::Sole { number, .. }) = reply.answers {
+            self.notes.insert(session, number);
+        }
         if before.epoch == after.epoch {
             numbers_grew(&before, &after, &verb);
             let granted: Vec<_> = granted(&before, &after, &verb).collect();
             admissions_kept_the_limits(&granted, &after);
             nobody_was_overtaken(&granted, &before, &after);
         }
-        if !settling && !reply.again {
+        if !settling && !reply.again && !matches!(verb, Verb::Note(_)) {
             nobody_who_fits_was_left(&after, self.now_ms());
         }
         grants_are_told_where_they_belong(session, &reply, &self.published);
@@ -272,6 +283,20 @@ fn state_is_sound(after: &Snapshot) {
         assert_eq!(counts.remove(&session.id).unwrap_or(0), session.count, "{:?}", session.id);
     }
     assert!(counts.is_empty(), "waiters without a session: {counts:?}");
+}
+
+/// As long as a note stands, nobody else waits, and nothing was granted that its session's limit doesn't count.
+fn a_note_is_for_who_is_alone(after: &Snapshot) {
+    let Some(note) = after.note.filter(|note| note.wanted.is_none()) else { return };
+    for waiter in &after.waiters {
+        assert!(
+            waiter.id.session == note.session && waiter.limit == note.limit,
+            "{waiter:?} beside {note:?}"
+        );
+    }
+    assert_eq!(after.limit, note.limit, "{note:?}");
+    assert!(after.held <= u64::from(note.limit), "{} held beside {note:?}", after.held);
+    assert!(note.number <= after.token && note.begun <= after.ticket, "{note:?}");
 }
 
 /// The leases that a call granted, re-entered ones excepted.

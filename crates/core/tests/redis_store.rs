@@ -59,7 +59,7 @@ async fn assert_hands_off(store: &RedisStore, pushes: bool) {
     if pushes {
         let push = second.push().await;
         assert_eq!(push.key, group);
-        assert_eq!(push.grants.iter().map(|grant| grant.id).collect::<Vec<_>>(), [second.id(1)]);
+        assert_eq!(push.news.grants().iter().map(|grant| grant.id).collect::<Vec<_>>(), [second.id(1)]);
     } else {
         let held = second.acquire(&group, 1, &Arc::new(limit(1))).await;
         assert!(matches!(held, Acquired::Granted(_)), "{held:?}");

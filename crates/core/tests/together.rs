@@ -121,7 +121,7 @@ async fn a_waiter_of_another_link_is_told_by_each_of_the_groups() {
     assert!(ask_each(&mut first, &groups(), release).await.iter().all(is_released));
     for group in groups() {
         let push = second.push().await;
-        assert_eq!((push.key, push.grants.len()), (group, 1));
+        assert_eq!((push.key, push.news.grants().len()), (group, 1));
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use concurrency_limit::group::{Group, Receivers};
 use concurrency_limit::lease::Epoch;
-use concurrency_limit::protocol::{Ask, Caller, Reply, Target, Terms, Verb};
+use concurrency_limit::protocol::{Ask, Caller, News, Reply, Target, Terms, Verb};
 use divan::Bencher;
 
 use crate::{caller, id, terms};
@@ -26,8 +26,8 @@ impl Bench {
     }
 
     fn call(&mut self, caller: &Caller, verb: &Verb) -> Reply {
-        let mut publish = |_, _, grants: &[_]| {
-            divan::black_box(grants);
+        let mut publish = |_, _, news: News| {
+            divan::black_box(news);
             Receivers::Somebody
         };
         self.group.call(NOW_US, Epoch(7), caller, verb, &mut publish).expect("carried out")

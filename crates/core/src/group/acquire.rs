@@ -1,4 +1,4 @@
-//! The acquire call: grant now, join the line, or refuse (R1, R3, R5, R6, R11, R16).
+//! The acquire call: grant now, join the line, or refuse (R1, R3, R5, R6, R11, R16), and the join call (R38).
 //!
 //! Settling isn't looked at beyond the hand-off: a settling session doesn't ask (R30).
 
@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::hand_off::Turn;
 use super::state::State;
 use crate::lease::LeaseId;
-use crate::protocol::{Acquired, Ask, MAX_TOUCHED, Terms};
+use crate::protocol::{Acquired, Ask, Join, JoinAsk, MAX_TOUCHED, Terms};
 
 impl State {
     pub(super) fn acquire(&mut self, turn: &mut Turn<'_>, asks: &[Ask]) -> Vec<Acquired> {
@@ -24,17 +24,57 @@ impl State {
             }
             answers.push(answer);
         }
-        if !joined.is_empty() {
-            let handed_before = turn.handed.len();
-            self.hand_off(turn);
-            for grant in turn.handed.split_off(handed_before) {
-                match joined.get(&grant.id) {
-                    Some(place) => answers[*place] = Acquired::Granted(grant),
-                    None => turn.handed.push(grant),
+        self.hand_off_to(turn, &joined, &mut answers);
+        self.note_asked(turn, asks, &answers);
+        answers
+    }
+
+    /// Requests that have waited in the caller's process join the line in their order there (R38).
+    pub(super) fn join_line(&mut self, turn: &mut Turn<'_>, join: &Join) -> Vec<Acquired> {
+        let mut joined = HashMap::new();
+        let mut answers = Vec::with_capacity(join.items.len());
+        for ask in &join.items {
+            self.limit_seen = ask.terms.limit;
+            let answer = self.known(turn, ask.id).unwrap_or_else(|| {
+                if !self.line.takes(ask.terms.limit) {
+                    return Acquired::TooManyLimits;
                 }
+                joined.insert(ask.id, answers.len());
+                let (ahead, ticket) = (self.line.len(), self.place_of(turn, join.number, ask));
+                self.join_at(turn.now, turn.caller, ask.id, &ask.terms, ticket);
+                Acquired::Queued { ticket, ahead }
+            });
+            answers.push(answer);
+        }
+        self.note_heard(turn, join.number);
+        if !joined.is_empty() {
+            self.reap(turn);
+        }
+        self.hand_off_to(turn, &joined, &mut answers);
+        let ask = |ask: &JoinAsk| Ask { id: ask.id, terms: ask.terms.clone(), wait: true };
+        let asks: Vec<Ask> = join.items.iter().map(ask).collect();
+        self.note_asked(turn, &asks, &answers);
+        answers
+    }
+
+    /// What has joined and is handed something all the same is answered by that.
+    fn hand_off_to(
+        &mut self,
+        turn: &mut Turn<'_>,
+        joined: &HashMap<LeaseId, usize>,
+        answers: &mut [Acquired],
+    ) {
+        if joined.is_empty() {
+            return;
+        }
+        let handed_before = turn.handed.len();
+        self.hand_off(turn);
+        for grant in turn.handed.split_off(handed_before) {
+            match joined.get(&grant.id) {
+                Some(place) => answers[*place] = Acquired::Granted(grant),
+                None => turn.handed.push(grant),
             }
         }
-        answers
     }
 
     fn lacks_room_for(&self, asks: &[Ask]) -> bool {

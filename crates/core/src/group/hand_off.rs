@@ -9,10 +9,10 @@ use super::Receivers;
 use super::leases::Lease;
 use super::state::{Now, State};
 use crate::lease::{Epoch, LeaseId, SessionId};
-use crate::protocol::{Caller, Grant, MAX_TOUCHED, Terms};
+use crate::protocol::{Caller, Grant, MAX_TOUCHED, News, Terms};
 
-/// Tells a session of its grants.
-pub(super) type Publish<'a> = &'a mut dyn FnMut(SessionId, Epoch, &[Grant]) -> Receivers;
+/// Tells a session something.
+pub(super) type Publish<'a> = &'a mut dyn FnMut(SessionId, Epoch, News) -> Receivers;
 
 /// One call on its way: what it may still touch, and what its reply will say besides the answers.
 pub(super) struct Turn<'a> {
@@ -142,17 +142,20 @@ impl State {
     fn publish(&mut self, turn: &mut Turn<'_>, parcels: Vec<Parcel>) -> bool {
         let mut found_gone = false;
         for parcel in parcels {
-            match (turn.publish)(parcel.session, self.epoch, &parcel.grants) {
-                Receivers::Somebody | Receivers::Unknown => {}
-                Receivers::Refused => turn.push_refused = true,
-                Receivers::Nobody => {
-                    found_gone = true;
-                    self.sessions.lose(parcel.session);
-                    self.take_back(parcel);
-                }
+            if self.tell(turn, parcel.session, News::Grants(parcel.grants.clone())) == Receivers::Nobody {
+                found_gone = true;
+                self.sessions.lose(parcel.session);
+                self.take_back(parcel);
             }
         }
         found_gone
+    }
+
+    /// One publication (R22).
+    pub(super) fn tell(&self, turn: &mut Turn<'_>, session: SessionId, news: News) -> Receivers {
+        let receivers = (turn.publish)(session, self.epoch, news);
+        turn.push_refused |= receivers == Receivers::Refused;
+        receivers
     }
 
     /// The last grant first, so that a name that went from hand to hand within the round comes back to its first owner.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::by_text::ByText;
 use super::slots::{FreeSlots, Taken};
 use crate::lease::{FencingToken, LeaseId, Slot};
-use crate::protocol::{Grant, MAX_TOUCHED, Terms};
+use crate::protocol::{Grant, MAX_TOUCHED, Passed, Terms};
 
 /// One lease.
 #[derive(Debug, Clone)]
@@ -175,6 +175,16 @@ impl Leases {
             lease.end_at_ms = end_at_ms;
         }
         Some(lease)
+    }
+
+    /// Somebody else has the lease by a pass, unless that isn't news.
+    pub(super) fn pass(&mut self, id: LeaseId, passed: &Passed) -> bool {
+        let Some(lease) = self.by_id.get_mut(&id).filter(|lease| lease.token < passed.token) else {
+            return false;
+        };
+        lease.token = passed.token;
+        Arc::make_mut(&mut lease.terms).label.clone_from(&passed.label);
+        true
     }
 
     fn attach(&mut self, id: LeaseId, lease: Lease) -> &Lease {

@@ -56,6 +56,11 @@ impl Line {
         self.classes.len() < MAX_WAITING_LIMITS || self.classes.contains_key(&limit)
     }
 
+    /// Whether nobody waits with another limit.
+    pub(super) fn is_of(&self, limit: u32) -> bool {
+        self.classes.keys().all(|class| *class == limit)
+    }
+
     /// Whether somebody waits whom a request of this limit and priority may not overtake (R3).
     pub(super) fn stands_before(&self, limit: u32, priority: i8) -> bool {
         let mut heads = self.classes.range(limit..).filter_map(|(_, class)| class.first());

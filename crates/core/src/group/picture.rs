@@ -30,6 +30,29 @@ pub struct Snapshot {
     pub waiters: Vec<WaiterSnapshot>,
     /// The sessions that have waiters in line or whose guard hasn't passed, by id.
     pub sessions: Vec<SessionSnapshot>,
+    /// Its note, the last one that was there.
+    pub note: Option<NoteSnapshot>,
+    /// When a note was wanted last, and for how long none was written from then on.
+    pub wanted_ms: u64,
+    /// The latter.
+    pub cool_ms: u64,
+}
+
+/// A note in a [`Snapshot`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoteSnapshot {
+    /// Whose it is.
+    pub session: SessionId,
+    /// The limit of its terms.
+    pub limit: u32,
+    /// Its number.
+    pub number: FencingToken,
+    /// The last ticket when it was written.
+    pub begun: Ticket,
+    /// When it was last confirmed.
+    pub confirmed_ms: u64,
+    /// The ticket that ended it, and whether its session knows.
+    pub wanted: Option<(Ticket, bool)>,
 }
 
 /// A lease in a [`Snapshot`].
@@ -154,6 +177,16 @@ impl State {
             leases,
             waiters: self.line.in_order().map(|(id, waiter)| freeze_waiter(id, waiter)).collect(),
             sessions,
+            note: self.sole.note.map(|note| NoteSnapshot {
+                session: note.session,
+                limit: note.limit,
+                number: note.number,
+                begun: note.begun,
+                confirmed_ms: note.confirmed_ms,
+                wanted: note.wanted.map(|wanted| (wanted.ticket, wanted.heard)),
+            }),
+            wanted_ms: self.sole.wanted_ms,
+            cool_ms: self.sole.cool_ms,
         }
     }
 }

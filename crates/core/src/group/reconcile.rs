@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use super::hand_off::Turn;
+use super::leases::Lease;
 use super::state::State;
 use crate::lease::{LeaseId, SessionId, Ticket};
-use crate::protocol::{Answers, Keep, MAX_TOUCHED, Settle, Settled, Terms};
+use crate::protocol::{Answers, Keep, MAX_TOUCHED, Passed, Settle, Settled, Terms};
 
 impl State {
     pub(super) fn reconcile(
@@ -23,13 +24,27 @@ impl State {
         if went_back {
             self.epoch = turn.fresh;
         }
-        let settled = items.iter().map(|item| self.settle(turn, item, went_back)).collect();
+        let settled: Vec<Settled> = items.iter().map(|item| self.settle(turn, item, went_back)).collect();
         if !self.line.is_empty() {
             self.reap(turn);
             self.hand_off(turn);
         }
+        self.note_settled(turn, items, &settled);
         let (own, own_next) = own_from.map_or((Vec::new(), None), |from| self.own(turn.caller.session, from));
         Answers::Reconcile { settled, own, own_next }
+    }
+
+    /// Who has come back into the line, and on which limits leases have.
+    fn note_settled(&mut self, turn: &mut Turn<'_>, items: &[Settle], settled: &[Settled]) {
+        let tickets = settled.iter().filter_map(|answer| match answer {
+            Settled::InLine { ticket } => Some(*ticket),
+            _ => None,
+        });
+        let limits = items.iter().zip(settled).filter_map(|(item, answer)| match (item, answer) {
+            (Settle::Keep(keep), Settled::Held(_)) => Some(keep.terms.limit),
+            _ => None,
+        });
+        self.note_reconciled(turn, tickets.min(), &limits.collect::<Vec<_>>());
     }
 
     /// Whether the state went back to what it was before one of these grants, as a replica that is promoted without the
@@ -37,9 +52,9 @@ impl State {
     fn went_back(&self, turn: &Turn<'_>, items: &[Settle]) -> bool {
         items.iter().any(|item| {
             let Settle::Keep(keep) = item else { return false };
-            let granted_otherwise = self.leases.get(keep.id).is_some_and(|lease| lease.token != keep.token);
+            let granted_otherwise = self.leases.get(keep.id).is_some_and(|lease| !is_that(lease, keep));
             let before =
-                keep.token > self.last_token || granted_otherwise || self.line.get(keep.id).is_some();
+                keep.current > self.last_token || granted_otherwise || self.line.get(keep.id).is_some();
             before && keep.epoch == self.epoch && keep.end_at_ms > turn.now.ms
         })
     }
@@ -71,9 +86,12 @@ impl State {
     /// A lease that is there as its session knows it. Without a length it ends when that was stated last, also in a
     /// state that has gone back to before its renewal.
     fn kept(&mut self, turn: &Turn<'_>, keep: &Keep) -> Option<Settled> {
-        let lease = self.leases.get(keep.id).filter(|lease| lease.token == keep.token)?;
+        let lease = self.leases.get(keep.id).filter(|lease| is_that(lease, keep))?;
         let extended = keep.extend_ms.map(|length_ms| turn.now.ms.saturating_add(length_ms));
         let end_at_ms = extended.unwrap_or(lease.end_at_ms.max(keep.end_at_ms));
+        if self.leases.pass(keep.id, &passed(keep)) {
+            self.last_token = self.last_token.max(keep.current);
+        }
         let lease = self.end_at(keep.id, end_at_ms)?;
         Some(Settled::Held(lease.as_grant(keep.id, turn.now.ms)))
     }
@@ -106,12 +124,12 @@ impl State {
         }
         let extended = keep.extend_ms.map(|length_ms| turn.now.ms.saturating_add(length_ms));
         let end_at_ms = extended.unwrap_or(keep.end_at_ms);
-        let restored = self.leases.restore(keep.id, &keep.slots, keep.terms.clone(), keep.token, end_at_ms);
+        let restored = self.leases.restore(keep.id, &keep.slots, keep.terms.clone(), keep.current, end_at_ms);
         let Some(grant) = restored.map(|lease| lease.as_grant(keep.id, turn.now.ms)) else {
             return Settled::Unknown;
         };
         self.outlive(end_at_ms);
-        self.last_token = self.last_token.max(keep.token);
+        self.last_token = self.last_token.max(keep.current);
         Settled::Held(grant)
     }
 
@@ -140,4 +158,13 @@ impl State {
             _ => Settled::Unknown,
         }
     }
+}
+
+/// Whether the lease is the one that its session knows: of its grant, or of a pass since that a renewal has told (R36).
+fn is_that(lease: &Lease, keep: &Keep) -> bool {
+    keep.token <= lease.token && lease.token <= keep.current
+}
+
+fn passed(keep: &Keep) -> Passed {
+    Passed { token: keep.current, label: keep.terms.label.clone() }
 }

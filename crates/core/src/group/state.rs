@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::leases::{Lease, Leases};
 use super::line::{Line, Waiter};
+use super::note::Sole;
 use super::sessions::Sessions;
 use crate::lease::{Epoch, FencingToken, LeaseId, SessionId, Ticket};
 use crate::protocol::{Caller, Grant, Terms};
@@ -37,6 +38,7 @@ pub(super) struct State {
     pub(super) last_token: FencingToken,
     pub(super) last_ticket: Ticket,
     pub(super) limit_seen: u32,
+    pub(super) sole: Sole,
     latest_ms: u64,
 }
 
@@ -50,6 +52,7 @@ impl State {
             last_token: FencingToken::default(),
             last_ticket: Ticket::default(),
             limit_seen: 0,
+            sole: Sole::default(),
             latest_ms: now.ms,
         }
     }
@@ -102,7 +105,7 @@ impl State {
 
     /// The caller's request joins the line with the next ticket.
     pub(super) fn join(&mut self, now: Now, caller: &Caller, id: LeaseId, terms: &Arc<Terms>) -> Ticket {
-        let ticket = Ticket(now.us.max(self.last_ticket.0.saturating_add(1)));
+        let ticket = self.next_ticket(now);
         self.join_at(now, caller, id, terms, ticket);
         ticket
     }
@@ -140,7 +143,12 @@ impl State {
         self.leases.first_to_end().map(|(end_at_ms, _)| end_at_ms.saturating_sub(now.ms))
     }
 
-    fn next_token(&mut self, now: Now) -> FencingToken {
+    /// The ticket of who joins next.
+    pub(super) fn next_ticket(&self, now: Now) -> Ticket {
+        Ticket(now.us.max(self.last_ticket.0.saturating_add(1)))
+    }
+
+    pub(super) fn next_token(&mut self, now: Now) -> FencingToken {
         self.last_token = FencingToken(now.us.max(self.last_token.0.saturating_add(1)));
         self.last_token
     }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use super::*;
 use crate::lease::{FencingToken, Slot, Ticket};
 use crate::protocol::{
-    Acquired, Ask, Keep, MAX_TOUCHED, MAX_WAITING_LIMITS, Page, Picture, Settle, Settled, Terms,
+    Acquired, Ask, Grant, Keep, MAX_TOUCHED, MAX_WAITING_LIMITS, Page, Picture, Settle, Settled, Terms,
 };
 
 mod admission;
 mod identity;
+mod notes;
 mod time;
 mod waiting;
 mod went_back;
@@ -31,6 +32,8 @@ struct World {
     dead: HashSet<SessionId>,
     refuses_push: bool,
     pushed: Vec<(SessionId, Vec<Grant>)>,
+    /// What sessions were told beside grants.
+    told: Vec<(SessionId, News)>,
 }
 
 fn world() -> World {
@@ -43,6 +46,7 @@ fn world() -> World {
         dead: HashSet::new(),
         refuses_push: false,
         pushed: Vec::new(),
+        told: Vec::new(),
     }
 }
 
@@ -113,15 +117,19 @@ impl World {
     }
 
     fn try_call_as(&mut self, caller: &Caller, verb: Verb) -> Result<Reply, CallError> {
-        let (dead, pushed, refused) = (&self.dead, &mut self.pushed, self.refuses_push);
-        self.group.call(self.now_us, self.fresh, caller, &verb, &mut |session, _, grants| {
+        let (dead, pushed, told) = (&self.dead, &mut self.pushed, &mut self.told);
+        let refused = self.refuses_push;
+        self.group.call(self.now_us, self.fresh, caller, &verb, &mut |session, _, news| {
             if refused {
                 return Receivers::Refused;
             }
             if dead.contains(&session) {
                 return Receivers::Nobody;
             }
-            pushed.push((session, grants.to_vec()));
+            match news {
+                News::Grants(grants) => pushed.push((session, grants)),
+                news => told.push((session, news)),
+            }
             Receivers::Somebody
         })
     }
@@ -166,7 +174,7 @@ impl World {
     }
 
     fn renew(&mut self, extended: LeaseId, holder: Option<&str>) -> Renewed {
-        let lease = Extend { id: extended, lease_ms: LEASE_MS, holder: holder.map(Into::into) };
+        let lease = Extend { id: extended, lease_ms: LEASE_MS, holder: holder.map(Into::into), passed: None };
         let renew = Renew { leases: vec![lease], waiters: Vec::new() };
         match self.call(extended.session.0, Verb::Renew(renew)).answers {
             Answers::Renew { mut leases, .. } => leases.remove(0),

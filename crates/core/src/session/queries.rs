@@ -114,7 +114,8 @@ impl Queries {
             Answers::Acquire(_)
             | Answers::Renew { .. }
             | Answers::Leave { .. }
-            | Answers::Reconcile { .. } => return None,
+            | Answers::Reconcile { .. }
+            | Answers::Note(_) => return None,
         }
         self.unsent.push_back(id);
         None

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use concurrency_limit::lease::{Epoch, FencingToken, LeaseId, SessionId, Slot, Ticket};
 use concurrency_limit::protocol::{
-    Ask, Caller, Extend, Grant, Keep, Page, Renew, Settle, Target, Terms, Verb,
+    Ask, Caller, Extend, Grant, Join, JoinAsk, Keep, NoteAsk, Page, Passed, Renew, Settle, Target, Terms,
+    Verb,
 };
 use proptest::prelude::*;
 
@@ -27,7 +28,7 @@ pub(crate) struct Step {
 impl Step {
     /// Whether it keeps the state, or goes back to what was kept.
     pub(crate) fn is_about_the_state(&self) -> bool {
-        self.verb >= SAVE
+        matches!(self.verb, SAVE | GO_BACK)
     }
 
     /// The same, by this session.
@@ -56,6 +57,10 @@ pub(crate) struct Known {
     /// What is held now, by the rules.
     pub(crate) held: Vec<LeaseId>,
     pub(crate) now_ms: u64,
+    /// The notes that sessions believe in: their numbers and limits.
+    pub(crate) notes: BTreeMap<SessionId, (FencingToken, u32)>,
+    /// The last ticket that ended one.
+    pub(crate) wanted: Ticket,
     /// The epoch that was last stated.
     pub(crate) epoch: u64,
 }
@@ -66,6 +71,10 @@ pub(crate) const SAVE: u8 = 7;
 /// The verb of a step that goes back to the state that was kept, as a replica does that is promoted without the last
 /// writes, and a server that loads an old snapshot.
 pub(crate) const GO_BACK: u8 = 8;
+
+/// The verbs of notes.
+const NOTE: u8 = 9;
+const JOIN: u8 = 10;
 
 /// Steps of all kinds in a small group.
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -112,6 +121,23 @@ pub(crate) fn crowded_steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
+/// One limit, mostly, and sessions that ask for its note, one after the other.
+pub(crate) fn noted_steps() -> impl Strategy<Value = Vec<Step>> {
+    let terms = terms().prop_map(|terms| Terms {
+        limit: if terms.limit == 8 { 8 } else { 3 },
+        weight: 1,
+        priority: 0,
+        lease_ms: 10_000 * terms.lease_ms,
+        holder: None,
+        ..terms
+    });
+    let items = prop::collection::vec(item(0.9, terms), 1..3);
+    let verb = prop_oneof![
+        6 => Just(0u8), 5 => Just(1), 2 => Just(2), 1 => Just(3), 1 => Just(4), 9 => Just(NOTE), 3 => Just(JOIN)
+    ];
+    prop::collection::vec(step(verb.boxed(), items.boxed()), 1..120)
+}
+
 /// A small group whose state goes back again and again, while sessions keep what they were told.
 pub(crate) fn backward_steps() -> impl Strategy<Value = Vec<Step>> {
     let terms = terms().prop_map(|terms| Terms {
@@ -131,7 +157,7 @@ pub(crate) fn backward_steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// Every verb.
 fn any_verb() -> BoxedStrategy<u8> {
-    prop_oneof![6 => Just(0u8), 4 => Just(1), 3 => Just(2), 1 => Just(3), 3 => Just(4), 1 => Just(5), 1 => Just(6), 1 => Just(SAVE), 1 => Just(GO_BACK)]
+    prop_oneof![6 => Just(0u8), 4 => Just(1), 3 => Just(2), 1 => Just(3), 3 => Just(4), 1 => Just(5), 1 => Just(6), 1 => Just(SAVE), 1 => Just(GO_BACK), 1 => Just(NOTE), 1 => Just(JOIN)]
         .boxed()
 }
 
@@ -219,8 +245,36 @@ impl Known {
                 own_from: [Some(0), Some(1), Some(3), None][items[0].choice / 11 % 4],
             },
             5 => Verb::Inspect(Page::default()),
+            NOTE => Verb::Note(self.note(step)),
+            JOIN => Verb::Join(Join {
+                number: self.note_of(step),
+                items: items.iter().map(|item| self.join(step, item)).collect(),
+            }),
             _ => Verb::Clean,
         }
+    }
+
+    fn note_of(&self, step: &Step) -> FencingToken {
+        self.notes.get(&SessionId(step.session)).map_or(FencingToken(7), |(number, _)| *number)
+    }
+
+    /// Mostly of the note that the session has, on its limit.
+    fn note(&self, step: &Step) -> NoteAsk {
+        let (item, known) = (&step.items[0], self.notes.get(&SessionId(step.session)));
+        let last = self.asked.last().map_or(3, |(_, terms)| terms.limit);
+        match known.filter(|_| item.kind % 8 > 1) {
+            Some((number, limit)) => {
+                let limit = if item.kind % 16 == 2 { last } else { *limit };
+                NoteAsk { limit, number: Some(*number) }
+            }
+            None => NoteAsk { limit: if item.kind % 4 == 0 { item.terms.limit } else { last }, number: None },
+        }
+    }
+
+    /// With a ticket around those that waited when the note ended.
+    fn join(&mut self, step: &Step, item: &Item) -> JoinAsk {
+        let Ask { id, terms, .. } = self.ask(step, item);
+        JoinAsk { id, terms, ticket: Ticket((self.wanted.0 + 3).saturating_sub(u64::from(item.kind))) }
     }
 
     fn ask(&mut self, step: &Step, item: &Item) -> Ask {
@@ -259,6 +313,11 @@ impl Known {
     fn target(&self, item: &Item) -> Target {
         match &item.terms.holder {
             Some(name) if item.kind.is_multiple_of(2) => Target::Holder(name.clone()),
+            _ if item.kind % 16 == 5 => {
+                let id = self.any(item);
+                let token = self.grants.get(&id).map_or(FencingToken(9), |(_, grant)| grant.token);
+                Target::Grant(id, token)
+            }
             _ => Target::Lease(self.any(item)),
         }
     }
@@ -269,7 +328,14 @@ impl Known {
             match (item.kind % 4, self.one(item)) {
                 (0, _) => renew.waiters.push(self.any(item)),
                 (_, Some((id, terms))) => {
-                    renew.leases.push(Extend { id, lease_ms: terms.lease_ms, holder: terms.holder.clone() });
+                    let token = self.grants.get(&id).map_or(1, |(_, grant)| grant.token.0);
+                    let passes = terms.holder.is_none() && item.kind % 8 > 5;
+                    let passed = passes.then(|| Passed {
+                        token: FencingToken(token + u64::from(item.kind) / 8),
+                        label: item.terms.label.clone(),
+                    });
+                    let (lease_ms, holder) = (terms.lease_ms, terms.holder.clone());
+                    renew.leases.push(Extend { id, lease_ms, holder, passed });
                 }
                 _ => {}
             }
@@ -306,12 +372,15 @@ impl Known {
         // One that no state shows was granted before all others, or after them.
         let last = self.grants.values().map(|(_, grant)| grant.token.0).max().unwrap_or_default();
         let unknown = FencingToken(if item.choice.is_multiple_of(2) { 5 } else { last + 1 });
+        let token = known.map_or(unknown, |(_, grant)| grant.token);
+        let current = FencingToken(token.0 + [0, 0, 0, 2, 40][item.choice / 5 % 5]);
         let epoch = known.map_or(Epoch(self.epoch), |(epoch, _)| *epoch);
         Settle::Keep(Keep {
             id,
             terms,
             epoch: if (item.kind / 8).is_multiple_of(4) { Epoch(77) } else { epoch },
-            token: known.map_or(unknown, |(_, grant)| grant.token),
+            token,
+            current,
             slots,
             end_at_ms: known.map_or(self.now_ms + 2_000, |(_, grant)| grant.end_at_ms),
             extend_ms: item.wait.then_some(lease_ms),

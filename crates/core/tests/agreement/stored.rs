@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use concurrency_limit::group::{LeaseSnapshot, SessionSnapshot, Snapshot, WaiterSnapshot};
+use concurrency_limit::group::{LeaseSnapshot, NoteSnapshot, SessionSnapshot, Snapshot, WaiterSnapshot};
 use concurrency_limit::lease::{FencingToken, Key, LeaseId, Ticket};
 use concurrency_limit::store::redis::keys::GroupKeys;
 
@@ -68,7 +68,7 @@ impl Stored {
         };
         self.fields
             .iter()
-            .filter(move |pair| rest(*pair).is_some() && pair.0 != b"state")
+            .filter(move |pair| rest(*pair).is_some() && pair.0 != b"state" && pair.0 != b"sole")
             .map(|(field, value)| (&field[1..], &value[..]))
     }
 
@@ -99,7 +99,23 @@ impl Stored {
             leases,
             waiters,
             sessions: self.with(b'c').filter_map(|(id, record)| session(id, record, now_ms)).collect(),
+            note: self.note(),
+            wanted_ms: self.number("sole", 7),
+            cool_ms: self.number("sole", 8),
         }
+    }
+
+    fn note(&self) -> Option<NoteSnapshot> {
+        let session = self.text("sole").split(' ').next().filter(|session| session.len() > 1)?;
+        let wanted = (Ticket(self.number("sole", 5)), self.number("sole", 6) == 1);
+        Some(NoteSnapshot {
+            session: session.parse().expect("a session"),
+            limit: self.number("sole", 1) as u32,
+            number: FencingToken(self.number("sole", 2)),
+            begun: Ticket(self.number("sole", 3)),
+            confirmed_ms: self.number("sole", 4),
+            wanted: Some(wanted).filter(|wanted| wanted.0.0 > 0),
+        })
     }
 
     fn is_present(&self, record: &[u8]) -> bool {

@@ -178,11 +178,11 @@ impl World {
         let now_us = 1_700_000_000_000_000 + self.now.since_start().as_micros() as u64;
         let mut told = Vec::new();
         let peers = &self.peers;
-        let result = self.group.call(now_us, Epoch(7), &caller, &call.verb, &mut |session, epoch, grants| {
+        let result = self.group.call(now_us, Epoch(7), &caller, &call.verb, &mut |session, epoch, news| {
             let of = peers.iter().position(|peer| peer.session.id() == session);
             let ear = of.and_then(|of| Some((of, peers[of].links.iter().rposition(|link| link.served)?)));
             let Some(ear) = ear else { return Receivers::Nobody };
-            told.push((ear, Push { key: call.key.clone(), epoch, grants: grants.to_vec() }));
+            told.push((ear, Push { key: call.key.clone(), epoch, news }));
             Receivers::Somebody
         });
         for ((of, ear), push) in told {

@@ -42,7 +42,7 @@ fn a_set_that_vanished_alone_gets_the_time_to_live_of_the_others_when_it_is_made
             rig.call(2, Verb::Acquire(vec![Ask { id: id(2, 1), terms, wait: false }]));
         }),
         ("renew", |rig| {
-            let extend = Extend { id: id(1, 1), lease_ms: 10_000, holder: None };
+            let extend = Extend { id: id(1, 1), lease_ms: 10_000, holder: None, passed: None };
             rig.call(1, Verb::Renew(Renew { leases: vec![extend], waiters: vec![] }));
         }),
         ("release", |rig| drop(rig.release(id(1, 2)))),

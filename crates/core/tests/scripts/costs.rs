@@ -35,6 +35,7 @@ fn keeps(rig: &Rig, session: u64, first_slot: u32) -> Verb {
         terms: Arc::new(terms(1_000)),
         epoch: Epoch(99),
         token: FencingToken(u64::from(n)),
+        current: FencingToken(u64::from(n)),
         slots: vec![first_slot + n],
         end_at_ms: now_ms + 60_000,
         extend_ms: Some(60_000),

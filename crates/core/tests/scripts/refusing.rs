@@ -22,7 +22,7 @@ fn a_full_memory_refuses_acquire_alone_and_leaves_nothing_of_it() {
             assert!(matches!(refused, Err(CallError::OutOfMemory(_))), "{refused:?}");
         }
         assert_eq!(rig.server.ask::<Vec<String>>(&["HGETALL", &group]), before);
-        let extend = Extend { id: id(1, 2), lease_ms: 20_000, holder: None };
+        let extend = Extend { id: id(1, 2), lease_ms: 20_000, holder: None, passed: None };
         let reply = rig.call(1, Verb::Renew(Renew { leases: vec![extend], waiters: vec![] }));
         assert!(
             matches!(&reply.answers, Answers::Renew { leases, .. } if matches!(leases[0], Renewed::Extended { .. }))

@@ -156,6 +156,7 @@ fn a_lease_on_a_high_slot_re_enters_without_writing_every_gap_below() {
             terms: Arc::new(terms(1_000_000)),
             epoch: Epoch(9),
             token: FencingToken(7),
+            current: FencingToken(7),
             slots: vec![1_000_000],
             end_at_ms: u64::MAX >> 12,
             extend_ms: Some(10_000),

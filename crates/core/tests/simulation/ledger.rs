@@ -66,7 +66,7 @@ impl Ledger {
         if page.epoch.replace(reply.epoch) != Some(reply.epoch) {
             page.given_back.clear();
         }
-        let pushed = pushes.iter().flat_map(|push| &push.grants);
+        let pushed = pushes.iter().flat_map(|push| push.news.grants());
         let grants: Vec<&Grant> = pushed.chain(&reply.handed).chain(grants_in(&reply.answers)).collect();
         page.tokens_grow(&made_by(reply, pushes));
         page.nobody_comes_back(caller, &call.verb, &reply.answers, &grants);
@@ -154,7 +154,7 @@ impl Page {
 /// The grants that this very call made, as far as it says so. (Of those made to sessions that don't listen, only a
 /// later reply speaks.)
 fn made_by<'a>(reply: &'a Reply, pushes: &[&'a Push]) -> Vec<&'a Grant> {
-    let pushed = pushes.iter().flat_map(|push| &push.grants).chain(&reply.handed);
+    let pushed = pushes.iter().flat_map(|push| push.news.grants()).chain(&reply.handed);
     match &reply.answers {
         answers @ Answers::Acquire(_) => pushed.chain(grants_in(answers)).collect(),
         _ => pushed.collect(),
@@ -180,7 +180,7 @@ fn grants_in(answers: &Answers) -> Vec<&Grant> {
             Settled::Held(grant) => Some(grant),
             _ => None,
         })),
-        Answers::Release(_) | Answers::Inspect(_) | Answers::Clean(_) => {}
+        Answers::Release(_) | Answers::Inspect(_) | Answers::Clean(_) | Answers::Note(_) => {}
     }
     grants
 }
@@ -199,7 +199,7 @@ fn given_back(verb: &Verb, answers: &Answers) -> Vec<LeaseId> {
         (Verb::Release(targets), Answers::Release(released)) => {
             let done = targets.iter().zip(released).filter(|(_, done)| **done);
             done.filter_map(|(target, _)| match target {
-                Target::Lease(id) => Some(*id),
+                Target::Lease(id) | Target::Grant(id, _) => Some(*id),
                 Target::Holder(_) => None,
             })
             .collect()

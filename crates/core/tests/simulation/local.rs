@@ -6,7 +6,7 @@ use std::time::Duration;
 use concurrency_limit::fallback::Side;
 use concurrency_limit::group::{Group, Receivers};
 use concurrency_limit::lease::{Epoch, Key};
-use concurrency_limit::protocol::Outgoing;
+use concurrency_limit::protocol::{News, Outgoing};
 use concurrency_limit::session::Output;
 
 use crate::trace;
@@ -30,7 +30,7 @@ impl World {
             Output::Send(Outgoing::Call { id, caller, call }) => {
                 let group = it.local.groups.entry(call.key.clone()).or_default();
                 // It has no other session to tell.
-                let nobody = &mut |_, _, _: &[_]| Receivers::Nobody;
+                let nobody = &mut |_, _, _: News| Receivers::Nobody;
                 let result = group.call(now_us, fresh, &caller, &call.verb, nobody);
                 if self.traced {
                     let asked =

@@ -9,10 +9,10 @@ use std::collections::{HashMap, HashSet};
 use concurrency_limit::group::{Group, Receivers};
 use concurrency_limit::lease::{Epoch, LeaseId, SessionId};
 use concurrency_limit::protocol::{
-    Answers, Ask, CallError, Caller, Grant, Keep, Push, Renewed, Reply, Settle, Settled, Terms, Verb,
+    Answers, Ask, CallError, Caller, Grant, Keep, News, Push, Renewed, Reply, Settle, Settled, Terms, Verb,
 };
 
-type Publish<'a> = &'a mut dyn FnMut(SessionId, Epoch, &[Grant]) -> Receivers;
+type Publish<'a> = &'a mut dyn FnMut(SessionId, Epoch, News) -> Receivers;
 
 /// What is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Mutant {
         match mutation {
             Mutation::DeadWaitersStay => {
                 let caller = Caller { keep_alive_ms: u64::MAX / 4, ..*caller };
-                on(&caller, verb, &mut |session, epoch, grants| match publish(session, epoch, grants) {
+                on(&caller, verb, &mut |session, epoch, news| match publish(session, epoch, news) {
                     Receivers::Nobody => Receivers::Unknown,
                     known => known,
                 })
@@ -127,7 +127,7 @@ impl Mutant {
 
     /// A push went missing.
     pub(crate) fn push_was_lost(&mut self, push: &Push) {
-        self.unheard.extend(push.grants.iter().map(|grant| grant.id));
+        self.unheard.extend(push.news.grants().iter().map(|grant| grant.id));
     }
 
     /// Each arrival with a higher priority than the one before.
@@ -182,6 +182,7 @@ impl Mutant {
                     terms: terms.clone(),
                     epoch: Epoch(1),
                     token: grant.token,
+                    current: grant.token,
                     slots: grant.slots.clone(),
                     end_at_ms: now_us / 1_000 + lease.lease_ms,
                     extend_ms: Some(lease.lease_ms),

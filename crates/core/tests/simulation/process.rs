@@ -312,7 +312,8 @@ fn check_batch(call: &Call) {
         Verb::Leave(items) => items.len(),
         Verb::Reconcile { items, .. } => items.len(),
         Verb::Renew(renew) => renew.leases.len() + renew.waiters.len(),
-        Verb::Inspect(_) | Verb::Clean => 0,
+        Verb::Join(join) => join.items.len(),
+        Verb::Inspect(_) | Verb::Clean | Verb::Note(_) => 0,
     };
     assert!(many <= 200, "{many} items in a call");
 }

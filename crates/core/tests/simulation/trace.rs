@@ -29,7 +29,7 @@ pub(crate) fn describe(parcel: &Parcel, owner: &HashMap<LinkId, usize>) -> Optio
             Some((process(link), format!("hears of call {id}: {}", reply(result))))
         }
         Parcel::Push { link, push } => {
-            Some((process(link), format!("hears a push of {:?}: {}", push.key, grants(&push.grants))))
+            Some((process(link), format!("hears a push of {:?}: {}", push.key, grants(push.news.grants()))))
         }
         Parcel::PushLost { link } => Some((process(link), format!("hears no pushes on link {link}"))),
         Parcel::Down { link } => Some((process(link), format!("loses link {link}"))),
@@ -76,6 +76,10 @@ pub(crate) fn call(call: &Call) -> String {
         }
         Verb::Inspect(_) => "inspect".into(),
         Verb::Clean => "clean".into(),
+        Verb::Note(ask) => format!("note {ask:?}"),
+        Verb::Join(join) => {
+            format!("join {}", list(join.items.iter().map(|ask| format!("{} {:?}", ask.id, ask.ticket))))
+        }
     };
     format!("{:?} {what}", call.key)
 }

@@ -185,6 +185,7 @@ fn r16_a_lease_whose_name_went_on_is_told_so_when_it_is_kept() {
         terms: Arc::new(named(2, "a")),
         epoch: EPOCH,
         token: grant.token,
+        current: grant.token,
         slots: grant.slots,
         end_at_ms: grant.end_at_ms,
         extend_ms: Some(LEASE_MS),

@@ -8,6 +8,7 @@ fn keep(grant: &Grant, terms: Terms) -> Keep {
         terms: Arc::new(terms),
         epoch: EPOCH,
         token: grant.token,
+        current: grant.token,
         slots: grant.slots.clone(),
         end_at_ms: grant.end_at_ms,
         extend_ms: Some(LEASE_MS),
@@ -237,7 +238,8 @@ fn r28_the_leases_of_a_session_are_renewed_in_one_call() {
     let mut world = world();
     world.fill(100);
     world.pass_ms(20_000);
-    let leases = (1..=101).map(|number| Extend { id: id(1, number), lease_ms: LEASE_MS, holder: None });
+    let leases =
+        (1..=101).map(|number| Extend { id: id(1, number), lease_ms: LEASE_MS, holder: None, passed: None });
     let reply = world.call(1, Verb::Renew(Renew { leases: leases.collect(), waiters: vec![] }));
     let Answers::Renew { leases, in_line: 0, .. } = reply.answers else { panic!("{reply:?}") };
     let end_at_ms = reply.now_ms + LEASE_MS;

@@ -10,6 +10,7 @@ fn keep(grant: &Grant) -> Keep {
         terms: Arc::new(terms(2)),
         epoch: EPOCH,
         token: grant.token,
+        current: grant.token,
         slots: grant.slots.clone(),
         end_at_ms: grant.end_at_ms,
         extend_ms: Some(LEASE_MS),
@@ -48,7 +49,7 @@ fn r14_a_grant_that_the_state_does_not_know_yet_re_enters() {
     assert!(is_held(&settled[0], &lost), "{settled:?}");
     assert_eq!((reply.epoch, world.snapshot().token), (NEW_EPOCH, lost.token));
     // What is there stays there, and is told the new epoch by its renewal.
-    let extend = Extend { id: id(1, 1), lease_ms: LEASE_MS, holder: None };
+    let extend = Extend { id: id(1, 1), lease_ms: LEASE_MS, holder: None, passed: None };
     let reply = world.call(1, Verb::Renew(Renew { leases: vec![extend], waiters: vec![] }));
     let Answers::Renew { leases, .. } = &reply.answers else { panic!("{reply:?}") };
     assert!(matches!(leases[0], Renewed::Extended { .. }) && reply.epoch == NEW_EPOCH);

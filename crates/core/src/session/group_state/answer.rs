@@ -9,7 +9,7 @@ use super::outcomes::{Fullness, Stated};
 use super::state::GroupState;
 use crate::lease::{Epoch, LeaseId};
 use crate::moment::Moment;
-use crate::protocol::{Answers, Grant, MAX_TOUCHED, Push, Reply};
+use crate::protocol::{Answers, Grant, MAX_TOUCHED, News, Push, Reply};
 use crate::session::calls::Items;
 use crate::session::context::Context;
 use crate::session::ids::AcquisitionId;
@@ -52,7 +52,8 @@ impl GroupState {
 
     /// The session was told of grants in this group.
     pub(in crate::session) fn take_push(&mut self, cx: &mut Context, now: Moment, push: Push) {
-        for grant in push.grants {
+        let News::Grants(grants) = push.news else { return };
+        for grant in grants {
             let id = AcquisitionId(grant.id.number);
             if grant.id.session != cx.settings.id {
                 continue;

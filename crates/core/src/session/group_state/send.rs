@@ -85,6 +85,7 @@ impl GroupState {
                 terms,
                 epoch: held.epoch,
                 token: held.token,
+                current: held.token,
                 slots: held.slots.clone(),
                 end_at_ms: held.end_at_ms,
                 extend_ms: extension(cx, now, acquisition, held).map(whole_ms),
@@ -137,7 +138,7 @@ impl GroupState {
     ) {
         let extend = |(id, length): &(AcquisitionId, Duration)| {
             let holder = self.members.get(*id).and_then(|acquisition| acquisition.terms.holder.clone());
-            Extend { id: cx.lease_id(*id), lease_ms: whole_ms(*length), holder }
+            Extend { id: cx.lease_id(*id), lease_ms: whole_ms(*length), holder, passed: None }
         };
         let renew = Renew {
             leases: leases.iter().map(extend).collect(),

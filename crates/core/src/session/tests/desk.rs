@@ -242,10 +242,10 @@ impl Desk {
     pub(super) fn call(&mut self, caller: &Caller, verb: &Verb) -> Result<Reply, CallError> {
         let (now_us, own) = (self.now_us(), self.session.id());
         let pushes = &mut self.pushes;
-        self.group.call(now_us, self.fresh, caller, verb, &mut |session, epoch, grants| {
+        self.group.call(now_us, self.fresh, caller, verb, &mut |session, epoch, news| {
             if session == own {
                 let key = Key::new("k").expect("a key");
-                pushes.push(Push { key, epoch, grants: grants.to_vec() });
+                pushes.push(Push { key, epoch, news });
             }
             Receivers::Somebody
         })

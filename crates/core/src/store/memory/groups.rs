@@ -34,8 +34,8 @@ impl Groups {
         mut push: impl FnMut(SessionId, Push) -> bool,
     ) -> Result<Reply, CallError> {
         self.forget_expired(now_us);
-        let mut publish = |session, epoch, grants: &[_]| {
-            let received = push(session, Push { key: key.clone(), epoch, grants: grants.to_vec() });
+        let mut publish = |session, epoch, news| {
+            let received = push(session, Push { key: key.clone(), epoch, news });
             if received { Receivers::Somebody } else { Receivers::Nobody }
         };
         if let Some(group) = self.by_key.get_mut(key) {

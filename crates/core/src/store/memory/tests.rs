@@ -138,7 +138,10 @@ fn a_hand_off_is_pushed_into_the_other_link_with_key_and_epoch() {
     match two.next() {
         LinkEvent::Push(push) => {
             assert_eq!((push.key, push.epoch), (key("k"), epoch));
-            assert_eq!((push.grants[0].id, push.grants[0].slots.as_slice()), (id(2, 1), &[1][..]));
+            assert_eq!(
+                (push.news.grants()[0].id, push.news.grants()[0].slots.as_slice()),
+                (id(2, 1), &[1][..])
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -171,7 +174,7 @@ fn a_dropped_link_has_no_receivers_and_its_place_in_line_goes_on() {
     three.granted("k", id(3, 1));
     drop(two);
     one.call("k", release(id(1, 1)));
-    assert!(matches!(three.next(), LinkEvent::Push(push) if push.grants[0].id == id(3, 1)));
+    assert!(matches!(three.next(), LinkEvent::Push(push) if push.news.grants()[0].id == id(3, 1)));
 }
 
 #[test]

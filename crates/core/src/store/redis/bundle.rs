@@ -3,7 +3,7 @@
 //! A server saves what each command costs by itself. The calls of a group keep their order; those of different groups
 //! don't mind it.
 
-use crate::protocol::{Call, CallId, Caller, Outgoing, Verb};
+use crate::protocol::{Call, CallId, Caller, Outgoing};
 
 /// Most groups of one command, so that none takes Redis much longer than the calls of one group can.
 const MAX_GROUPS: usize = 16;
@@ -112,14 +112,14 @@ impl Calls {
 
 /// Whether a call asks for something new.
 pub(super) fn acquires(call: &Call) -> bool {
-    matches!(call.verb, Verb::Acquire(_))
+    call.verb.asks_for_more()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::lease::{Key, LeaseId, SessionId};
-    use crate::protocol::Target;
+    use crate::protocol::{Target, Verb};
 
     const CALLER: Caller =
         Caller { session: SessionId(1), connection: 1, listens: true, settling: false, keep_alive_ms: 6_000 };

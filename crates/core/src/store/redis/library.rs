@@ -50,9 +50,10 @@ impl Library {
             pieces!("caller"),
             tell,
             pieces!(
-                "group", "changes", "records", "gaps", "mend", "leases", "line", "reap", "hand_off", "reply"
+                "group", "changes", "records", "gaps", "mend", "leases", "line", "reap", "hand_off", "reply",
+                "note"
             ),
-            pieces!("acquire", "release", "renew", "leave", "reconcile", "inspect", "clean", "entry"),
+            pieces!("acquire", "join", "release", "renew", "leave", "reconcile", "inspect", "clean", "entry"),
         ]
         .concat();
         let name = format!("{NAME}{}", &redis::Script::new(&text).get_hash()[..16]);
@@ -86,7 +87,7 @@ impl Library {
 /// Which of the library's functions: what asks for something new is refused as a whole when memory is full, what must
 /// go on isn't (R25), and what only reads may run where nothing may be written.
 fn flags(calls: &[Call]) -> &'static str {
-    if calls.iter().any(|call| matches!(call.verb, Verb::Acquire(_))) {
+    if calls.iter().any(|call| call.verb.asks_for_more()) {
         ""
     } else if calls.iter().all(|call| matches!(call.verb, Verb::Inspect(_))) {
         "_no_writes"

@@ -14,8 +14,8 @@ use self::words::{Words, as_bytes};
 use super::keys::user_key;
 use crate::lease::{Epoch, FencingToken, Ticket};
 use crate::protocol::{
-    Acquired, Answers, Call, CallError, HolderView, Left, Page, Picture, Push, Renewed, Reply, Settled, Verb,
-    WaiterView, Waiting,
+    Acquired, Answers, Call, CallError, HolderView, Left, News, Noted, Page, Picture, Push, Renewed, Reply,
+    Settled, Verb, WaiterView, Waiting,
 };
 
 pub use self::errors::call_error;
@@ -50,12 +50,19 @@ pub fn parse_each(calls: &[Call], value: Value) -> Vec<Result<Reply, CallError>>
 pub fn push(prefix: &str, payload: &[u8]) -> Option<Push> {
     let mut words = Words(payload);
     let epoch = words.parse()?;
-    let count: usize = words.parse()?;
-    let mut grants = Vec::new();
-    for _ in 0..count {
-        grants.push(words.grant()?);
-    }
-    Some(Push { key: user_key(prefix, words.0)?, epoch, grants })
+    let news = match words.next()? {
+        b"wanted" => News::Wanted { number: FencingToken(words.parse()?), ticket: Ticket(words.parse()?) },
+        b"gone" => News::Gone(words.parse()?),
+        count => {
+            let count: usize = Words(count).parse()?;
+            let mut grants = Vec::new();
+            for _ in 0..count {
+                grants.push(words.grant()?);
+            }
+            News::Grants(grants)
+        }
+    };
+    Some(Push { key: user_key(prefix, words.0)?, epoch, news })
 }
 
 fn success(verb: &Verb, mut words: Words<'_>) -> Option<Reply> {
@@ -101,6 +108,8 @@ fn answers(verb: &Verb, words: &mut Words<'_>) -> Option<Answers> {
         },
         Verb::Inspect(_) => Answers::Inspect(picture(words)?),
         Verb::Clean => Answers::Clean(words.parse()?),
+        Verb::Join(join) => Answers::Acquire(words.each(join.items.len(), acquired)?),
+        Verb::Note(_) => Answers::Note(noted(words)?),
     };
     Some(answers)
 }
@@ -156,6 +165,20 @@ fn settled(words: &mut Words<'_>) -> Option<Settled> {
     }
 }
 
+fn noted(words: &mut Words<'_>) -> Option<Noted> {
+    match words.next()? {
+        b"sole" => Some(Noted::Sole {
+            number: FencingToken(words.parse()?),
+            begun: Ticket(words.parse()?),
+            after: FencingToken(words.parse()?),
+            last: FencingToken(words.parse()?),
+        }),
+        b"wanted" => Some(Noted::Wanted { ticket: Ticket(words.parse()?) }),
+        b"no" => Some(Noted::No { again_in_ms: words.parse()? }),
+        _ => None,
+    }
+}
+
 fn picture(words: &mut Words<'_>) -> Option<Picture> {
     let holders = words.counted(holder_view)?;
     let (limit, held, waiting) = (words.parse()?, words.parse()?, words.parse()?);
@@ -190,7 +213,7 @@ mod tests {
 
     use super::*;
     use crate::lease::LeaseId;
-    use crate::protocol::{Ask, Renew, Settle, Target, Terms};
+    use crate::protocol::{Ask, Join, JoinAsk, NoteAsk, Renew, Settle, Target, Terms};
 
     /// Replies that begin well, and go on with words of replies or with anything.
     fn text() -> impl Strategy<Value = Vec<u8>> {
@@ -202,6 +225,9 @@ mod tests {
             "line",
             "full",
             "queued",
+            "sole",
+            "wanted",
+            "no",
             "0",
             "1",
             "-1",
@@ -242,7 +268,8 @@ mod tests {
             for verb in [
                 Verb::Acquire(vec![ask()]), Verb::Release(vec![Target::Lease(id())]), Verb::Renew(Renew::default()),
                 Verb::Leave(vec![id()]), Verb::Reconcile { items: vec![Settle::Drop(id())], own_from: Some(0) }, Verb::Inspect(Page::default()),
-                Verb::Clean,
+                Verb::Clean, Verb::Note(NoteAsk { limit: 1, number: None }),
+                Verb::Join(Join { number: FencingToken(1), items: vec![JoinAsk { id: id(), terms: ask().terms, ticket: Ticket(1) }] }),
             ] {
                 let _ = parse(&verb, Value::BulkString(text.clone()));
             }
@@ -259,7 +286,7 @@ mod tests {
         let payload = b"00000000000000ff 1 00000000000000aa-7 5 6000 5000 1-3,7 cl:{a%7D b}";
         let push = push("cl", payload).expect("a push");
         assert_eq!((push.key.as_str(), push.epoch), ("a} b", Epoch(0xff)));
-        assert_eq!(push.grants[0].slots, [1, 2, 3, 7]);
+        assert_eq!(push.news.grants()[0].slots, [1, 2, 3, 7]);
     }
 
     #[test]

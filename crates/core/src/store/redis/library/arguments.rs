@@ -9,7 +9,7 @@ use redis::{Cmd, RedisWrite as _};
 
 use super::Layout;
 use crate::lease::{Epoch, Slot};
-use crate::protocol::{Ask, Call, Caller, Keep, Renew, Settle, Target, Terms, Verb};
+use crate::protocol::{Ask, Call, Caller, Join, Keep, Renew, Settle, Target, Terms, Verb};
 use crate::store::redis::keys::{GroupKeys, channel_prefix};
 
 /// Lays out `calls`; those of one group stand one after the other.
@@ -50,6 +50,8 @@ fn ask(cmd: &mut Cmd, verb: &Verb) {
         Verb::Clean => {
             cmd.arg("clean");
         }
+        Verb::Note(ask) => maybe(cmd.arg("note").arg(ask.limit), ask.number.map(|number| number.0)),
+        Verb::Join(line) => join(cmd.arg("join"), line),
     }
 }
 
@@ -64,11 +66,24 @@ fn acquire(cmd: &mut Cmd, asks: &[Ask]) {
     }
 }
 
+fn join(cmd: &mut Cmd, join: &Join) {
+    let runs = || join.items.chunk_by(|one, next| one.terms == next.terms);
+    cmd.arg(join.number.0).arg(runs().count());
+    for run in runs() {
+        cmd.arg(run.len()).arg(terms_text(&run[0].terms));
+        for ask in run {
+            cmd.write_arg_fmt(ask.id);
+            cmd.arg(ask.ticket.0);
+        }
+    }
+}
+
 fn release(cmd: &mut Cmd, targets: &[Target]) {
     cmd.arg(targets.len());
     for target in targets {
         match target {
             Target::Lease(id) => cmd.write_arg_fmt(format_args!("i{id}")),
+            Target::Grant(id, token) => cmd.write_arg_fmt(format_args!("t{id} {}", token.0)),
             Target::Holder(name) => cmd.write_arg_fmt(format_args!("n{name}")),
         }
     }
@@ -79,9 +94,13 @@ fn renew(cmd: &mut Cmd, renewal: &Renew) {
     for lease in &renewal.leases {
         cmd.write_arg_fmt(lease.id);
         cmd.arg(lease.lease_ms);
-        match &lease.holder {
-            Some(name) => cmd.write_arg_fmt(format_args!("n{name}")),
-            None => cmd.write_arg(b""),
+        match (&lease.holder, &lease.passed) {
+            (Some(name), _) => cmd.write_arg_fmt(format_args!("n{name}")),
+            (None, Some(passed)) => {
+                let label = name_and_label(&None, &passed.label);
+                cmd.write_arg(&[format!("t{} ", passed.token.0).as_bytes(), &label].concat());
+            }
+            (None, None) => cmd.write_arg(b""),
         }
     }
     cmd.arg(renewal.waiters.len());
@@ -91,10 +110,11 @@ fn renew(cmd: &mut Cmd, renewal: &Renew) {
 fn settle(cmd: &mut Cmd, item: &Settle) {
     match item {
         Settle::Keep(keep) => {
-            let Keep { id, terms, epoch, token, slots, end_at_ms, extend_ms } = keep;
+            let Keep { id, terms, epoch, token, current, slots, end_at_ms, extend_ms } = keep;
             cmd.arg("keep").arg(id.to_string()).arg(terms_text(terms)).arg(epoch.to_string());
             cmd.arg(token.0).arg(runs(slots)).arg(*end_at_ms);
             maybe(cmd, *extend_ms);
+            cmd.arg(current.0);
         }
         Settle::Want { id, terms, ticket } => {
             cmd.arg("want").arg(id.to_string()).arg(terms_text(terms));
@@ -117,12 +137,16 @@ fn maybe(cmd: &mut Cmd, number: Option<u64>) {
 fn terms_text(terms: &Terms) -> Vec<u8> {
     let Terms { limit, weight, priority, lease_ms, claim_ms, .. } = terms;
     let max = terms.max_waiting.map_or_else(|| "-1".to_owned(), |max| max.to_string());
+    let mut text = format!("{limit} {weight} {priority} {lease_ms} {claim_ms} {max} ").into_bytes();
+    text.extend(name_and_label(&terms.holder, &terms.label));
+    text
+}
+
+fn name_and_label(holder: &Option<Arc<str>>, label: &Option<Arc<str>>) -> Vec<u8> {
     let length =
         |text: &Option<Arc<str>>| text.as_ref().map_or_else(|| "-1".to_owned(), |t| t.len().to_string());
-    let (holder, label) = (length(&terms.holder), length(&terms.label));
-    let mut text =
-        format!("{limit} {weight} {priority} {lease_ms} {claim_ms} {max} {holder} {label} ").into_bytes();
-    for any in [&terms.holder, &terms.label].into_iter().flatten() {
+    let mut text = format!("{} {} ", length(holder), length(label)).into_bytes();
+    for any in [holder, label].into_iter().flatten() {
         text.extend_from_slice(any.as_bytes());
     }
     text

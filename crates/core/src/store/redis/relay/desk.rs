@@ -41,9 +41,10 @@ impl Row {
     /// Whether the answer will say of a grant in the push that it is in line, or granted.
     fn asks_for(&self, push: &Push) -> bool {
         let Self::Calls(calls) = self else { return false };
-        let granted = |id: &LeaseId| push.grants.iter().any(|grant| grant.id == *id);
+        let granted = |id: &LeaseId| push.news.grants().iter().any(|grant| grant.id == *id);
         calls.calls.iter().any(|call| match &call.verb {
             Verb::Acquire(asks) => asks.iter().any(|ask| granted(&ask.id)),
+            Verb::Join(join) => join.items.iter().any(|ask| granted(&ask.id)),
             Verb::Reconcile { items, .. } => {
                 items.iter().any(|item| matches!(item, Settle::Want { id, .. } if granted(id)))
             }
