@@ -94,3 +94,25 @@ test('the event loop turns although answers come as fast as they are dealt with'
   expect(order.indexOf('timer')).toBeLessThan(4)
   await limiter.close()
 })
+
+test('a wake that comes while answers are put off is not lost', async () => {
+  const server = await startRedis()
+  const limiter = new Limiter(server.url)
+  // Each keeps the thread busy for so long that the answers to all of them don't go into one stay of the event loop.
+  const pairs = async (until) => {
+    while (performance.now() < until) {
+      const lease = await limiter.acquire({ key: 'busy', limit: 200 })
+      for (const end = performance.now() + 0.05; performance.now() < end; );
+      await lease.release()
+    }
+  }
+  try {
+    for (const tasks of [200, 500, 1000]) {
+      const until = performance.now() + 1000
+      await Promise.all(Array.from({ length: tasks }, () => pairs(until)))
+    }
+  } finally {
+    await limiter.close()
+    await server.stop()
+  }
+})

@@ -4,19 +4,17 @@
 //! there and then, on the thread on which it wants it: what the process can answer by itself crosses no thread. One
 //! thread of the whole process does what is left, with a task for each session (`task`): sending, hearing from servers,
 //! time.
-//! `outbox` is what a client is told, `alert` what an embedded store wakes, `leg` the way to one store, `replicas` what
+//! `outbox` is what a client is told, `leg` the way to one store, `replicas` what
 //! finds out whether replicas have a grant. Clients with the same resolved options share a session, and with it one
 //! connection, whatever thread they live on.
 //!
 //! Locks are taken in this order: the registry, a session's desk, a client's outbox. Nobody is told anything and no
 //! task is woken with one of the first two in hand.
 
-mod alert;
 mod desk;
 mod leg;
 mod outbox;
 mod replicas;
-mod sync;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,8 @@
 //!
 //! Lowest first; a module imports only from floors below its own, which `tests/floors.rs` holds:
 //!
-//! 0. `lease`, `moment`, `carrier`: the nouns, the local clock, what a client of somebody else's owes
-//! 1. `error`: what can go wrong
+//! 0. `lease`, `moment`, `carrier`, `sync`: the nouns, the local clock, what a client of somebody else's owes, locks
+//! 1. `error`: what can go wrong; `alert`: wakes a task, unless somebody does its work meanwhile
 //! 2. `config`: the options
 //! 3. `protocol`: what is asked of a group and answered
 //! 4. `group` (who may hold), `session` (what a process must do about it): pure, without I/O or clock
@@ -16,6 +16,7 @@
 //! 9. `limiter`: the async API
 #![warn(missing_docs)]
 
+mod alert;
 pub mod carrier;
 pub mod config;
 pub mod driver;
@@ -28,6 +29,7 @@ pub mod moment;
 pub mod protocol;
 pub mod session;
 pub mod store;
+mod sync;
 
 pub use config::{LimitConfig, OnUnavailable, Options};
 pub use error::{Error, Loss};

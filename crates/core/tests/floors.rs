@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 /// Lowest first. A file that isn't listed belongs to the nearest module above it in the tree,
 /// and what is inside a module may be arranged as that module likes: inside `session`, all files are listed.
 const FLOORS: &[&[&str]] = &[
-    &["lease", "moment", "carrier"],
-    &["error"],
+    &["lease", "moment", "carrier", "sync"],
+    &["error", "alert"],
     &["config"],
     &["protocol"],
     &["session/ids", "session/input", "session/histogram", "session/jitter"],

@@ -180,8 +180,6 @@ impl Port {
     #[napi(catch_unwind)]
     #[allow(unsafe_code)]
     pub fn drain(&mut self, mut out: Float64ArraySlice<'_>) -> u32 {
-        // First: a completion that comes in from here on wakes again.
-        self.shared.bell.answer();
         // SAFETY: the buffer is JS's, and JS stands in this call; nobody else looks at it meanwhile.
         self.read(unsafe { out.as_mut() })
     }
@@ -338,6 +336,9 @@ impl Port {
             self.forgotten.remove(&client);
         }
         let Some((head, rows)) = out.split_at_mut_checked(HEAD) else { return 0 };
+        // First, and whoever reads: JS may have been woken while it couldn't read, and a completion that comes in from
+        // here on wakes again.
+        self.shared.bell.answer();
         let mut outbox = lock(&self.shared.outbox);
         let length = outbox.drain(rows);
         head.copy_from_slice(&[ms(Moment::now()), f64::from(u8::from(!outbox.is_empty()))]);

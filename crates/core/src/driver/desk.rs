@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::alert::Alert;
 use super::leg::{Leg, News};
 use super::outbox::Outbox;
 use super::replicas::{Checked, Checks};
 use super::{Command, Wish};
+use crate::alert::Alert;
 use crate::error::Error;
 use crate::fallback::{Sessions, Side};
 use crate::moment::Moment;
@@ -180,7 +180,12 @@ impl Desk {
         self.owed = true;
     }
 
-    /// Sends to servers far away. Only the task does, so that calls leave in order.
+    /// Sends to a server far away what is better sent on this thread; the rest is the task's.
+    pub(super) fn send_here(&mut self) {
+        self.redis.send_here();
+    }
+
+    /// Sends to servers far away what is left.
     pub(super) fn send_far(&mut self) {
         self.redis.send();
         self.local.iter_mut().for_each(Leg::send);

@@ -84,6 +84,15 @@ impl Leg {
         }
     }
 
+    /// Sends what was gathered on this thread, which may be any, if the link likes that better.
+    pub(super) fn send_here(&mut self) {
+        if let Some(Wire { end: End::Open(link), .. }) = &mut self.wire
+            && !self.requests.is_empty()
+        {
+            link.send_here(&mut self.requests);
+        }
+    }
+
     /// What comes next.
     pub(super) fn poll_news(&mut self, context: &mut Context<'_>) -> Poll<News> {
         let opened = match &mut self.wire {

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use super::sync::{Mutex, MutexGuard, PoisonError};
 use super::{Event, Sink};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(super) struct Outbox {
     sink: Arc<dyn Sink>,

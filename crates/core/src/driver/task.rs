@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::alert::Alert;
 use super::desk::Desk;
 use super::outbox::Outbox;
 use super::{Wish, leave, lock};
+use crate::alert::Alert;
 use crate::config::Options;
 use crate::lease::SessionId;
 use crate::moment::Moment;
@@ -58,6 +58,7 @@ impl Shared {
             desk.beat(now, client);
             wishes.into_iter().for_each(|wish| desk.take(now, client, wish));
             desk.act(now, &self.alert, &self.waker);
+            desk.send_here();
             true
         })
         .unwrap_or(false)

@@ -4,6 +4,7 @@
 //! queued, the replies that arrived before it are; so the queue is the wire's order. It doesn't time out, retry or
 //! reconnect: what has no reply when the connection ends stays unclear, and [`LinkEvent::Down`] says so once.
 
+mod driver;
 mod pipelines;
 
 use std::future::{Future, poll_fn};
@@ -13,6 +14,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
+pub(super) use self::driver::Driver;
 use self::pipelines::{MAX_PIPELINES, Pipelines};
 use super::library::Found;
 use super::names::Names;
@@ -22,6 +24,9 @@ use crate::store::{Link, LinkEvent};
 
 /// The connection's own queue, in pipelines; the handshake and a probe use it too.
 pub(super) const CONNECTION_QUEUE: usize = MAX_PIPELINES + 8;
+
+/// So many requests at most are written on the thread that makes them.
+const MOST_HERE: usize = 4;
 
 /// What a link and the tasks that serve it share.
 pub(super) struct Flow(Mutex<Pipelines>);
@@ -71,18 +76,19 @@ impl Flow {
 /// The [`Link`] to a Redis server.
 pub(super) struct RedisLink {
     flow: Arc<Flow>,
+    driver: Driver,
     _pump: Task,
     _tasks: Vec<Task>,
 }
 
 impl RedisLink {
-    /// Sets an opened flow going; `tasks` drive its connections and end with it.
-    pub(super) fn start(flow: Arc<Flow>, tasks: Vec<Task>) -> Self {
+    /// Sets an opened flow going, over the connection of this driver; `tasks` end with it.
+    pub(super) fn start(flow: Arc<Flow>, driver: Driver, tasks: Vec<Task>) -> Self {
         let pump = Task::spawn({
             let flow = Arc::clone(&flow);
             async move { poll_fn(|context| flow.lock().poll(context)).await }
         });
-        Self { flow, _pump: pump, _tasks: tasks }
+        Self { flow, driver, _pump: pump, _tasks: tasks }
     }
 }
 
@@ -96,6 +102,12 @@ impl RedisLink {
 impl Link for RedisLink {
     fn send(&mut self, requests: Vec<Outgoing>) {
         self.flow.lock().submit(requests, false);
+    }
+
+    fn send_here(&mut self, requests: &mut Vec<Outgoing>) {
+        if requests.len() <= MOST_HERE && self.flow.lock().is_idle() {
+            self.driver.carry_out(|| self.flow.lock().submit(std::mem::take(requests), false));
+        }
     }
 }
 

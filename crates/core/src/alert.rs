@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use super::sync::{AtomicU8, Mutex, MutexGuard, Ordering, PoisonError};
+use crate::sync::{AtomicU8, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// Somebody stands under the lock.
 const ATTENDED: u8 = 1;
