@@ -52,7 +52,7 @@ function command(run, session, groups) {
 }
 
 const acquire = (limit, ids) => ['acquire', 1, ids.length, terms(limit), ...ids]
-const release = (ids) => ['release', ids.length, ...ids.map((id) => `i${id}`)]
+const release = (ids) => ['release', ids.length, ...ids.map((id) => `l${id}`)]
 const [A, B] = ['000000000000000a', '000000000000000b']
 
 /** Ids of a session, from one number on. */

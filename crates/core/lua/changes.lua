@@ -53,10 +53,20 @@ piece(function()
     return said
   end
 
+  -- What is added mostly ascends. A small sorted set looks for each place from its beginning, so the last goes first.
+  local function reverse(list, many)
+    local last = many - 1
+    for i = 1, many / 2 - 1, 2 do
+      list[i], list[last], list[i + 1], list[last + 1] = list[last], list[i], list[last + 1], list[i + 1]
+      last = last - 2
+    end
+  end
+
   -- Adds to a sorted set. Its sentinel, which keeps it from being empty, goes along each time: it is new in a set that
   -- is made by this, for the first time or after it vanished alone, and such a set has no time to live yet.
   function add(key, letter, list, many)
     if many == 0 then return nil end
+    if many > 8 then reverse(list, many) end
     list[many + 1], list[many + 2] = 'inf', '.'
     many = many + 2
     if write('ZADD', key, list, many) < ((many - 1) % CHUNK + 1) / 2 then return nil end
@@ -80,13 +90,11 @@ piece(function()
   local function gather_sessions()
     for i = 1, many_changed do
       local it = changed_sessions[i]
-      local field = it.field
       it.changed = false
       if it.count == 0 and it.guard + 0 <= now then
-        records[field] = false
-        drop_field(field)
+        drop_field(it.field)
       else
-        set_field(field, session_text(it, g.gen))
+        sets[many_sets + 1], sets[many_sets + 2], many_sets = it.field, session_text(it, g.gen), many_sets + 2
       end
     end
     many_changed = 0
@@ -133,6 +141,6 @@ piece(function()
     if many_sets > 0 then write('HSET', GROUP, sets, many_sets) end
     if moved then set_expiry() end
     many_sets, many_dels, many_new_ends, many_old_ends, many_joins, many_leaves = 0, 0, 0, 0, 0, 0
-    leases_stored = g.leases
+    leases_stored, turn = g.leases, turn + 1
   end
 end)

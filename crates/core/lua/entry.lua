@@ -1,8 +1,9 @@
 -- entry: a command carries out calls, group by group, each as if it came alone, on one clock and one budget.
 --
 -- ARGV   7… of each group: how many calls, then for each: its verb, and what the head of that verb's file says
--- REPLY  a list, for each call what it answers; without keys an empty one. A call that wasn't carried out answers a
---        word and what was wrong: stale · wrongtype · version · failed: nothing is known then of the calls of that group
+-- REPLY  what the call answers; where there isn't one call but several or none, a list of that. A call that wasn't
+--        carried out answers a word and what was wrong: stale · wrongtype · version · failed: nothing is known then of
+--        the calls of that group
 return piece(function()
   local asked, starts, skips = {}, {}, {} -- of the group's calls: verb, start in ARGS, fields wanted before
   local acquires, writes -- whether one of them asks for something new, or changes anything
@@ -71,7 +72,7 @@ return piece(function()
       end
       n = n + many
     end
-    return replies
+    return n == 1 and replies[1] or replies
   end
 
   if IS_LIBRARY then

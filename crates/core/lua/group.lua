@@ -2,14 +2,15 @@
 -- and changes of it, begun anew in `look`: what an error left of the command before is forgotten there.
 local GROUP, ENDS, GAPS, QUEUE
 local g -- the state: see layouts
-local hash -- the other fields as this command leaves them: text, or false for none
+-- The other fields as this command leaves them: a text, or what was read out of it (see records); false for none, nil
+-- where it needn't be known yet.
+local hash
 local wanted, many_wanted = { 'state' }, 2 -- the fields that the calls begin with; the first two are always the same
 local outlived -- sorted sets that are there without a state
 local again, push_refused, handed -- of the present call; grants to waiters of the caller: id and statement in turn
 local line_lost -- whether the queue vanished: its waiters are forgotten, a new generation begins
 
 -- As this command goes on to see it; nil where it needn't be known yet.
-local records -- leases, waiters and sessions, by their fields: see records
 local own -- the caller's session, or false
 local leases_stored -- as many ends are in Redis
 local earliest -- the earliest end of a lease, false without leases
@@ -20,6 +21,7 @@ local windows, lengths -- by limit: see line
 local swept -- stretches that were mended
 local places -- who has which slot, where somebody asked: slot → id or false
 
+local turn = 0 -- raised when all is written: a record that was set in this turn isn't
 -- To be written: the arguments of commands. The lists are used again in each command.
 local sets, dels, new_ends, old_ends, joins, leaves = {}, {}, {}, {}, {}, {}
 local many_sets, many_dels, many_new_ends, many_old_ends, many_joins, many_leaves = 0, 0, 0, 0, 0, 0
@@ -51,7 +53,7 @@ piece(function()
   end
 
   local function begin_anew()
-    records, earliest, windows, lengths, places, swept = { [''] = false }, nil, nil, nil, nil, 0
+    earliest, windows, lengths, places, swept, turn = nil, nil, nil, nil, 0, turn + 1
     if is_settled then return nil end
     line_lost, many_changed = false, 0
     freed, sorted, gap_window, taken, trimmed = nil, 0, nil, nil, nil
@@ -64,15 +66,11 @@ piece(function()
     begin_anew()
     is_settled = false
     local session_field, got = 'c' .. SESSION, nil
-    if many_wanted == 3 then
-      -- A lone call, made without `unpack`; `hash` has room for what it reads.
+    if many_wanted == 3 then -- A lone call, which needs no `unpack`.
       got = call('HMGET', GROUP, 'state', session_field, wanted[3])
-      hash = { [session_field] = got[2], [wanted[3]] = got[3] }
     else
       wanted[2] = session_field
       got = call('HMGET', GROUP, unpack(wanted, 1, many_wanted))
-      hash = { [session_field] = got[2] }
-      for i = 3, many_wanted do hash[wanted[i]] = got[i] end
     end
     local text = got[1]
     g = text and states[text]
@@ -89,7 +87,9 @@ piece(function()
     leases_stored = g.leases
     gaps_left = g.mend == '' and g.top - g.held or tonumber(match(g.mend, '%d+$'))
     own = got[2] and session_of(SESSION, session_field, got[2], g.gen, now)
-    if own then records[session_field] = own end
+    -- Made with room for what a lone call reads.
+    hash = { [session_field] = own, [many_wanted > 2 and wanted[3] or ''] = got[3] or false }
+    for i = 4, many_wanted do hash[wanted[i]] = got[i] end
   end
 
   -- All is written: whoever reads the same text next needn't read it out.

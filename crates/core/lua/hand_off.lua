@@ -36,7 +36,7 @@ piece(function()
     local length = mine and terms.lease or terms.claim
     local slots = not former and take(terms.weight, terms.limit)
     if not former and not slots then return false end
-    leave(id, it, member, true)
+    leave(id, it, its, member, true)
     local said, before
     if former then
       said, before = take_over(former, id, it.field, terms, length)
@@ -69,7 +69,7 @@ piece(function()
     local terms, its = it.terms, session(owner)
     local former = terms.name and owner_of(terms.name)
     if not (its and its.live) or (former and not may_go_to(lease(former), terms)) then
-      leave(id, it, member)
+      leave(id, it, its, member)
       touched = touched + 1
     elseif not ((former or has_room(terms)) and hand(id, it, member, its, former)) then
       return limit
@@ -85,10 +85,9 @@ piece(function()
       if it and one.former then
         local before = one.before
         write_first(it)
-        drop_record(one.field)
+        drop_record(it)
         drop_end(one.id, it.at_end)
-        set_lease(id_in(one.former), one.former, tonumber(before.at_end), before.at_end, before.token, before.limit,
-          before.slots, before.tail, before.name)
+        set_lease(id_in(one.former), before, tonumber(before.at_end))
       elseif it then
         remove_lease(it, one.id)
       end

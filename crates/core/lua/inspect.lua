@@ -41,7 +41,7 @@ piece(function()
           slots_shown = slots_shown + #slots
           if slots_shown > BUDGET and #views > 0 then return views, last, true end
           last = slots[1]
-          views[#views + 1] = id .. ' ' .. it.token .. ' ' .. num(in_ms) .. ' ' .. it.slots .. ' ' .. it.tail
+          views[#views + 1] = id .. ' ' .. it.token .. ' ' .. num(in_ms) .. ' ' .. it.slots .. ' ' .. tail_of(it)
         end
       end
     end

@@ -10,7 +10,8 @@
 --
 -- Figures that are mostly only passed on stay the texts they were.
 local no_state, state_of, state_text, terms_of, slots_of, slots_text
-local lease_of, lease_text, waiter_of, waiter_text, new_session, session_of, session_text
+local new_lease_record, lease_of, lease_until, lease_passed, tail_of, new_waiter, waiter_of
+local new_session, session_of, session_text
 local member_of, id_of, id_in, session_of_id, priority_of, statement_text
 
 piece(function()
@@ -39,13 +40,16 @@ piece(function()
   end
 
   function state_text(g)
-    local held, leases, top = g.held, g.leases, g.top
-    local text = '1 ' .. g.epoch .. ' ' .. (digits[held] or num(held)) .. ' ' .. (digits[leases] or num(leases)) .. ' '
+    local held, leases, top, classes, counts = g.held, g.leases, g.top, g.classes, g.counts
+    local line, limit = '', classes[1]
+    if limit and not classes[2] then
+      line = ' ' .. num(limit) .. ':' .. num(counts[limit])
+    elseif limit then
+      for i = 1, #classes do line = line .. ' ' .. num(classes[i]) .. ':' .. num(counts[classes[i]]) end
+    end
+    return '1 ' .. g.epoch .. ' ' .. (digits[held] or num(held)) .. ' ' .. (digits[leases] or num(leases)) .. ' '
       .. (digits[top] or num(top)) .. ' ' .. g.limit .. ' ' .. g.token_text .. ' ' .. g.latest_text .. ' '
-      .. g.expire_text .. ' ' .. g.made .. '- ' .. g.mend .. '- ' .. g.gen .. ' ' .. g.ticket_text
-    local classes, counts = g.classes, g.counts
-    for i = 1, #classes do text = text .. ' ' .. num(classes[i]) .. ':' .. num(counts[classes[i]]) end
-    return text
+      .. g.expire_text .. ' ' .. g.made .. '- ' .. g.mend .. '- ' .. g.gen .. ' ' .. g.ticket_text .. line
   end
 
   -- The bytes of a name, out of NAME-AND-LABEL.
@@ -86,27 +90,46 @@ piece(function()
     return concat(runs, ',')
   end
 
-  -- nil when it's a waiter's. field, fresh: see records.
-  function lease_of(text)
-    local at_end, token, limit, slots, tail = match(text, '^H (%d+) (%d+) (%d+) (%S+) (.*)$')
+  -- turn: see group.
+  function new_lease_record(field, at_end, token, limit, slots, tail, name)
+    return { field = field, text = 'H ' .. at_end .. ' ' .. token .. ' ' .. limit .. ' ' .. slots .. ' ' .. tail,
+      at_end = at_end, token = token, slots = slots, name = name, turn = 0 }
+  end
+
+  -- nil when it's a waiter's.
+  function lease_of(field, text)
+    local at_end, token, slots, tail = match(text, '^H (%d+) (%d+) %d+ (%S+) (.*)$')
     if not at_end then return nil end
     local name = byte(tail) ~= 45 and name_of(tail) or nil
-    return { at_end = at_end, token = token, limit = limit, slots = slots, tail = tail, name = name, field = false,
-      fresh = false }
+    return { field = field, text = text, at_end = at_end, token = token, slots = slots, name = name, turn = 0 }
   end
 
-  function lease_text(at_end, token, limit, slots, tail)
-    return 'H ' .. at_end .. ' ' .. token .. ' ' .. limit .. ' ' .. slots .. ' ' .. tail
+  function lease_until(it, at_end)
+    return { field = it.field, text = 'H ' .. at_end .. sub(it.text, 3 + #it.at_end), at_end = at_end, token = it.token,
+      slots = it.slots, name = it.name, turn = 0 }
   end
 
-  -- false when its line was lost.
-  function waiter_of(text, gen)
-    local ticket, its_gen, terms = match(text, '^W (%d+) (%d+) (.*)$')
-    return its_gen == gen and { ticket = ticket, terms = terms_of(terms), field = false, fresh = false }
+  function lease_passed(it, token, tail)
+    local limit, slots = match(it.text, '^H %d+ %d+ (%d+) (%S+)')
+    local text = 'H ' .. it.at_end .. ' ' .. token .. ' ' .. limit .. ' ' .. slots .. ' ' .. tail
+    local passed = lease_of(it.field, text)
+    passed.turn = it.turn
+    return passed
   end
 
-  function waiter_text(ticket, gen, terms)
-    return 'W ' .. ticket .. ' ' .. gen .. ' ' .. terms.text
+  -- NAME-AND-LABEL of a lease.
+  function tail_of(it)
+    return match(it.text, '^H %d+ %d+ %d+ %S+ (.*)$')
+  end
+
+  function new_waiter(field, ticket, gen, terms)
+    return { field = field, text = 'W ' .. ticket .. ' ' .. gen .. ' ' .. terms.text, ticket = ticket, gen = gen,
+      terms = terms, turn = 0 }
+  end
+
+  function waiter_of(field, text)
+    local ticket, gen, terms = match(text, '^W (%d+) (%d+) (.*)$')
+    return { field = field, text = text, ticket = ticket, gen = gen, terms = terms_of(terms), turn = 0 }
   end
 
   -- One that hasn't shown yet that it lives. changed, kept: by this command.
@@ -115,7 +138,7 @@ piece(function()
       guard = '0', changed = false, kept = false }
   end
 
-  -- false when neither a waiter nor its guard keeps it (R12).
+  -- false when neither a waiter nor its guard keeps it.
   function session_of(id, field, text, gen, now)
     local deadline, connection, listens, count, guard, its_gen = match(text, '^(%d+) (%d+) (%d) (%d+) (%d+) (%d+)$')
     count = its_gen == gen and count + 0 or 0

@@ -18,16 +18,16 @@ piece(function()
   end
 
   -- Writes a lease that has its slots; at_end is a number.
-  function set_lease(id, field, at_end, at_text, token, limit, slots, tail, name)
-    local fields = slots_of(slots).fields
+  function set_lease(id, it, at_end)
+    local fields = slots_of(it.slots).fields
     for i = 1, #fields do
       sets[many_sets + 1], sets[many_sets + 2], many_sets = fields[i], id, many_sets + 2
       if places then places[fields[i]] = id end
     end
-    if name then set_field('n' .. name, id) end
-    set_record(field, lease_text(at_text, token, limit, slots, tail))
-    set_end(id, at_end, at_text)
-    latest(at_end, at_text)
+    if it.name then set_field('n' .. it.name, id) end
+    set_record(it)
+    set_end(id, at_end, it.at_end)
+    latest(at_end, it.at_end)
   end
 
   function has_room(terms)
@@ -38,7 +38,7 @@ piece(function()
   function new_lease(id, field, terms, slots, length)
     local token, at_text, at_end = next_token(), end_of(length)
     g.held, g.leases = g.held + terms.weight, g.leases + 1
-    set_lease(id, field, at_end, at_text, token, terms.limit_text, slots, terms.tail, terms.name)
+    set_lease(id, new_lease_record(field, at_text, token, terms.limit_text, slots, terms.tail, terms.name), at_end)
     return statement_text(id, token, at_text, length, slots)
   end
 
@@ -49,14 +49,14 @@ piece(function()
 
   -- id: if the caller has it at hand.
   function remove_lease(it, id)
-    if it.fresh then write_first(it) end
+    write_first(it)
     local slots = slots_of(it.slots)
     for i = 1, #slots do
       free_slot(slots[i])
       if places then places[slots.fields[i]] = false end
     end
     if it.name then drop_field('n' .. it.name) end
-    drop_record(it.field)
+    drop_record(it)
     drop_end(id or id_in(it.field), it.at_end)
     g.held, g.leases = g.held - #slots, g.leases - 1
   end
@@ -70,26 +70,28 @@ piece(function()
   function take_over(former, id, field, terms, length)
     local before = lease(former)
     write_first(before)
-    drop_record(former)
+    drop_record(before)
     drop_end(id_in(former), before.at_end)
     g.held, g.leases = g.held - terms.weight, g.leases - 1
     return new_lease(id, field, terms, before.slots, length), before
   end
 
+  -- Answers the lease as it is then.
   function extend(id, it, length)
     write_first(it)
     local at_text, at_end = end_of(length)
     move_end(id, it.at_end, at_end, at_text)
-    it.at_end = at_text
-    set_record(it.field, lease_text(at_text, it.token, it.limit, it.slots, it.tail))
+    it = lease_until(it, at_text)
+    set_record(it)
     latest(at_end, at_text)
+    return it
   end
 
-  -- Somebody else has the lease by a pass, unless that isn't news (R36). To be extended then.
+  -- Somebody else has the lease by a pass, unless that isn't news (R36). Answers it as it is then, to be extended.
   function pass(it, token, tail)
-    if tonumber(token) <= tonumber(it.token) then return nil end
-    it.token, it.tail = token, tail
+    if tonumber(token) <= tonumber(it.token) then return it end
     if tonumber(token) > g.token then g.token, g.token_text = tonumber(token), token end
+    return lease_passed(it, token, tail)
   end
 
   -- How long until the earliest lease ends; nil without leases (R9).

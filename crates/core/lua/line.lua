@@ -101,23 +101,23 @@ piece(function()
     local text = num(ticket)
     if ticket > g.ticket then g.ticket, g.ticket_text = ticket, text end
     local member = member_of(id, text, terms)
-    set_record('l' .. id, waiter_text(text, g.gen, terms))
+    set_record(new_waiter('l' .. id, text, g.gen, terms))
     joins[many_joins + 1], joins[many_joins + 2], many_joins = terms.limit_text, member, many_joins + 2
     count_in(terms.limit, member)
-    local its = keep_alive()
-    its.count, its.connection = its.count + 1, CONNECTION
+    if not (own and own.kept and own.changed) then keep_alive() end
+    own.count, own.connection = own.count + 1, CONNECTION
     return text
   end
 
-  -- A waiter that is granted something has another record then; any other has none.
-  function leave(id, it, member, granted)
+  -- A waiter that is granted something has another record then; any other has none. its, member: if they are known.
+  function leave(id, it, its, member, granted)
     write_first(it)
     drop_member(it.terms.limit, member or member_of(id, it.ticket, it.terms))
-    if not granted then drop_record(it.field) end
-    local its = session(session_of_id(id))
+    if not granted then drop_record(it) end
+    its = its or session(session_of_id(id))
     if its then
-      its.count = max(its.count - 1, 0)
-      save_session(its)
+      if its.count > 0 then its.count = its.count - 1 end
+      if not its.changed then save_session(its) end
     end
   end
 end)

@@ -69,8 +69,7 @@ piece(function()
   end
 
   local function held(id, it, length)
-    extend(id, it, length)
-    return 'held ' .. statement(id, it)
+    return 'held ' .. statement(id, extend(id, it, length))
   end
 
   -- Whether the lease is the one that its session knows: of its grant, or of a pass since that a renewal has told.
@@ -158,7 +157,7 @@ piece(function()
   local function keep(item)
     local it, terms = lease(item.field), item.terms
     if it and is_that(it, item) then
-      pass(it, item.current_text, terms.tail)
+      it = pass(it, item.current_text, terms.tail)
       -- Without a length it ends when that was stated last, also in a state that went back to before its renewal.
       return held(item.id, it, item.length or num(max(tonumber(it.at_end), item.at_end) - now))
     end
@@ -176,9 +175,10 @@ piece(function()
     if item.current > g.token then g.token, g.token_text = item.current, item.current_text end
     g.held, g.leases = g.held + #item.slots, g.leases + 1
     local at_end = item.length and now + item.length or item.at_end
-    set_lease(item.id, item.field, at_end, num(at_end), item.current_text, terms.limit_text, item.slots_text, terms.tail,
+    it = new_lease_record(item.field, num(at_end), item.current_text, terms.limit_text, item.slots_text, terms.tail,
       terms.name)
-    return 'held ' .. statement(item.id, lease(item.field))
+    set_lease(item.id, it, at_end)
+    return 'held ' .. statement(item.id, it)
   end
 
   local function want(item)

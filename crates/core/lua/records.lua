@@ -1,29 +1,40 @@
--- records: leases, waiters and sessions, as this command sees them, by their fields.
---
--- A record that this command has set stands as `true` until somebody asks what it says, and is `fresh` then.
+-- records: leases, waiters and sessions, as this command sees them. What is asked for is read out of its text, and
+-- stands in `hash` in its place then.
 local lease, waiter, owner_of, write_first, set_record, drop_record
 local session, save_session, keep_alive, live, lose, waiting_of
 
 piece(function()
-  local function record(field)
-    local fresh, text = records[field], hash[field]
+  local parsed, many_parsed = {}, 0 -- leases and waiters by their texts, kept between commands
+
+  local function keep(it)
+    if many_parsed > 2000 then parsed, many_parsed = {}, 0 end
+    parsed[it.text], many_parsed = it, many_parsed + 1
+  end
+
+  -- The lease or waiter of a field, nil without one. text: nil where it isn't known yet.
+  local function read_out(field, text)
     if text == nil then text = read_one(field) end
-    local it = text and (lease_of(text) or waiter_of(text, g.gen)) or false
-    if it then it.field, it.fresh = field, fresh end
-    records[field] = it
+    if not text then return nil end
+    local it = parsed[text]
+    if not it or it.field ~= field then
+      it = lease_of(field, text) or waiter_of(field, text)
+      if #text < 500 then keep(it) end
+    end
+    hash[field] = it
     return it
   end
 
   function lease(field)
-    local it = records[field]
-    if it == nil or it == true then it = record(field) end
+    local it = hash[field]
+    if not it or not it.field then it = read_out(field, it) end
     return it and it.slots and it or nil
   end
 
+  -- None when its line was lost.
   function waiter(field)
-    local it = records[field]
-    if it == nil or it == true then it = record(field) end
-    return it and it.terms and it or nil
+    local it = hash[field]
+    if not it or not it.field then it = read_out(field, it) end
+    return it and it.gen == g.gen and it or nil
   end
 
   -- The field of the lease that has the name.
@@ -34,27 +45,29 @@ piece(function()
 
   -- To be called before anything of a record is removed or set once more.
   function write_first(it)
-    if it.fresh then flush() end
-    it.fresh = false
+    if it.turn == turn then flush() end
   end
 
-  function set_record(field, text)
-    records[field] = true
-    set_field(field, text)
+  function set_record(it)
+    local field, text = it.field, it.text
+    hash[field], it.turn = it, turn
+    if #text < 500 then keep(it) end
+    sets[many_sets + 1], sets[many_sets + 2], many_sets = field, text, many_sets + 2
   end
 
-  function drop_record(field)
-    records[field] = false
-    drop_field(field)
+  function drop_record(it)
+    parsed[it.text] = nil
+    drop_field(it.field)
   end
 
+  -- false without one, or where neither a waiter nor its guard keeps it (R12).
   function session(id)
     local field = 'c' .. id
-    local it = records[field]
-    if it == nil then
-      local text = read_one(field)
+    local it = hash[field]
+    if it == nil or it and not it.id then
+      local text = it or read_one(field)
       it = text and session_of(id, field, text, g.gen, now) or false
-      records[field] = it
+      hash[field] = it
     end
     return it
   end
@@ -70,7 +83,7 @@ piece(function()
     own = session(SESSION)
     if not own then
       own = new_session(SESSION, 'c' .. SESSION, CONNECTION)
-      records[own.field] = own
+      hash[own.field] = own
     end
     if not own.kept then
       local deadline = now + KEEP_ALIVE

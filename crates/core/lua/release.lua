@@ -1,27 +1,29 @@
 -- release: give back, then hand off; nothing is reaped (R13, R17, R25).
 --
--- ARGV   number of items, then for each: i and a lease id, t and a lease id and its token, or n and a holder name
+-- ARGV   number of items, then for each: l and a lease id, t and a lease id and its token, or n and a holder name
 -- ANSWER 1 released · 0 gone
 piece(function()
   local function fields(at)
     local many = whole[ARGS[at]] or number(ARGS[at])
     for i = 1, many do
       local target = ARGS[at + i]
-      local kind = byte(target)
-      wanted[many_wanted + i] = kind == 105 and 'l' .. sub(target, 2) or kind == 110 and target
-        or 'l' .. match(target, '^t(%S+)')
+      wanted[many_wanted + i] = byte(target) == 116 and 'l' .. match(target, '^t(%S+)') or target
     end
     many_wanted = many_wanted + many
     return at + many + 1
   end
 
   local function released(target)
-    local id, kind, field, token = sub(target, 2), byte(target), nil, nil
-    if kind == 116 then id, token = match(id, '^(%S+) (%d+)$') end
-    if kind == 110 then field = owner_of(id) else field = 'l' .. id end
+    local kind, field, token = byte(target), target, nil
+    if kind == 110 then
+      field = owner_of(sub(target, 2))
+    elseif kind == 116 then
+      field, token = match(target, '^t(%S+) (%d+)$')
+      field = 'l' .. field
+    end
     local it = field and lease(field)
     if not it or (token and it.token ~= token) then return '0' end
-    if kind == 110 then id = id_in(field) end
+    local id = id_in(field)
     remove_lease(it, id)
     local owner = session_of_id(id)
     if owner ~= SESSION then

@@ -26,9 +26,8 @@ piece(function()
   local function renewed(id, length, name)
     local it = lease('l' .. id)
     if it then
-      if byte(name) == 116 then pass(it, match(name, '^t(%d+) (.*)$')) end
-      extend(id, it, length)
-      return it.at_end
+      if byte(name) == 116 then it = pass(it, match(name, '^t(%d+) (.*)$')) end
+      return extend(id, it, length).at_end
     end
     return byte(name) == 110 and owner_of(sub(name, 2)) and '-1' or '0'
   end

@@ -42,6 +42,7 @@ pub fn parse_each(calls: &[Call], value: Value) -> Vec<Result<Reply, CallError>>
         Value::Array(values) if values.len() == calls.len() => {
             calls.iter().zip(values).map(|(call, value)| parse(&call.verb, value)).collect()
         }
+        value if calls.len() == 1 => vec![parse(&calls[0].verb, value)],
         _ => calls.iter().map(|_| Err(garbage("not as many replies as calls"))).collect(),
     }
 }

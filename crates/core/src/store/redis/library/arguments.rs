@@ -82,7 +82,7 @@ fn release(cmd: &mut Cmd, targets: &[Target]) {
     cmd.arg(targets.len());
     for target in targets {
         match target {
-            Target::Lease(id) => cmd.write_arg_fmt(format_args!("i{id}")),
+            Target::Lease(id) => cmd.write_arg_fmt(format_args!("l{id}")),
             Target::Grant(id, token) => cmd.write_arg_fmt(format_args!("t{id} {}", token.0)),
             Target::Holder(name) => cmd.write_arg_fmt(format_args!("n{name}")),
         }
