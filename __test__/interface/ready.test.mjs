@@ -53,7 +53,7 @@ test('rejects where rights lack, with the words of the server', async () => {
   expect(error).toMatchObject({
     code: 'ERR_UNAVAILABLE',
     answered: true,
-    message: expect.stringMatching(/no permissions to run/),
+    message: expect.stringMatching(/NOPERM .*no permissions to run/),
   })
 })
 

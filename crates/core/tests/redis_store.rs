@@ -276,15 +276,17 @@ async fn a_server_without_room_is_worth_another_try() {
 #[tokio::test]
 async fn a_server_that_is_loading_is_worth_another_try() {
     let filled = RedisServer::start(&["--rdbcompression", "no"]);
-    // While it loads, a server looks at its connections every 2 MB.
     let fill = "for i = 1, 6000 do redis.call('SET', i, string.rep('x', 2000)) end";
     let _: redis::Value = filled.run(&["EVAL", fill, "0"]);
     let _: String = filled.run(&["SAVE"]);
     let directory = filled.directory().to_str().expect("a name in UTF-8");
-    let server = RedisServer::start(&["--dir", directory, "--key-load-delay", "200"]);
+    // It looks at its connections after every key, and loads for longer than this test may take until it's told to hurry.
+    let slowly = ["--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024"];
+    let server = RedisServer::start(&[&["--dir", directory], &slowly[..]].concat());
     let store = store(server.url(""));
     let error = refusal(&store).await;
     assert!(!error.fatal && error.message.contains("LOADING"), "{error}");
+    let _: String = server.run(&["CONFIG", "SET", "key-load-delay", "0"]);
     let opened =
         tokio::time::timeout(common::BOUND, async { while Peer::try_connect(&store).await.is_err() {} });
     opened.await.expect("loaded within the bound");

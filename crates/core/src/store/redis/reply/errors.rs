@@ -3,49 +3,27 @@
 //! Tells what was surely not executed from what isn't permitted, has no memory or can't be understood (R24, R29). What
 //! is done about each is decided by the session.
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::RedisError;
 
 use crate::protocol::CallError;
 
-/// What an error of the connection or of the server means for the call.
+/// What an error of the connection or of the server means for the call. What a server said is told in its own words: the
+/// client library has names of its own for some codes, and puts others in quotes.
 pub fn call_error(error: &RedisError) -> CallError {
-    // As the server wrote it: the library puts a code that it has no name for in quotes.
-    let text = match (error.kind(), error.code()) {
-        (ErrorKind::Extension, Some(code)) => format!("{code} {}", error.detail().unwrap_or_default()),
-        _ => error.to_string(),
-    };
-    if let ErrorKind::Server(kind) = error.kind() {
-        let surely_not = match kind {
-            ServerErrorKind::NoScript
-            | ServerErrorKind::BusyLoading
-            | ServerErrorKind::MasterDown
-            | ServerErrorKind::ClusterDown
-            | ServerErrorKind::TryAgain
-            | ServerErrorKind::ReadOnly
-            | ServerErrorKind::Moved
-            | ServerErrorKind::Ask => true,
-            ServerErrorKind::NoPerm => return CallError::Denied(text),
-            _ => false,
-        };
-        if surely_not {
-            // In the server's own words: the session and a cluster's link read them.
-            let (code, detail) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());
-            return CallError::NotExecuted(format!("{code} {detail}"));
-        }
+    match (error.code(), error.detail()) {
+        (Some(code), detail) => of_text(format!("{code} {}", detail.unwrap_or_default())),
+        (None, _) => of_text(error.to_string()),
     }
-    of_text(text)
 }
 
 /// What a refusal means to who takes the server for one that is by itself: it can't be asked again where another member
 /// of its cluster has the keys.
 pub(in crate::store::redis) fn outside_a_cluster(error: CallError) -> CallError {
     match error {
-        CallError::NotExecuted(words) if words.starts_with("MOVED ") || words.starts_with("ASK ") => {
-            CallError::Denied(format!(
-                "{words}: the server is a member of a Redis Cluster, and another member has this key. Write \
+        CallError::NotExecuted(words) if is_redirection(&words) => CallError::Denied(format!(
+            "{words}: the server is a member of a Redis Cluster, and another member has this key. Write \
                  redis+cluster://host:port, or cluster: ['host:port'], or give a client of the whole cluster"
-            ))
-        }
+        )),
         error => error,
     }
 }
@@ -68,7 +46,7 @@ pub(super) fn refusal(word: &str, text: String) -> CallError {
 
 /// Texts differ between versions, and inside a script some come wrapped in another (R24): hence no prefix match.
 fn of_text(text: String) -> CallError {
-    const NOT_EXECUTED: [&str; 11] = [
+    const NOT_EXECUTED: [&str; 9] = [
         "NOSCRIPT",
         "READONLY",
         "LOADING",
@@ -78,8 +56,6 @@ fn of_text(text: String) -> CallError {
         "BUSY ",
         "MISCONF",
         "NOREPLICAS",
-        "MOVED ",
-        "ASK ",
     ];
     const DENIED: [&str; 6] = [
         "NOPERM",
@@ -94,13 +70,23 @@ fn of_text(text: String) -> CallError {
         CallError::Unusable(text)
     } else if has(&["OOM "]) {
         CallError::OutOfMemory(text)
-    } else if has(&NOT_EXECUTED) {
+    } else if has(&NOT_EXECUTED) || is_redirection(&text) {
         CallError::NotExecuted(text)
     } else if has(&DENIED) {
         CallError::Denied(text)
     } else {
         CallError::Garbage(text)
     }
+}
+
+/// Whether another member of the cluster is to be asked, however that is spelt.
+fn is_redirection(text: &str) -> bool {
+    let words = text.split(|sign: char| !sign.is_ascii_alphanumeric());
+    let mut pairs = words.clone().zip(words.skip(1));
+    pairs.any(|(word, slot)| {
+        let redirects = ["MOVED", "ASK"].iter().any(|code| word.eq_ignore_ascii_case(code));
+        redirects && slot.parse::<u16>().is_ok()
+    })
 }
 
 #[cfg(test)]
@@ -123,6 +109,12 @@ mod tests {
         let inside = "ERR Error running script (call to f_1): @user_script:7: -OOM command not allowed when used memory";
         assert!(matches!(of_text(inside.to_owned()), CallError::OutOfMemory(_)));
         assert!(matches!(of_text("ERR x: -READONLY You can't write".to_owned()), CallError::NotExecuted(_)));
+        for moved in ["MOVED 7 h:1", "moved 7 h:1", "ERR x: -ASK 16000 10.0.0.1:7000"] {
+            assert!(matches!(of_text(moved.to_owned()), CallError::NotExecuted(_)), "{moved}");
+            let told = outside_a_cluster(CallError::NotExecuted(moved.to_owned()));
+            assert!(matches!(told, CallError::Denied(_)), "{moved}");
+        }
+        assert!(matches!(of_text("ERR it was moved".to_owned()), CallError::Garbage(_)));
         assert!(matches!(of_text("NOPERM this user has no permissions".to_owned()), CallError::Denied(_)));
         assert!(matches!(of_text("ERR something else".to_owned()), CallError::Garbage(_)));
     }
