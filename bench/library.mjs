@@ -48,7 +48,7 @@ function command(run, session, groups) {
   const names = groups.flatMap(([key]) => KEYS.map((end) => `cl:{${key}}${end}`))
   const calls = groups.flatMap(([, ...calls]) => [calls.length, ...calls.flat()])
   const acquires = groups.some(([, ...calls]) => calls.some(([verb]) => verb === 'acquire'))
-  return [...run(acquires), names.length, ...names, session, 1, 1, 6000, '00000000000000ff', 'cl:push:', ...calls]
+  return [...run(acquires), names.length, ...names, `${session} 1 1 6000 cl:push:`, '00000000000000ff', ...calls]
 }
 
 const acquire = (limit, ids) => ['acquire', 1, ids.length, terms(limit), ...ids]

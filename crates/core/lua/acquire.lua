@@ -8,6 +8,7 @@ local known_answer, hand_off_to, note_after -- see also join
 
 piece(function()
   local looked_through -- whether this call has looked for dead waiters
+  local answers = {} -- used again in each call
   local joined -- the places of those that joined in the answers, by their ids
   local limits, unserved -- those that aren't the one last asked with; whether somebody isn't granted anything
 
@@ -135,9 +136,9 @@ piece(function()
   end
 
   -- What these answers are to the note; those: the limits that were asked for.
-  function note_after(those, answers)
+  function note_after(those, answers, many)
     local first, all = nil, true
-    for i = 1, #answers do
+    for i = 1, many do
       local word, ticket = match(answers[i], '^(%a+)%S* ?(%d*)')
       if word ~= 'granted' then all = false end
       if word == 'queued' then first = min(first or huge, tonumber(ticket)) end
@@ -169,7 +170,7 @@ piece(function()
       hand_off()
     end
     looked_through, joined, limits, unserved = false, nil, nil, false
-    local answers, n, run = { '' }, 0, at + 1
+    local n, run = 0, at + 1
     for _ = 1, whole[ARGS[at]] or number(ARGS[at]) do
       local many, terms = count_of[run], terms_at[run]
       local waits = many > 0
@@ -181,7 +182,7 @@ piece(function()
       run = run + 2 + many
     end
     if joined then hand_off_to(joined, answers) end
-    if (unserved or limits) and g.unnoted ~= GROUP then note_after(limits or {}, answers) end
-    return reply(n == 1 and answers[1] or n > 0 and concat(answers, ' ') or '', true)
+    if (unserved or limits) and g.unnoted ~= GROUP then note_after(limits or {}, answers, n) end
+    return reply(n == 1 and answers[1] or concat(answers, ' ', 1, n), true)
   end }
 end)

@@ -1,23 +1,30 @@
 -- caller: who calls, the same for all that a command carries out; its clock and its budget.
 --
 -- KEYS  of each group: 1 group (hash)  2 ends  3 gaps  4 queue (sorted sets)
--- ARGV  1 session  2 connection number  3 flags: 1 listens + 2 settling + 4 cluster
---       4 keep-alive, ms  5 epoch for a new state  6 channel prefix  7… see entry
-local ARGS, SESSION, CONNECTION, KEEP_ALIVE, EPOCH, CHANNEL, LISTENS, SETTLING, CLUSTER
+-- ARGV  1 the caller: session, connection number, flags (1 listens + 2 settling + 4 cluster), keep-alive in ms, channel
+--       prefix, a space between  2 epoch for a new state  3… see entry
+local ARGS, SESSION, SESSION_FIELD, CONNECTION, KEEP_ALIVE, EPOCH, CHANNEL, LISTENS, SETTLING, CLUSTER
 local now, now_us, now_text, now_us_text -- in ms, in µs; the last may be unknown
 local touched -- what the command has used of its budget (R26)
 local caller, end_of
 
 piece(function()
+  local present -- the text of the caller whose figures these are
   local length, its_end, its_text -- the last length that was asked for, and when that ends
-  local flags_text -- of the call before
+
+  local caller_of = kept(function(text)
+    local session, connection, flags, keep_alive, channel = match(text, '^(%x+) (%d+) (%d) (%d+) (.*)$')
+    return { session = session, field = 'c' .. session, connection = connection, keep_alive = keep_alive + 0,
+      channel = channel, listens = flags % 2 == 1, settling = flags % 4 >= 2, cluster = flags + 0 >= 4 }, #text > 500
+  end)
 
   function caller(args)
-    ARGS, SESSION, CONNECTION, KEEP_ALIVE, EPOCH, CHANNEL = args, args[1], args[2], args[4], args[5], args[6]
-    if args[3] ~= flags_text then
-      flags_text = args[3]
-      local flags = tonumber(flags_text)
-      LISTENS, SETTLING, CLUSTER = flags % 2 == 1, flags % 4 >= 2, flags >= 4
+    ARGS, EPOCH = args, args[2]
+    if args[1] ~= present then
+      local it = caller_of(args[1])
+      SESSION, SESSION_FIELD, CONNECTION, KEEP_ALIVE = it.session, it.field, it.connection, it.keep_alive
+      CHANNEL, LISTENS, SETTLING, CLUSTER = it.channel, it.listens, it.settling, it.cluster
+      present = args[1]
     end
     now_us, now_us_text = clock(args)
     now = (now_us - now_us % 1000) / 1000

@@ -47,6 +47,8 @@ piece(function()
   end
 
   local function write(command, key, list, many)
+    if many == 1 then return call(command, key, list[1]) end
+    if many == 2 then return call(command, key, list[1], list[2]) end
     if many <= CHUNK then return call(command, key, unpack(list, 1, many)) end
     local said
     for from = 1, many, CHUNK do said = call(command, key, unpack(list, from, min(from + CHUNK - 1, many))) end

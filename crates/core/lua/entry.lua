@@ -1,11 +1,12 @@
 -- entry: a command carries out calls, group by group, each as if it came alone, on one clock and one budget.
 --
--- ARGV   7… of each group: how many calls, then for each: its verb, and what the head of that verb's file says
+-- ARGV   3… of each group: how many calls, then for each: its verb, and what the head of that verb's file says
 -- REPLY  what the call answers; where there isn't one call but several or none, a list of that. A call that wasn't
 --        carried out answers a word and what was wrong: stale · wrongtype · version · failed: nothing is known then of
 --        the calls of that group
 return piece(function()
   local asked, starts, skips = {}, {}, {} -- of the group's calls: verb, start in ARGS, fields wanted before
+  local replies = {} -- used again in each command
   local acquires, writes -- whether one of them asks for something new, or changes anything
 
   local function find_calls(many, at)
@@ -31,7 +32,7 @@ return piece(function()
     return (own.count > 0 or own.guard + 0 > now) and own.connection + 0 > CONNECTION + 0
   end
 
-  local function serve(keys, first, many, replies, n)
+  local function serve(keys, first, many, n)
     local refused = look(keys, first)
     if refused then
       for i = 1, many do replies[n + i] = refused end
@@ -58,21 +59,23 @@ return piece(function()
     if #keys == 0 then return {} end -- Whether the library is there was all that was asked.
     if not call then learn() end
     caller(args)
-    local replies, n, at = { '' }, 0, 7 -- With room for a lone call's.
+    local n, at = 0, 3
     for first = 1, #keys, 4 do
-      local many = tonumber(args[at])
+      local many = whole[args[at]] or number(args[at])
       at = find_calls(many, at + 1)
       if #keys == 4 then
-        serve(keys, first, many, replies, n)
+        serve(keys, first, many, n)
       else
-        local done, why = pcall(serve, keys, first, many, replies, n)
+        local done, why = pcall(serve, keys, first, many, n)
         for i = 1, done and 0 or many do
           replies[n + i] = 'failed ' .. (type(why) == 'table' and why.err or tostring(why))
         end
       end
       n = n + many
     end
-    return n == 1 and replies[1] or replies
+    if n == 1 then return replies[1] end
+    for i = n + 1, #replies do replies[i] = nil end
+    return replies
   end
 
   if IS_LIBRARY then

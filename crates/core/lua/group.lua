@@ -65,11 +65,11 @@ piece(function()
     GROUP, ENDS, GAPS, QUEUE = keys[at], keys[at + 1], keys[at + 2], keys[at + 3]
     begin_anew()
     is_settled = false
-    local session_field, got = 'c' .. SESSION, nil
+    local got
     if many_wanted == 3 then -- A lone call, which needs no `unpack`.
-      got = call('HMGET', GROUP, 'state', session_field, wanted[3])
+      got = call('HMGET', GROUP, 'state', SESSION_FIELD, wanted[3])
     else
-      wanted[2] = session_field
+      wanted[2] = SESSION_FIELD
       got = call('HMGET', GROUP, unpack(wanted, 1, many_wanted))
     end
     local text = got[1]
@@ -86,9 +86,9 @@ piece(function()
     if g.waiting > 0 then check_line() end
     leases_stored = g.leases
     gaps_left = g.mend == '' and g.top - g.held or tonumber(match(g.mend, '%d+$'))
-    own = got[2] and session_of(SESSION, session_field, got[2], g.gen, now)
+    own = got[2] and session_of(SESSION, SESSION_FIELD, got[2], g.gen, now)
     -- Made with room for what a lone call reads.
-    hash = { [session_field] = own, [many_wanted > 2 and wanted[3] or ''] = got[3] or false }
+    hash = { [SESSION_FIELD] = own, [many_wanted > 2 and wanted[3] or ''] = got[3] or false }
     for i = 4, many_wanted do hash[wanted[i]] = got[i] end
   end
 

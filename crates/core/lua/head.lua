@@ -24,32 +24,10 @@ local function learn()
 end
 
 piece(function()
-  local beginnings, many_beginnings = {}, 0 -- the texts of long numbers without their last three digits
-  local endings = {} -- three digits
-
-  -- Most long numbers of a second are moments, which begin the same.
-  local function beginning(value)
-    if many_beginnings > 100 then beginnings, many_beginnings = {}, 0 end
-    local text = format('%d', value)
-    beginnings[value], many_beginnings = text, many_beginnings + 1
-    return text
-  end
-
-  local function ending(value)
-    local text = format('%03d', value)
-    endings[value] = text
-    return text
-  end
-
   -- The text of a whole number. Past 14 digits `..` and `tostring` would round.
   function num(value)
     local text = digits[value]
     if text then return text end
-    if value > 1e6 and value < 4e15 then
-      local last = value % 1000
-      local first = (value - last) / 1000
-      return (beginnings[first] or beginning(first)) .. (endings[last] or ending(last))
-    end
     text = format('%d', value)
     if value >= 0 and value <= 4096 then digits[value] = text end
     return text

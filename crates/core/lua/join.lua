@@ -43,7 +43,7 @@ piece(function()
       reap()
       hand_off_to(joined, answers)
     end
-    note_after(limits, answers)
+    note_after(limits, answers, #answers)
     return reply(concat(answers, ' '), true)
   end }
 end)

@@ -40,16 +40,14 @@ piece(function()
   end
 
   function state_text(g)
-    local held, leases, top, classes, counts = g.held, g.leases, g.top, g.classes, g.counts
-    local line, limit = '', classes[1]
-    if limit and not classes[2] then
-      line = ' ' .. num(limit) .. ':' .. num(counts[limit])
-    elseif limit then
-      for i = 1, #classes do line = line .. ' ' .. num(classes[i]) .. ':' .. num(counts[classes[i]]) end
-    end
-    return '1 ' .. g.epoch .. ' ' .. (digits[held] or num(held)) .. ' ' .. (digits[leases] or num(leases)) .. ' '
+    local held, leases, top = g.held, g.leases, g.top
+    local text = '1 ' .. g.epoch .. ' ' .. (digits[held] or num(held)) .. ' ' .. (digits[leases] or num(leases)) .. ' '
       .. (digits[top] or num(top)) .. ' ' .. g.limit .. ' ' .. g.token_text .. ' ' .. g.latest_text .. ' '
-      .. g.expire_text .. ' ' .. g.made .. '- ' .. g.mend .. '- ' .. g.gen .. ' ' .. g.ticket_text .. line
+      .. g.expire_text .. ' ' .. g.made .. '- ' .. g.mend .. '- ' .. g.gen .. ' ' .. g.ticket_text
+    if g.waiting == 0 then return text end
+    local classes, counts = g.classes, g.counts
+    for i = 1, #classes do text = text .. ' ' .. num(classes[i]) .. ':' .. num(counts[classes[i]]) end
+    return text
   end
 
   -- The bytes of a name, out of NAME-AND-LABEL.

@@ -82,7 +82,7 @@ piece(function()
   function keep_alive()
     own = session(SESSION)
     if not own then
-      own = new_session(SESSION, 'c' .. SESSION, CONNECTION)
+      own = new_session(SESSION, SESSION_FIELD, CONNECTION)
       hash[own.field] = own
     end
     if not own.kept then

@@ -12,10 +12,12 @@ piece(function()
   -- answers: a text. says_next_end: if the caller's session waits.
   function reply(answers, says_next_end)
     local in_ms = says_next_end and own and own.count > 0 and next_end()
+    in_ms = in_ms and num(in_ms) or '-1'
     local flags = FLAGS[(again and 1 or 0) + (push_refused and 2 or 0)]
-    local text = 'ok ' .. now_text .. ' ' .. (g.epoch or '-') .. (in_ms and ' ' .. num(in_ms) or ' -1') .. flags
-    if not handed then return text .. '0 ' .. answers end
-    local said = { text .. num(#handed / 2) }
+    if not handed then
+      return 'ok ' .. now_text .. ' ' .. (g.epoch or '-') .. ' ' .. in_ms .. flags .. '0 ' .. answers
+    end
+    local said = { 'ok ' .. now_text .. ' ' .. g.epoch .. ' ' .. in_ms .. flags .. num(#handed / 2) }
     for i = 2, #handed, 2 do said[#said + 1] = handed[i] end
     said[#said + 1] = answers
     return concat(said, ' ')

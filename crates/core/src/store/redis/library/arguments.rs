@@ -20,10 +20,10 @@ pub(super) fn lay_out(cmd: &mut Cmd, layout: &Layout, caller: &Caller, calls: &[
     for group in groups() {
         cmd.arg(&GroupKeys::new(&layout.prefix, &group[0].key).all()[..]);
     }
-    cmd.write_arg_fmt(caller.session);
-    cmd.arg(caller.connection).arg(flags).arg(caller.keep_alive_ms);
+    let Caller { session, connection, keep_alive_ms, .. } = caller;
+    let channel = channel_prefix(&layout.prefix);
+    cmd.write_arg_fmt(format_args!("{session} {connection} {flags} {keep_alive_ms} {channel}"));
     cmd.write_arg_fmt(fresh);
-    cmd.arg(channel_prefix(&layout.prefix));
     for group in groups() {
         cmd.arg(group.len());
         group.iter().for_each(|call| ask(cmd, &call.verb));
