@@ -285,6 +285,16 @@ export interface ConnectionOptions {
   clientName?: string | undefined
 
   /**
+   * What others are told of this process beside its leases and requests: by {@link Limiter.status}, the command line,
+   * errors and warnings. Default: host name, process id and program, which is `clientName` or else the name of the main
+   * script's file.
+   *
+   * A text of 1 to 64 bytes stands for the program. With false nothing is told; then nothing of it is in Redis either,
+   * where whoever may read the keys may read it.
+   */
+  identity?: string | false | undefined
+
+  /**
    * What every key in Redis begins with: 1 to 128 bytes without `{` and `}`. Default `'cl'`.
    *
    * Danger: processes with different prefixes don't share their limits.
@@ -389,6 +399,10 @@ export interface HolderStatus {
   leaseId: string
   holder: string | null
   label: string | null
+  /** Where it is held; null where its process doesn't tell: see {@link ConnectionOptions.identity}. */
+  host: string | null
+  pid: number | null
+  program: string | null
   fencingToken: number
   /** Seconds until the lease ends if it isn't renewed; 0 if it has ended. */
   endsIn: number
@@ -401,6 +415,10 @@ export interface WaiterStatus {
   leaseId: string
   holder: string | null
   label: string | null
+  /** Where it waits; null where its process doesn't tell: see {@link ConnectionOptions.identity}. */
+  host: string | null
+  pid: number | null
+  program: string | null
   limit: number
   weight: number
   priority: number

@@ -32,23 +32,29 @@ const slotsOf = ({ slots }) => {
   return last - first === slots.length - 1 ? `${first}-${last}` : slots.join(',')
 }
 
-const HOLDER_HEADS = ['SLOT', 'HELD FOR', 'ENDS IN', 'LABEL', 'HOLDER', 'LEASE']
+/** The process of a holder or waiter, as far as it tells: program, host and process id. */
+const processOf = ({ host, pid, program }) =>
+  pid === null ? DASH : `${program === null ? '' : `${safe(program)} `}${safe(host ?? '?')}:${pid}`
+
+const HOLDER_HEADS = ['SLOT', 'HELD FOR', 'ENDS IN', 'LABEL', 'HOLDER', 'PROCESS', 'LEASE']
 const holderCells = (holder) => [
   slotsOf(holder),
   duration(holder.heldFor),
   duration(holder.endsIn),
   shown(holder.label),
   shown(holder.holder),
+  processOf(holder),
   holder.leaseId,
 ]
 
-const WAITER_HEADS = ['WAITS FOR', 'WANTS', 'PRIORITY', 'LABEL', 'HOLDER', 'LEASE']
+const WAITER_HEADS = ['WAITS FOR', 'WANTS', 'PRIORITY', 'LABEL', 'HOLDER', 'PROCESS', 'LEASE']
 const waiterCells = (waiter) => [
   duration(waiter.waited),
   `${waiter.weight} of ${waiter.limit}`,
   String(waiter.priority),
   shown(waiter.label),
   shown(waiter.holder),
+  processOf(waiter),
   waiter.leaseId,
 ]
 
@@ -70,4 +76,4 @@ function groupDetail(group, look, most = Infinity) {
 
 const rest = (list, most, what) => (list.length > most ? [`  … and ${list.length - most} more ${what}`] : [])
 
-module.exports = { groupDetail, groupTable, slotsOf }
+module.exports = { groupDetail, groupTable, processOf, slotsOf }

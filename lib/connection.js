@@ -7,6 +7,7 @@
 const { isMainThread } = require('node:worker_threads')
 const { checkClient } = require('./client.js')
 const { ConfigError } = require('./errors.js')
+const { identityOf } = require('./identity.js')
 const { Source, answerBy } = require('./questions.js')
 const { SIGNALS } = require('./release-on.js')
 const { between, check, fits, integer, ms, object, rules, secret, text } = require('./rules.js')
@@ -88,6 +89,11 @@ const CONNECTION = rules({
     '1 to 128 printable ASCII characters without spaces',
     undefined,
   ),
+  identity: object(
+    (value) => value === false || (typeof value === 'string' && fits(value, 1, 64)),
+    'a name of 1 to 64 bytes in UTF-8, or false',
+    undefined,
+  ),
   keyPrefix: object(
     (value) => typeof value === 'string' && fits(value, 1, 128) && !/[{}]/.test(value),
     'a well-formed string of 1 to 128 bytes in UTF-8 without { and }',
@@ -136,6 +142,7 @@ function readConnection(url, options, env) {
     minReplicas: value('minReplicas'),
     replicaTimeoutMs: ms(value('replicaTimeout')),
     clientName: given.clientName,
+    identity: identityOf(given.identity, given.clientName),
     keyPrefix: value('keyPrefix'),
     settleMs: ms(value('settle')),
     onUnavailable: value('onUnavailable'),

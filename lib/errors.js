@@ -51,11 +51,14 @@ class ConcurrencyLimitExceededError extends ConcurrencyLimitError {
 /** Who holds, as the end of a message. */
 function heldBy(holders = []) {
   const all = holders.map(
-    ({ label, holder, leaseId, slots, heldFor }) =>
-      `${show(label || holder || leaseId)} in slot ${slots[0]} for ${heldFor} s`,
+    ({ label, holder, program, leaseId, slots, heldFor, ...place }) =>
+      `${show(label || holder || program || leaseId)}${at(place)} in slot ${slots[0]} for ${heldFor} s`,
   )
   return all.length === 0 ? '' : `; held by ${all.join(', ')}`
 }
+
+/** On which host, in which process, where that is known. */
+const at = ({ host, pid }) => (pid === null ? '' : host === null ? ` (process ${pid})` : ` (${host}:${pid})`)
 
 /** What a warning says of requests that wait for long. */
 function longWait(key, waited, holders) {

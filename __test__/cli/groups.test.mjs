@@ -1,4 +1,5 @@
 // status, keys, release and clean tell of other processes that hold, wait and die, as text and as JSON.
+import { hostname } from 'node:os'
 import { stripVTControlCharacters } from 'node:util'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -32,13 +33,14 @@ describe('status', () => {
     await until(async () => (await limiter.status('seen')).waiters[0].waited > 0.2, 'some time has passed')
     const { stdout, code } = await cli(['status', 'seen'], { env })
     expect(code).toBe(0)
+    const process = `worker\\.mjs ${hostname()}:${other.pid}`
     const [group, heads, one, two, waiterHeads, waiter] = stdout.split('\n')
     expect(group).toMatch(/^seen {2}█{20} {2}3\/3 held, 1 waiting, the longest for [\d.]+ s$/)
-    expect(heads).toMatch(/SLOT +HELD FOR +ENDS IN +LABEL +HOLDER +LEASE/)
-    expect(one).toMatch(new RegExp(`^ +1 +[\\d.]+ s +(2\\d|30) s +a report +- +${first.leaseId}$`))
-    expect(two).toMatch(/^ +2-3 +[\d.]+ s +(5\d|60) s +- +a name +[0-9a-f]{16}-\d+$/)
+    expect(heads).toMatch(/SLOT +HELD FOR +ENDS IN +LABEL +HOLDER +PROCESS +LEASE/)
+    expect(one).toMatch(new RegExp(`^ +1 +[\\d.]+ s +(2\\d|30) s +a report +- +${process} +${first.leaseId}$`))
+    expect(two).toMatch(new RegExp(`^ +2-3 +[\\d.]+ s +(5\\d|60) s +- +a name +${process} +[0-9a-f]{16}-\\d+$`))
     expect(waiterHeads).toMatch(/WAITS FOR +WANTS +PRIORITY/)
-    expect(waiter).toMatch(/^ +[\d.]+ s +1 of 3 +2 +later +- +[0-9a-f]{16}-\d+$/)
+    expect(waiter).toMatch(new RegExp(`^ +[\\d.]+ s +1 of 3 +2 +later +- +${process} +[0-9a-f]{16}-\\d+$`))
 
     const [json] = await cliJson(['status', 'seen'], { env })
     expect(json).toMatchObject({ key: 'seen', limit: 3, held: 3, waiting: 1, oldestWait: json.waiters[0].waited })

@@ -54,13 +54,16 @@ test('no shell reads the arguments; input and output are those of the command', 
   expect(await echo.ended).toMatchObject({ code: 0, stdout: 'through', stderr: '' })
 })
 
-test('a label tells who it is: that of --label, or the command, host and process id', async () => {
+test('a label tells what it does: that of --label, or the command; its process is told beside it', async () => {
   const named = start(['--key', 'label', '--limit', '2', '--label', 'nightly'], ...trapping('trap "exit 0" TERM'))
   await shows(named, 'ready')
   const plain = start(['--key', 'label', '--limit', '2'], ...trapping('trap "exit 0" TERM'))
   await shows(plain, 'ready')
-  const labels = (await holders('label')).map(({ label }) => label)
-  expect(labels).toEqual(['nightly', `sh ${hostname()}:${plain.child.pid}`])
+  const told = (await holders('label')).map(({ label, host, pid, program }) => [label, host, pid, program])
+  expect(told).toEqual([
+    ['nightly', hostname(), named.child.pid, 'concurrency-limit-run'],
+    ['sh', hostname(), plain.child.pid, 'concurrency-limit-run'],
+  ])
   for (const { child } of [named, plain]) child.kill('SIGTERM')
   expect(await Promise.all([named.ended, plain.ended])).toMatchObject([{ code: 0 }, { code: 0 }])
   await free('label')

@@ -72,7 +72,7 @@ describe('on a terminal', () => {
     watched.type('\r')
     await shows(/alpha[\s\S]*1\/4 held[\s\S]*› +1 +.*first job/)
     watched.type('x')
-    await shows(/Free slot 1, first job, held for .*\? Its work may still run\. y\/N/)
+    await shows(/Free slot 1, first job, worker\.mjs \S+, held for .*\? Its work may still run\. y\/N/)
     watched.type('n')
     await shows(/x free its slot/)
     expect((await limiter.status('alpha')).held).toBe(1)

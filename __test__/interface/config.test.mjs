@@ -58,6 +58,7 @@ const BAD_CONNECTION = {
   connectTimeout: numbers(0, 3601, Infinity),
   commandTimeout: numbers(0, 3601, Infinity),
   clientName: texts('', 'two words', 'ü', 'x'.repeat(129)),
+  identity: [...texts('', 'ü'.repeat(33)), true],
   keyPrefix: texts('', 'a{b', 'a}b', 'x'.repeat(129)),
   settle: numbers(3601, Infinity),
   onUnavailable: texts('', 'ALLOW', 'ignore'),

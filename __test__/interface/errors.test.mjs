@@ -1,5 +1,6 @@
 // Each refusal is a class of its own, carries what one needs to act, and names the caller in its stack.
 import { createServer } from 'node:net'
+import { hostname } from 'node:os'
 import {
   ConcurrencyLimitError,
   ConcurrencyLimitExceededError,
@@ -58,8 +59,9 @@ describe('a full limit tells who holds', () => {
       expect(told.endsIn).toBeGreaterThanOrEqual(endsIn)
       expect(told.heldFor).toBeLessThanOrEqual(heldFor)
     }
-    const names = ["'first.csv'", "'named'", `'${leases[2].leaseId}'`]
-    const said = names.map((name, i) => `${name} in slot ${i + 1} for ${error.holders[i].heldFor} s`)
+    const names = ["'first.csv'", "'named'", `'${holders[2].program}'`]
+    const here = `${hostname()}:${process.pid}`
+    const said = names.map((name, i) => `${name} (${here}) in slot ${i + 1} for ${error.holders[i].heldFor} s`)
     expect(error.message).toContain(`; held by ${said.join(', ')}`)
     expect(error.message).not.toContain('fourth')
     expect(structuredClone(error.toJSON()).holders).toEqual(error.holders)
@@ -125,7 +127,7 @@ test('a request that waits for long is a warning that names who holds, once a mi
   const elsewhere = await mine.acquire({ key: 'short', limit: 1 })
   await until(() => warnings.length > 0, 'it is warned of', 25_000)
   expect(warnings[0]).toMatch(
-    /^a request for 'long' has waited for \d\d s; held by 'nightly import' in slot 1 for \d\d(\.\d+)? s$/,
+    /^a request for 'long' has waited for \d\d s; held by 'nightly import' \(\S+:\d+\) in slot 1 for \d\d(\.\d+)? s$/,
   )
   await lease.release()
   for (const waiting of queued) await (await waiting).release()

@@ -1,4 +1,5 @@
 // What the members of a request mean: weight, priority, maxWaiting, holder, label, limits that differ.
+import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ConfigError, Limiter, QueueFullError } from 'concurrency-limit'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -90,6 +91,7 @@ describe.each(['Redis', 'memory:'])('on %s', (place) => {
     const { holders, waiters, ...rest } = await limiter.status('status')
     expect(rest).toEqual({ key: 'status', limit: 3, held: 3, waiting: 1 })
     expect(holders).toHaveLength(2)
+    for (const who of [...holders, ...waiters]) expect(who).toMatchObject({ host: hostname(), pid: process.pid })
     expect(holders[0]).toMatchObject({ slots: [1, 2], leaseId: a.leaseId, holder: 'h', label: 'l' })
     expect(holders[0].fencingToken).toBe(a.fencingToken)
     expect(holders[0].endsIn).toBeGreaterThan(20)

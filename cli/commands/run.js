@@ -1,13 +1,12 @@
 'use strict'
 
-const { hostname } = require('node:os')
 const { basename } = require('node:path')
 const { UsageError, expectPositionals } = require('../arguments.js')
 const { Child, codeOfSignal, onSignals } = require('../child.js')
 const { withLimiter } = require('../connection.js')
 const { codes } = require('../exits.js')
 
-const MOST_BYTES = 48 // of the command's name in a label, which has 128 with a host's name of 63 and a number
+const MOST_BYTES = 128 // of a label
 
 /** What the command finds in its environment. */
 const environmentOf = (lease) => ({
@@ -18,11 +17,11 @@ const environmentOf = (lease) => ({
   CONCURRENCY_LIMIT_LEASE: lease.leaseId,
 })
 
-/** Who it is, for whoever looks at `status`: the command, the host and our process id. */
+/** What it does, for whoever looks at `status`, which also tells our host and process id. */
 function labelOf(command) {
   let name = basename(command).toWellFormed()
   while (Buffer.byteLength(name) > MOST_BYTES) name = [...name].slice(0, -1).join('')
-  return `${name} ${hostname().slice(0, 63)}:${process.pid}`
+  return name
 }
 
 /** The request as the package takes it: options that weren't given have its defaults. */
@@ -84,7 +83,7 @@ module.exports = {
       help: 'seconds that the slot stays taken if this machine vanishes; default: 60',
     },
     grace: { value: 'S', number: true, help: 'seconds between SIGTERM and SIGKILL, 0 to 86400; default: 10' },
-    label: { value: 'TEXT', option: 'label', help: 'shown by `status`; default: the command, host and pid' },
+    label: { value: 'TEXT', option: 'label', help: 'shown by `status`; default: the command' },
     holder: {
       value: 'NAME',
       option: 'holder',

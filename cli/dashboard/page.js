@@ -93,31 +93,40 @@ function tableOf(title, heads, rows) {
   return table
 }
 
+/** The process of a holder or waiter, as far as it tells. */
+const processOf = ({ host, pid, program }) => (pid === null ? '–' : `${program ?? ''} ${host ?? '?'}:${pid}`.trim())
+
+const namesOf = (person) => [
+  ...[cell(person.label || '–', 'text'), cell(person.holder ?? '–', 'text')],
+  ...[cell(processOf(person), 'text'), cell(person.leaseId)],
+]
+
+const NAME_HEADS = ['Label', 'Holder', 'Process', 'Lease']
+
 function holderRow(key, holder) {
-  const { slots, heldFor, endsIn, label, holder: name, leaseId } = holder
-  const times = [cell(slotsOf(slots)), cell(duration(heldFor)), cell(duration(endsIn))]
-  const names = [cell(label || '–', 'text'), cell(name ?? '–', 'text'), cell(leaseId)]
+  const times = [cell(slotsOf(holder.slots)), cell(duration(holder.heldFor)), cell(duration(holder.endsIn))]
+  const names = namesOf(holder)
   if (!mayFree()) return [...times, ...names]
   const button = make('button', 'danger', 'Free')
   button.addEventListener('click', () => free(key, holder))
   return [...times, cell(button), ...names]
 }
 
-const waiterRow = ({ waited, weight, limit, priority, label, holder, leaseId }) => [
-  ...[cell(duration(waited)), cell(`${weight} of ${limit}`), cell(String(priority))],
-  ...[cell(label || '–', 'text'), cell(holder ?? '–', 'text'), cell(leaseId)],
+const waiterRow = (waiter) => [
+  ...[cell(duration(waiter.waited)), cell(`${waiter.weight} of ${waiter.limit}`), cell(String(waiter.priority))],
+  ...namesOf(waiter),
 ]
 
 function drawPeople(people, group) {
   const tables = []
-  const heads = ['Slot', 'Held for', 'Ends in', ...(mayFree() ? [''] : []), 'Label', 'Holder', 'Lease']
+  const heads = ['Slot', 'Held for', 'Ends in', ...(mayFree() ? [''] : []), ...NAME_HEADS]
   if (group.holders.length > 0) {
     const rows = group.holders.map((holder) => holderRow(group.key, holder))
     tables.push(tableOf('Holders', heads, rows))
   }
   if (group.waiters.length > 0) {
     const rows = group.waiters.map(waiterRow)
-    tables.push(tableOf('In line', ['Waits for', 'Wants', 'Priority', 'Label', 'Holder', 'Lease'], rows))
+    tables.push(tableOf('In line', ['Waits for', 'Wants', 'Priority', ...NAME_HEADS], rows))
   }
   people.replaceChildren(...(tables.length > 0 ? tables : ['nobody holds and nobody waits']))
 }
@@ -200,8 +209,9 @@ async function look() {
   }
 }
 
-async function free(key, { slots, label, leaseId, heldFor }) {
-  const who = label ? ` (${label})` : ''
+async function free(key, { slots, leaseId, heldFor, ...person }) {
+  const names = [person.label, person.pid !== null && processOf(person)].filter(Boolean)
+  const who = names.length > 0 ? ` (${names.join(', ')})` : ''
   const question = `Free slot ${slotsOf(slots)} of ${key}${who}, held for ${duration(heldFor)}? Its work may still run.`
   byId('question').textContent = question
   byId('ask').returnValue = 'no'

@@ -2,7 +2,7 @@
 
 // The screen of `watch` as lines, never more or wider than it is.
 
-const { groupDetail, groupTable, slotsOf } = require('../show.js')
+const { groupDetail, groupTable, processOf, slotsOf } = require('../show.js')
 const { cut, duration, safe } = require('../text.js')
 const { moved } = require('./state.js')
 
@@ -28,7 +28,8 @@ function hints(state, { pen }) {
 
 function question({ holders, asked }) {
   const holder = holders.find(({ leaseId }) => leaseId === asked)
-  const who = holder.label ? `, ${safe(holder.label)},` : ''
+  const names = [holder.label && safe(holder.label), holder.pid !== null && processOf(holder)].filter(Boolean)
+  const who = names.length > 0 ? `, ${names.join(', ')},` : ''
   return `Free slot ${slotsOf(holder)}${who} held for ${duration(holder.heldFor)}? Its work may still run. y/N`
 }
 

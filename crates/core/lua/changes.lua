@@ -1,6 +1,6 @@
 -- changes: what a command changes, gathered and written in few commands: removals first (R25), then what makes a grant
 -- stand. What is removed is written before what is set, so whoever removes what this command has set writes it first.
-local set_field, drop_field, set_end, move_end, drop_end, set_guard, drop_guard, add, unmake, make, flush
+local set_field, drop_field, set_end, move_end, drop_end, set_mark, drop_mark, add, unmake, make, flush
 local write_gaps -- see gaps
 
 piece(function()
@@ -36,12 +36,12 @@ piece(function()
     old_ends[many_old_ends] = id
   end
 
-  -- Guards are among the ends, with scores that no lease has (R12).
-  function set_guard(id, at)
-    new_ends[many_new_ends + 1], new_ends[many_new_ends + 2], many_new_ends = num(-at), '~' .. id, many_new_ends + 2
+  -- The ends of guards (R12) and introductions (R40) are among those of leases, with scores that no lease has.
+  function set_mark(member, at)
+    new_ends[many_new_ends + 1], new_ends[many_new_ends + 2], many_new_ends = num(-at), member, many_new_ends + 2
   end
 
-  function drop_guard(member)
+  function drop_mark(member)
     many_old_ends = many_old_ends + 1
     old_ends[many_old_ends] = member
   end

@@ -12,7 +12,7 @@ return piece(function()
   local function find_calls(many, at)
     many_wanted, acquires, writes = 2, false, false
     for i = 1, many do
-      local verb = verbs[ARGS[at]]
+      local verb = verbs[ARGS[at]] or introducing(ARGS[at])
       asked[i], starts[i], skips[i] = verb, at + 1, many_wanted
       acquires, writes = acquires or verb.acquires, writes or verb.writes
       at = verb.fields(at + 1)

@@ -4,6 +4,7 @@
 -- ANSWER number of holders, of each: id token ends-in slots NAME-AND-LABEL
 -- ADDS   limit · held · waiting · number of waiters, of each: id ticket limit weight priority NAME-AND-LABEL
 --        · next slot, or -1 after the last page · next waiter
+--        · number of their sessions that said who they are, of each: session IDENTITY
 --
 -- A lease is shown whole, on the page of its lowest slot; one that has ended isn't shown, and its slots aren't counted.
 piece(function()
@@ -78,6 +79,24 @@ piece(function()
     return slots
   end
 
+  -- Who the sessions of these holders and waiters are; each text begins with an id.
+  local function introductions(views, in_line)
+    local fields, seen, known = {}, {}, {}
+    for i = 1, #views + #in_line do
+      local field = 'p' .. session_of_id(views[i] or in_line[i - #views])
+      if not seen[field] then
+        seen[field] = true
+        fields[#fields + 1] = field
+      end
+    end
+    read(fields)
+    for i = 1, #fields do
+      local identity = hash[fields[i]] and introduction_of(hash[fields[i]], now)
+      if identity then known[#known + 1] = sub(fields[i], 2) .. ' ' .. identity end
+    end
+    return known
+  end
+
   verbs.inspect = { anyone = true, fields = fields, carry_out = function(at)
     if many_sets > 0 or many_dels > 0 or freed then flush() end -- What an earlier call of this command changed.
     local after, shown = number(ARGS[at]), number(ARGS[at + 1])
@@ -88,7 +107,9 @@ piece(function()
     for i = 1, #views do said[i + 1] = views[i] end
     said[#said + 1] = g.limit .. ' ' .. num(held()) .. ' ' .. num(g.waiting) .. ' ' .. num(#in_line)
     for i = 1, #in_line do said[#said + 1] = in_line[i] end
-    said[#said + 1] = (more and num(last) or '-1') .. ' ' .. num(shown + #in_line)
+    local known = introductions(views, in_line)
+    said[#said + 1] = (more and num(last) or '-1') .. ' ' .. num(shown + #in_line) .. ' ' .. num(#known)
+    for i = 1, #known do said[#said + 1] = known[i] end
     return reply(concat(said, ' '), false)
   end }
 end)

@@ -5,6 +5,7 @@
 -- lease    H end token limit slots NAME-AND-LABEL                                  (slots: runs, 1-3,7)
 -- waiter   W ticket generation terms
 -- session  deadline connection listens count guard generation
+-- introduction  end IDENTITY                                                       (as the session says it)
 -- member   of the queue: priority (two digits, higher first), ticket (16 digits), lease id; its score is the limit
 -- NAME-AND-LABEL: length length bytes                                              (length -1: none)
 --
@@ -12,7 +13,7 @@
 local no_state, state_of, state_text, terms_of, slots_of, slots_text
 local new_lease_record, lease_of, lease_until, lease_passed, tail_of, new_waiter, waiter_of
 local new_session, session_of, session_text
-local member_of, id_of, id_in, session_of_id, priority_of, statement_text
+local introduction_of, introduction_text, member_of, id_of, id_in, session_of_id, priority_of, statement_text
 
 piece(function()
   function no_state()
@@ -148,6 +149,16 @@ piece(function()
   function session_text(it, gen)
     return it.deadline .. ' ' .. it.connection .. (it.listens and ' 1 ' or ' 0 ') .. num(it.count) .. ' ' .. it.guard
       .. ' ' .. gen
+  end
+
+  -- nil when it has passed.
+  function introduction_of(text, now)
+    local at_end, identity = match(text, '^(%d+) (.*)$')
+    return tonumber(at_end) > now and identity or nil
+  end
+
+  function introduction_text(at_end, identity)
+    return at_end .. ' ' .. identity
   end
 
   function member_of(id, ticket, terms)

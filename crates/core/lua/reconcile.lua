@@ -11,26 +11,15 @@ local guard
 piece(function()
   local GUARD = 60000
 
-  -- Each guard that is set pays for the removal of those that have passed.
-  local function remove_passed_guards()
-    if not find(g.made, 'e', 1, true) then return nil end
-    local passed = call('ZRANGEBYSCORE', ENDS, num(-now), '(0', 'LIMIT', 0, BUDGET)
-    for i = 1, #passed do
-      drop_guard(passed[i])
-      local id = sub(passed[i], 2)
-      if not session(id) then drop_field('c' .. id) end
-    end
-  end
-
   -- The caller's connection number is stored and guarded.
   function guard()
-    remove_passed_guards()
+    remove_passed()
     local its, at = keep_alive(), now + GUARD
     its.connection = CONNECTION
     if its.guard == num(at) then return nil end -- An earlier call of this command has set it.
     its.guard = num(at)
     latest(at, its.guard)
-    set_guard(SESSION, at)
+    set_mark('~' .. SESSION, at)
   end
 end)
 

@@ -13,7 +13,7 @@ mod url;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::lease::Key;
+use crate::lease::{Identity, Key};
 
 pub use self::asked::{Answer, Asked, Credential, NatMap};
 pub use self::parts::{Parts, SentinelParts};
@@ -33,6 +33,8 @@ pub struct Options {
     pub command_timeout: Duration,
     /// `CLIENT SETNAME`. Default none.
     pub client_name: Option<String>,
+    /// Which process the groups are told of, for `status`. Default: they're told nothing.
+    pub identity: Option<Identity>,
     /// What the names of all keys and channels begin with. Default `cl`.
     pub key_prefix: String,
     /// How long after its start a server is asked for nothing new. Default 2 s; zero switches it off.
@@ -68,6 +70,7 @@ impl Options {
             connect_timeout: Duration::from_secs(10),
             command_timeout: Duration::from_secs(1),
             client_name: None,
+            identity: None,
             key_prefix: "cl".into(),
             settle: Duration::from_secs(2),
             on_unavailable: OnUnavailable::Reject,

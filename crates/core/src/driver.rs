@@ -210,6 +210,7 @@ fn settings(options: &Options, store: &dyn Store) -> Settings {
         connect_timeout: options.connect_timeout,
         settle: options.settle,
         impatient: options.on_unavailable != OnUnavailable::Reject,
+        identity: options.identity.clone().map(Arc::new),
         checked: false,
     }
 }

@@ -3,16 +3,18 @@
 //! It has no clock, does no I/O and draws no random number: time, the epoch of a new state and the fate of a
 //! publication are arguments. It is the embedded store, and the model that the Lua scripts are held against; the steps
 //! are those of `docs/protocol.md`. It does not know what a client must do about an answer: that is `session`.
-//! Rules kept: R1–R6, R8, R9, R11–R20, R22, R23, R26, R28, R30, R32, R34, R36–R38.
+//! Rules kept: R1–R6, R8, R9, R11–R20, R22, R23, R26, R28, R30, R32, R34, R36–R38, R40.
 
 use crate::lease::{Epoch, LeaseId, SessionId};
 use crate::protocol::{
-    Answers, CallError, Caller, Extend, Left, News, Renew, Renewed, Reply, Target, Verb, Waiting,
+    Answers, CallError, Caller, Extend, Introduction, Left, News, Renew, Renewed, Reply, Target, Verb,
+    Waiting,
 };
 
 mod acquire;
 mod by_text;
 mod hand_off;
+mod introductions;
 mod leases;
 mod line;
 mod note;
@@ -68,6 +70,13 @@ impl Group {
                 none.insert(Box::new(State::new(fresh, now))).call(turn, verb)
             }
             (None, _) => State::new(Epoch(0), now).call(turn, verb),
+        }
+    }
+
+    /// A session whose call was carried out says beside it who it is (R40). Without state there is nobody to be told of.
+    pub fn introduce(&mut self, now_us: u64, session: SessionId, said: &Introduction) {
+        if let Some(state) = &mut self.state {
+            state.introductions.add(Now::at_us(now_us).ms, session, said);
         }
     }
 

@@ -1,4 +1,4 @@
-//! The nouns of the limiter as types: key, session, lease id, slot, fencing token, ticket, epoch.
+//! The nouns of the limiter as types: key, session, identity, lease id, slot, fencing token, ticket, epoch.
 //!
 //! Nothing here decides anything; a value that exists is well formed. Text forms are those of
 //! `docs/protocol.md`, so that what a person reads in Redis is what the program prints.
@@ -30,6 +30,44 @@ impl Key {
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// Which process a session belongs to, for people (R40).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Identity {
+    host: Option<Arc<str>>,
+    pid: u32,
+    program: Option<Arc<str>>,
+}
+
+impl Identity {
+    /// Most bytes of the host and of the program; what is longer is cut.
+    pub const MAX_BYTES: usize = 64;
+
+    /// A process, as a person would look for it. Control characters become spaces.
+    pub fn new(host: Option<&str>, pid: u32, program: Option<&str>) -> Self {
+        let printable = |text: &str| -> String {
+            let fits = |(at, c): &(usize, char)| at + c.len_utf8() <= Self::MAX_BYTES;
+            let fitting = text.char_indices().take_while(fits);
+            fitting.map(|(_, c)| if c.is_control() { ' ' } else { c }).collect()
+        };
+        Self { host: host.map(printable).map(Arc::from), pid, program: program.map(printable).map(Arc::from) }
+    }
+
+    /// The name of its host.
+    pub fn host(&self) -> Option<&Arc<str>> {
+        self.host.as_ref()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// What it runs.
+    pub fn program(&self) -> Option<&Arc<str>> {
+        self.program.as_ref()
     }
 }
 
@@ -130,6 +168,17 @@ mod tests {
         assert!(Key::new("").is_none());
         assert!(Key::new("é".repeat(256)).is_some());
         assert!(Key::new("é".repeat(257)).is_none());
+    }
+
+    #[test]
+    fn an_identity_is_short_and_printable() {
+        let identity = Identity::new(Some(&"é".repeat(40)), 7, Some("a\nb"));
+        assert_eq!(identity.host().map(|host| host.len()), Some(64));
+        assert_eq!(identity.program().map(|program| &**program), Some("a b"));
+        assert_eq!(
+            Identity::new(Some(&format!("{}é", "a".repeat(63))), 7, None).host().map(|h| h.len()),
+            Some(63)
+        );
     }
 
     #[test]

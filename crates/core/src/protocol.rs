@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::lease::{Epoch, FencingToken, Key, LeaseId, SessionId, Slot, Ticket};
+use crate::lease::{Epoch, FencingToken, Identity, Key, LeaseId, SessionId, Slot, Ticket};
 
 mod note;
 
@@ -41,6 +41,24 @@ pub struct Call {
     pub key: Key,
     /// What is asked of it.
     pub verb: Verb,
+    /// Who the session is, where it says so with this call.
+    pub introduction: Option<Introduction>,
+}
+
+impl Call {
+    /// A call that doesn't say who the session is.
+    pub fn new(key: Key, verb: Verb) -> Self {
+        Self { key, verb, introduction: None }
+    }
+}
+
+/// Who a session is, as it says beside a call that is carried out (R40).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Introduction {
+    /// Which process.
+    pub identity: Arc<Identity>,
+    /// How long the group keeps that, in ms.
+    pub keep_ms: u64,
 }
 
 /// The number that a session gives to what it sends; the answer has it too.
@@ -470,6 +488,8 @@ pub struct HolderView {
     pub holder: Option<Arc<str>>,
     /// Its label.
     pub label: Option<Arc<str>>,
+    /// Its process, where that was said.
+    pub identity: Option<Arc<Identity>>,
 }
 
 /// A waiter, for people.
@@ -489,6 +509,8 @@ pub struct WaiterView {
     pub holder: Option<Arc<str>>,
     /// Its label.
     pub label: Option<Arc<str>>,
+    /// Its process, where that was said.
+    pub identity: Option<Arc<Identity>>,
 }
 
 /// What a session is told through its push channel.

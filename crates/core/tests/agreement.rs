@@ -131,9 +131,11 @@ fn replay(server: &mut Server, Replay { way, groups, together }: Replay<'_>, ste
         let fates: Vec<(SessionId, Option<u64>)> = (step.fates.iter().enumerate())
             .map(|(session, fate)| (SessionId(session as u64), [Some(1), Some(0), None][*fate as usize]))
             .collect();
-        let by_rules: Vec<Result<Reply, CallError>> = (verbs.iter())
-            .map(|verb| {
-                group.call(now_us, fresh, &caller, verb, &mut |session, epoch, news| {
+        let said: Vec<_> =
+            (steps.iter().zip(&verbs)).map(|(step, verb)| step.introduction(caller.session, verb)).collect();
+        let by_rules: Vec<Result<Reply, CallError>> = (verbs.iter().zip(&said))
+            .map(|(verb, said)| {
+                let result = group.call(now_us, fresh, &caller, verb, &mut |session, epoch, news| {
                     let fate = fates[session.0 as usize].1;
                     if fate == Some(0) {
                         return Receivers::Nobody;
@@ -143,11 +145,21 @@ fn replay(server: &mut Server, Replay { way, groups, together }: Replay<'_>, ste
                     }
                     known.grants.extend(news.grants().iter().map(|grant| (grant.id, (epoch, grant.clone()))));
                     fate.map_or(Receivers::Refused, |_| Receivers::Somebody)
-                })
+                });
+                if let (Ok(_), Some(said)) = (&result, said) {
+                    group.introduce(now_us, caller.session, said);
+                }
+                result
             })
             .collect();
         let calls: Vec<Call> = (keys.iter())
-            .flat_map(|key| verbs.iter().map(|verb| Call { key: key.clone(), verb: verb.clone() }))
+            .flat_map(|key| {
+                let call = |(verb, said): (&Verb, &Option<_>)| Call {
+                    introduction: said.clone(),
+                    ..Call::new(key.clone(), verb.clone())
+                };
+                verbs.iter().zip(&said).map(call)
+            })
             .collect();
         let rules = group.snapshot(now_us);
         let by_library = by_library(server, way, &caller, &calls, fresh, now_us, &fates);

@@ -7,10 +7,10 @@ mod common;
 use std::sync::Arc;
 
 use common::peer::{Peer, key, limit};
-use concurrency_limit::lease::Slot;
+use concurrency_limit::lease::{Identity, Slot};
 use concurrency_limit::protocol::{
-    Acquired, Answers, Ask, Call, CallError, CallId, Extend, Grant, Keep, Left, Outgoing, Page, Picture,
-    Push, Renew, Renewed, Settle, Settled, Target, Terms, Verb, Waiting,
+    Acquired, Answers, Ask, Call, CallError, CallId, Extend, Grant, Introduction, Keep, Left, Outgoing, Page,
+    Picture, Push, Renew, Renewed, Settle, Settled, Target, Terms, Verb, Waiting,
 };
 use concurrency_limit::store::Store;
 
@@ -53,6 +53,7 @@ for_every_store!(
     an_old_connection_comes_too_late,
     a_settling_session_is_not_granted_anything_new,
     a_picture_shows_holders_and_waiters,
+    a_picture_shows_who_they_are,
     cleaning_an_empty_group_makes_nothing,
     groups_are_listed,
     calls_of_one_batch_are_answered_in_order,
@@ -428,6 +429,23 @@ async fn a_picture_shows_holders_and_waiters(store: &dyn Store) {
     assert_eq!((waiter.holder.as_deref(), waiter.label.as_deref()), (None, Some(odd)));
 }
 
+async fn a_picture_shows_who_they_are(store: &dyn Store) {
+    let (mut peer, mut other) = (Peer::connect(store).await, Peer::connect(store).await);
+    let identity = Arc::new(Identity::new(Some("web }1"), 4711, None));
+    let group = key("group");
+    let (id, request) = peer.request(&group, Verb::Acquire(vec![ask(&peer, 1, &Arc::new(limit(2)), true)]));
+    let Outgoing::Call { caller, call, .. } = request else { unreachable!("it is a call") };
+    let introduction = Some(Introduction { identity: Arc::clone(&identity), keep_ms: 60_000 });
+    peer.link.send(vec![Outgoing::Call { id, caller, call: Call { introduction, ..call } }]);
+    peer.reply(id).await.expect("carried out");
+    other.granted(&group, 1, &Arc::new(limit(2))).await;
+    queued(&mut peer, 2, &Arc::new(limit(2))).await;
+    let picture = inspect(&mut other).await;
+    let holders: Vec<_> = picture.holders.iter().map(|holder| &holder.identity).collect();
+    assert_eq!(holders, [&Some(Arc::clone(&identity)), &None]);
+    assert_eq!(picture.waiters[0].identity, Some(identity));
+}
+
 async fn cleaning_an_empty_group_makes_nothing(store: &dyn Store) {
     let mut peer = Peer::connect(store).await;
     assert_eq!(peer.answer(&key("group"), Verb::Clean).await.answers, Answers::Clean(0));
@@ -457,7 +475,7 @@ async fn calls_of_one_batch_are_answered_in_order(store: &dyn Store) {
         requests.push(Outgoing::Call {
             id: CallId(number),
             caller: peer.caller,
-            call: Call { key: group, verb },
+            call: Call::new(group, verb),
         });
     }
     peer.link.send(requests);

@@ -19,7 +19,12 @@ const FLOORS: &[&[&str]] = &[
     &["session/registry", "session/clients"],
     &["session/context"],
     &["session/group_state/members/acquisition"],
-    &["session/group_state/members", "session/group_state/flow", "session/group_state/poll"],
+    &[
+        "session/group_state/members",
+        "session/group_state/flow",
+        "session/group_state/poll",
+        "session/group_state/introduced",
+    ],
     &["session/group_state/state"],
     &["session/group_state/requests"],
     &["session/group_state/leases"],

@@ -1,6 +1,6 @@
 //! What people read, as JSON texts in the members' names of `index.d.ts`.
 
-use concurrency_limit::lease::Key;
+use concurrency_limit::lease::{Identity, Key};
 use concurrency_limit::protocol::Picture;
 use concurrency_limit::session::{Histogram, Stats};
 use serde_json::{Value, json};
@@ -11,11 +11,15 @@ pub(crate) fn status(picture: &Picture) -> String {
         .holders
         .iter()
         .map(|holder| {
+            let (host, pid, program) = process(holder.identity.as_deref());
             json!({
                 "slots": holder.slots,
                 "leaseId": holder.id.to_string(),
                 "holder": holder.holder.as_deref(),
                 "label": holder.label.as_deref(),
+                "host": host,
+                "pid": pid,
+                "program": program,
                 "fencingToken": holder.token.0,
                 "endsIn": holder.ends_in_ms as f64 / 1_000.0,
                 "heldFor": picture.held_for(holder).as_millis() as f64 / 1_000.0,
@@ -26,10 +30,14 @@ pub(crate) fn status(picture: &Picture) -> String {
         .waiters
         .iter()
         .map(|waiter| {
+            let (host, pid, program) = process(waiter.identity.as_deref());
             json!({
                 "leaseId": waiter.id.to_string(),
                 "holder": waiter.holder.as_deref(),
                 "label": waiter.label.as_deref(),
+                "host": host,
+                "pid": pid,
+                "program": program,
                 "limit": waiter.limit,
                 "weight": waiter.weight,
                 "priority": waiter.priority,
@@ -45,6 +53,14 @@ pub(crate) fn status(picture: &Picture) -> String {
         "waiters": waiters,
     })
     .to_string()
+}
+
+/// Host, process id and program, as far as they are known.
+fn process(identity: Option<&Identity>) -> (Option<&str>, Option<u32>, Option<&str>) {
+    match identity {
+        None => (None, None, None),
+        Some(it) => (it.host().map(|host| &**host), Some(it.pid()), it.program().map(|program| &**program)),
+    }
 }
 
 /// A page of keys.

@@ -3,6 +3,7 @@
 //! JS has checked every member by itself; what goes together the core decides. A number in the place of a text or a
 //! table stands for a function of JS's.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use concurrency_limit::carrier::Carried;
@@ -10,6 +11,7 @@ use concurrency_limit::config::{
     Asked, Credential, NatMap, OnUnavailable, Options, Parts, Place, Roots, SentinelParts, Tls,
 };
 use concurrency_limit::error::Error;
+use concurrency_limit::lease::Identity;
 use napi::Either;
 use napi_derive::napi;
 
@@ -52,6 +54,8 @@ pub struct ConnectionOptions {
     pub command_timeout_ms: f64,
     /// `CLIENT SETNAME`.
     pub client_name: Option<String>,
+    /// Which process others are told of.
+    pub identity: Option<IdentityOptions>,
     /// What all keys begin with.
     pub key_prefix: String,
     /// Milliseconds.
@@ -62,6 +66,20 @@ pub struct ConnectionOptions {
     pub on_unavailable: String,
     /// Milliseconds: how long the latter two hold.
     pub unavailable_timeout_ms: f64,
+}
+
+/// Which process this is.
+#[napi(object)]
+pub struct IdentityOptions {
+    /// The host's name.
+    pub host: Option<String>,
+    /// The process id.
+    pub pid: u32,
+    /// What it runs.
+    pub program: Option<String>,
+    /// Whether the program was named by an option. Otherwise the first environment of the process says it for all of
+    /// them, so that their clients share a session.
+    pub is_named: bool,
 }
 
 /// TLS, checked by JS.
@@ -152,6 +170,7 @@ pub(crate) fn core_options(
         connect_timeout: length(options.connect_timeout_ms),
         command_timeout: length(options.command_timeout_ms),
         client_name: options.client_name,
+        identity: options.identity.map(core_identity),
         key_prefix: options.key_prefix,
         settle: length(options.settle_ms),
         on_unavailable,
@@ -159,6 +178,13 @@ pub(crate) fn core_options(
         replica_timeout: length(options.replica_timeout_ms),
         max_connections: options.max_connections,
     })
+}
+
+fn core_identity(given: IdentityOptions) -> Identity {
+    static PROGRAM: OnceLock<Option<String>> = OnceLock::new();
+    let IdentityOptions { host, pid, program, is_named } = given;
+    let program = if is_named { &program } else { PROGRAM.get_or_init(|| program) };
+    Identity::new(host.as_deref(), pid, program.as_deref())
 }
 
 fn nat_table(rows: Vec<Vec<String>>) -> Result<NatMap, Error> {

@@ -34,6 +34,7 @@ impl Bench {
             connect_timeout: Duration::from_secs(10),
             settle: Duration::ZERO,
             impatient: false,
+            identity: None,
             checked: false,
         };
         let now = Moment::at(Duration::from_secs(1_000));

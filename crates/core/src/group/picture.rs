@@ -8,7 +8,7 @@ use super::by_text::ByText;
 use super::leases::Lease;
 use super::line::Waiter;
 use super::state::{Now, State};
-use crate::lease::{Epoch, FencingToken, LeaseId, SessionId, Slot, Ticket};
+use crate::lease::{Epoch, FencingToken, Identity, LeaseId, SessionId, Slot, Ticket};
 use crate::protocol::{HolderView, MAX_TOUCHED, Page, Picture, WaiterView};
 
 /// All that a group knows and that every implementation must agree on.
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub waiters: Vec<WaiterSnapshot>,
     /// The sessions that have waiters in line or whose guard hasn't passed, by id.
     pub sessions: Vec<SessionSnapshot>,
+    /// Who sessions said that they are, and up to when that is kept, by id.
+    pub introductions: Vec<(SessionId, u64, Arc<Identity>)>,
     /// Its note, the last one that was there.
     pub note: Option<NoteSnapshot>,
     /// When a note was wanted last, and for how long none was written from then on.
@@ -117,8 +119,13 @@ impl State {
     pub(super) fn inspect(&self, now: Now, page: Page) -> Picture {
         let (holders, more_holders) = self.holders_on(now, page.after_slot);
         let shown = usize::try_from(page.waiters_shown).unwrap_or(usize::MAX);
-        let waiters: Vec<WaiterView> =
-            self.line.in_order().skip(shown).take(MAX_TOUCHED).map(|(id, waiter)| view(id, waiter)).collect();
+        let waiters: Vec<WaiterView> = self
+            .line
+            .in_order()
+            .skip(shown)
+            .take(MAX_TOUCHED)
+            .map(|(id, waiter)| self.view(now, id, waiter))
+            .collect();
         let waiters_shown = page.waiters_shown.saturating_add(waiters.len() as u64);
         let after_slot = holders.last().map_or(page.after_slot, |last| last.slots[0]);
         let more = more_holders || waiters_shown < self.line.len();
@@ -150,6 +157,7 @@ impl State {
                 ends_in_ms: lease.end_at_ms.saturating_sub(now.ms),
                 holder: lease.terms.holder.clone(),
                 label: lease.terms.label.clone(),
+                identity: self.introductions.of(now.ms, id.session).cloned(),
             });
         }
         (holders, false)
@@ -177,6 +185,7 @@ impl State {
             leases,
             waiters: self.line.in_order().map(|(id, waiter)| freeze_waiter(id, waiter)).collect(),
             sessions,
+            introductions: self.introductions.all(now.ms),
             note: self.sole.note.map(|note| NoteSnapshot {
                 session: note.session,
                 limit: note.limit,
@@ -189,18 +198,19 @@ impl State {
             cool_ms: self.sole.cool_ms,
         }
     }
-}
 
-fn view(id: LeaseId, waiter: &Waiter) -> WaiterView {
-    let terms = &waiter.terms;
-    WaiterView {
-        id,
-        ticket: waiter.ticket,
-        limit: terms.limit,
-        weight: terms.weight,
-        priority: terms.priority,
-        holder: terms.holder.clone(),
-        label: terms.label.clone(),
+    fn view(&self, now: Now, id: LeaseId, waiter: &Waiter) -> WaiterView {
+        let terms = &waiter.terms;
+        WaiterView {
+            id,
+            ticket: waiter.ticket,
+            limit: terms.limit,
+            weight: terms.weight,
+            priority: terms.priority,
+            holder: terms.holder.clone(),
+            label: terms.label.clone(),
+            identity: self.introductions.of(now.ms, id.session).cloned(),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::introductions::Introductions;
 use super::leases::{Lease, Leases};
 use super::line::{Line, Waiter};
 use super::note::Sole;
@@ -35,6 +36,7 @@ pub(super) struct State {
     pub(super) leases: Leases,
     pub(super) line: Line,
     pub(super) sessions: Sessions,
+    pub(super) introductions: Introductions,
     pub(super) last_token: FencingToken,
     pub(super) last_ticket: Ticket,
     pub(super) limit_seen: u32,
@@ -49,6 +51,7 @@ impl State {
             leases: Leases::default(),
             line: Line::default(),
             sessions: Sessions::default(),
+            introductions: Introductions::default(),
             last_token: FencingToken::default(),
             last_ticket: Ticket::default(),
             limit_seen: 0,

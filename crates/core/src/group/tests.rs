@@ -11,6 +11,7 @@ use crate::protocol::{
 
 mod admission;
 mod identity;
+mod introductions;
 mod notes;
 mod time;
 mod waiting;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::lease::{Key, SessionId, Slot};
+use crate::lease::{Identity, Key, SessionId, Slot};
 use crate::protocol::{Target, Terms};
 
 /// One user of a session, for instance one `Limiter` object.
@@ -31,6 +31,8 @@ pub struct Settings {
     pub settle: Duration,
     /// Whether requests rather fail than wait for a connection: there is a fallback then.
     pub impatient: bool,
+    /// What it tells the groups of its process (R40).
+    pub identity: Option<Arc<Identity>>,
     /// Whether a grant is told only when enough replicas have it ([`super::Output::Check`]).
     pub checked: bool,
 }

@@ -108,7 +108,7 @@ impl Session {
                 }
                 (query, Some(verb)) => {
                     let Some(key) = query.key().cloned() else { continue };
-                    self.cx.call(now, Duration::ZERO, Call { key, verb }, About::Query(id));
+                    self.cx.call(now, Duration::ZERO, Call::new(key, verb), About::Query(id));
                 }
                 _ => {}
             }

@@ -2,6 +2,7 @@
 
 mod desk;
 mod holding;
+mod introduced;
 mod linking;
 mod unheard;
 mod unwanted;

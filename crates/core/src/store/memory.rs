@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{Connecting, Link, LinkEvent, LinkInfo, Store};
 use crate::lease::SessionId;
 use crate::moment::Moment;
-use crate::protocol::{Call, Outgoing};
+use crate::protocol::Outgoing;
 
 mod groups;
 
@@ -115,10 +115,10 @@ impl Link for MemoryLink {
         let mut world = lock(&self.shared.world);
         for request in requests {
             let event = match request {
-                Outgoing::Call { id, caller, call: Call { key, verb } } => {
+                Outgoing::Call { id, caller, call } => {
                     let World { groups, listeners, .. } = &mut *world;
                     let now_us = (self.shared.clock)();
-                    let result = groups.call(now_us, &caller, &key, &verb, |session, push| {
+                    let result = groups.call(now_us, &caller, &call, |session, push| {
                         let listener = listeners.get(&session);
                         listener.is_some_and(|listener| listener.events.send(LinkEvent::Push(push)).is_ok())
                     });

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use concurrency_limit::lease::{Epoch, FencingToken, LeaseId, SessionId, Slot, Ticket};
+use concurrency_limit::lease::{Epoch, FencingToken, Identity, LeaseId, SessionId, Slot, Ticket};
 use concurrency_limit::protocol::{
-    Ask, Caller, Extend, Grant, Join, JoinAsk, Keep, NoteAsk, Page, Passed, Renew, Settle, Target, Terms,
-    Verb,
+    Ask, Caller, Extend, Grant, Introduction, Join, JoinAsk, Keep, NoteAsk, Page, Passed, Renew, Settle,
+    Target, Terms, Verb,
 };
 use proptest::prelude::*;
 
@@ -21,6 +21,8 @@ pub(crate) struct Step {
     pub(crate) listens: bool,
     pub(crate) settling: bool,
     pub(crate) wait_us: u64,
+    /// For how long the group keeps who the session is, where it says so, in ms.
+    pub(crate) introduces: Option<u64>,
     pub(crate) fates: [u8; SESSIONS as usize],
     pub(crate) items: Vec<Item>,
 }
@@ -29,6 +31,14 @@ impl Step {
     /// Whether it keeps the state, or goes back to what was kept.
     pub(crate) fn is_about_the_state(&self) -> bool {
         matches!(self.verb, SAVE | GO_BACK)
+    }
+
+    /// What the session says of itself beside a call of this verb.
+    pub(crate) fn introduction(&self, session: SessionId, verb: &Verb) -> Option<Introduction> {
+        let keep_ms = self.introduces.filter(|_| !matches!(verb, Verb::Inspect(_) | Verb::Clean))?;
+        let program = ["", "a b", "é"].get(keep_ms as usize % 4).copied();
+        let identity = Identity::new(program.map(|_| "host"), session.0 as u32, program);
+        Some(Introduction { identity: Arc::new(identity), keep_ms })
     }
 
     /// The same, by this session.
@@ -170,20 +180,23 @@ fn step(verb: BoxedStrategy<u8>, items: BoxedStrategy<Vec<Item>>) -> impl Strate
         prop_oneof![5 => Just(2u64), 1 => Just(1), 1 => Just(3)],
         prop::bool::weighted(0.7),
         prop::bool::weighted(0.05),
-        wait,
+        (wait, prop::option::weighted(0.2, 1u64..5_000)),
         [fate(), fate(), fate(), fate()],
         items,
     )
-        .prop_map(|(verb, session, connection, listens, settling, wait_us, fates, items)| Step {
-            verb,
-            session,
-            connection,
-            listens,
-            settling,
-            wait_us,
-            fates,
-            items,
-        })
+        .prop_map(
+            |(verb, session, connection, listens, settling, (wait_us, introduces), fates, items)| Step {
+                verb,
+                session,
+                connection,
+                listens,
+                settling,
+                wait_us,
+                introduces,
+                fates,
+                items,
+            },
+        )
 }
 
 /// `plain`: how probably it's a new request, and one that waits.

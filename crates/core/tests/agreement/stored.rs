@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use concurrency_limit::group::{LeaseSnapshot, NoteSnapshot, SessionSnapshot, Snapshot, WaiterSnapshot};
-use concurrency_limit::lease::{FencingToken, Key, LeaseId, Ticket};
+use concurrency_limit::lease::{FencingToken, Identity, Key, LeaseId, SessionId, Ticket};
 use concurrency_limit::store::redis::keys::GroupKeys;
 
 use super::server::Server;
@@ -99,6 +99,9 @@ impl Stored {
             leases,
             waiters,
             sessions: self.with(b'c').filter_map(|(id, record)| session(id, record, now_ms)).collect(),
+            introductions: (self.with(b'p').map(|(id, record)| introduction(id, record)))
+                .filter(|(_, end_ms, _)| *end_ms > now_ms)
+                .collect(),
             note: self.note(),
             wanted_ms: self.number("sole", 7),
             cool_ms: self.number("sole", 8),
@@ -144,9 +147,21 @@ impl Stored {
             .collect();
         assert_eq!(stored, slots, "slots");
         assert_eq!(self.number("state", 3), snapshot.leases.len() as u64);
+        self.check_introductions();
         self.check_gaps(&slots);
         self.check_names(snapshot);
         self.check_line(snapshot);
+    }
+
+    fn check_introductions(&self) {
+        let said: BTreeSet<(String, u64)> = (self.with(b'p').map(|(id, record)| introduction(id, record)))
+            .map(|(id, end_ms, _)| (format!("@{id}"), end_ms))
+            .collect();
+        let ends: BTreeSet<(String, u64)> = members(&self.ends)
+            .filter(|(member, _)| member.starts_with('@'))
+            .map(|(member, score)| (member.clone(), -*score as u64))
+            .collect();
+        assert_eq!(ends, said, "introductions");
     }
 
     fn check_gaps(&self, slots: &BTreeMap<u32, String>) {
@@ -243,6 +258,13 @@ fn waiter(id: LeaseId, record: &[u8]) -> WaiterSnapshot {
         holder,
         label,
     }
+}
+
+fn introduction(id: &[u8], record: &[u8]) -> (SessionId, u64, Arc<Identity>) {
+    let ([end, pid, host, program], rest) = words::<4>(record);
+    let (host, program) = name_and_label(host, program, rest);
+    let identity = Identity::new(host.as_deref(), pid.parse().expect("a process id"), program.as_deref());
+    (ascii(id).parse().expect("a session"), end.parse().expect("an end"), Arc::new(identity))
 }
 
 fn session(id: &[u8], record: &[u8], now_ms: u64) -> Option<SessionSnapshot> {

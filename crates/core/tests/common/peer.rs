@@ -57,7 +57,7 @@ impl Peer {
     /// A call as a request; its id is said too.
     pub fn request(&mut self, key: &Key, verb: Verb) -> (CallId, Outgoing) {
         let id = self.call_id();
-        (id, Outgoing::Call { id, caller: self.caller, call: Call { key: key.clone(), verb } })
+        (id, Outgoing::Call { id, caller: self.caller, call: Call::new(key.clone(), verb) })
     }
 
     /// Makes one call and waits for its answer.

@@ -90,6 +90,7 @@ impl World {
                 connect_timeout: Duration::from_secs(10),
                 settle: Duration::from_secs(2),
                 impatient: false,
+                identity: None,
                 checked: false,
             };
             Peer {

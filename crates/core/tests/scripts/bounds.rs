@@ -118,7 +118,7 @@ fn groups_that_are_asked_together_share_what_a_call_may_do() {
         // All the leases have ended. Somebody else asks for a slot.
         rig.pass(20_000);
         let ask = Ask { id: id(3, 1), terms: Arc::new(terms(1_000)), wait: true };
-        let call = |key: &Key| Call { key: key.clone(), verb: Verb::Acquire(vec![ask.clone()]) };
+        let call = |key: &Key| Call::new(key.clone(), Verb::Acquire(vec![ask.clone()]));
         let replies = rig.call_together(3, &keys.iter().map(call).collect::<Vec<_>>());
         assert_eq!(replies.iter().map(|reply| reply.again).collect::<Vec<_>>(), [false, true, true]);
         for (key, held) in keys.iter().zip([2, 102, 151]) {

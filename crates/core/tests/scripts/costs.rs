@@ -160,7 +160,7 @@ fn send(rig: &mut Rig, session: u64, verb: Verb) -> Reply {
     let layout = Layout { prefix: "cl".to_owned(), cluster: false };
     let session = SessionId(session);
     let caller = Caller { session, connection: 1, listens: true, settling: false, keep_alive_ms: 3_000 };
-    let call = Call { key: rig.key.clone(), verb };
+    let call = Call::new(rig.key.clone(), verb);
     let cmd = library::command(&layout, &caller, std::slice::from_ref(&call), Epoch(1), rig.way);
     let value = cmd.query(&mut rig.server.connection).expect("a reply");
     reply::parse_each(&[call], value).remove(0).expect("a reply")

@@ -79,7 +79,7 @@ impl Rig {
     }
 
     pub fn try_call(&mut self, session: u64, verb: Verb) -> Result<Reply, CallError> {
-        let call = Call { key: self.key.clone(), verb };
+        let call = Call::new(self.key.clone(), verb);
         self.try_call_together(session, &[call]).remove(0)
     }
 

@@ -1,10 +1,11 @@
 //! A process: a real session, its connection, and what its users have been told.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use concurrency_limit::fallback::{Fallback, Sessions, Side};
-use concurrency_limit::lease::{LeaseId, SessionId};
+use concurrency_limit::lease::{Identity, LeaseId, SessionId};
 use concurrency_limit::moment::Moment;
 use concurrency_limit::protocol::{Call, Outgoing, Verb};
 use concurrency_limit::session::{Check, ClientId, Output, Session, Settings, Tag};
@@ -59,6 +60,7 @@ impl Process {
             connect_timeout: Duration::from_secs(10),
             settle: Duration::from_secs(2),
             impatient: outages,
+            identity: Some(Arc::new(Identity::new(Some("host"), id.0 as u32, None))),
             checked: faults.has(Fault::FewReplicas),
         };
         let fallback = outages.then(|| Fallback {

@@ -150,16 +150,21 @@ impl World {
         let (part, cluster) = (self.part(&call.key), self.is_cluster());
         let group = self.server.groups.entry(call.key.clone()).or_default();
         let links = &self.server.links;
-        self.mutant.call(group, now_us, fresh, caller, &call.verb, &mut |session, epoch, news| {
-            let hears = |line: &Line| line.listens && line.session == session && line.part == part;
-            let ear = links.iter().filter(|(_, line)| hears(line)).map(|(link, _)| *link).max();
-            told.extend(ear.map(|ear| (ear, Push { key: call.key.clone(), epoch, news })));
-            match ear {
-                _ if cluster => Receivers::Unknown,
-                Some(_) => Receivers::Somebody,
-                None => Receivers::Nobody,
-            }
-        })
+        let result =
+            self.mutant.call(group, now_us, fresh, caller, &call.verb, &mut |session, epoch, news| {
+                let hears = |line: &Line| line.listens && line.session == session && line.part == part;
+                let ear = links.iter().filter(|(_, line)| hears(line)).map(|(link, _)| *link).max();
+                told.extend(ear.map(|ear| (ear, Push { key: call.key.clone(), epoch, news })));
+                match ear {
+                    _ if cluster => Receivers::Unknown,
+                    Some(_) => Receivers::Somebody,
+                    None => Receivers::Nobody,
+                }
+            });
+        if let (Ok(_), Some(introduction)) = (&result, &call.introduction) {
+            group.introduce(now_us, caller.session, introduction);
+        }
+        result
     }
 
     fn send_push(&mut self, ear: LinkId, push: Push) {

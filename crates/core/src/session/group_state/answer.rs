@@ -29,6 +29,7 @@ impl GroupState {
     ) {
         self.note_answered(&items);
         self.flow.accepted();
+        self.introduced.heard(reply.epoch);
         self.flow.want_clean(reply.again);
         self.heard_ms = reply.now_ms;
         let stated = Stated { sent_at, epoch: reply.epoch };

@@ -28,6 +28,7 @@ impl GroupState {
         error: CallError,
     ) {
         self.note_answered(&items);
+        self.introduced.doubt();
         let protocol = |message| Error::Protocol { key: self.key.clone(), message };
         match error {
             CallError::NotExecutedThere { why, answered } => {

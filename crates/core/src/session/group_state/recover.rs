@@ -12,6 +12,7 @@ impl GroupState {
     /// The connection is lost: nothing that is pending will be answered.
     pub(in crate::session) fn lose_calls(&mut self) {
         self.flow.lose_calls();
+        self.introduced.doubt();
         self.poll.lose();
         self.members.forget_leaving();
     }

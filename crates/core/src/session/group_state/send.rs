@@ -149,7 +149,8 @@ impl GroupState {
 
     fn send(&mut self, cx: &mut Context, now: Moment, verb: Verb, items: Items) {
         self.flow.sent(&items);
-        let call = Call { key: self.key.clone(), verb };
+        let introduction = self.introduced.due(cx.settings.identity.as_ref(), now, &verb);
+        let call = Call { key: self.key.clone(), verb, introduction };
         cx.call(now, KEEP_ALIVE, call, About::Group(self.index, items));
     }
 }

@@ -1,6 +1,7 @@
 //! The record of a group's owners.
 
 use super::flow::Flow;
+use super::introduced::Introduced;
 use super::members::{Acquisition, Members};
 use super::poll::SafetyPoll;
 use crate::lease::Key;
@@ -14,6 +15,7 @@ pub(in crate::session) struct GroupState {
     pub(super) members: Members,
     pub(super) flow: Flow,
     pub(super) poll: SafetyPoll,
+    pub(super) introduced: Introduced,
     /// Redis's clock, as the last reply said it.
     pub(super) heard_ms: u64,
     /// When the group's timer is due.
@@ -28,6 +30,7 @@ impl GroupState {
             members: Members::default(),
             flow: Flow::default(),
             poll: SafetyPoll::default(),
+            introduced: Introduced::default(),
             heard_ms: 0,
             timer: None,
         }

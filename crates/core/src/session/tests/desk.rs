@@ -87,6 +87,7 @@ impl Desk {
             connect_timeout: s(10.0),
             settle: s(2.0),
             impatient: false,
+            identity: None,
             checked: false,
         };
         change(&mut settings);

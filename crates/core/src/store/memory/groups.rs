@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::group::{Group, Receivers};
 use crate::lease::{Epoch, Key, SessionId};
-use crate::protocol::{CallError, Caller, Push, Reply, Verb};
+use crate::protocol::{Call, CallError, Caller, Introduction, Push, Reply, Verb};
 use crate::store::glob;
 
 /// How many groups a call looks at, to see whether they have expired: as each call makes at most one, 2 keep up.
@@ -29,8 +29,7 @@ impl Groups {
         &mut self,
         now_us: u64,
         caller: &Caller,
-        key: &Key,
-        verb: &Verb,
+        Call { key, verb, introduction }: &Call,
         mut push: impl FnMut(SessionId, Push) -> bool,
     ) -> Result<Reply, CallError> {
         self.forget_expired(now_us);
@@ -45,10 +44,13 @@ impl Groups {
             // The epoch is only drawn for a call that may need one: it makes the state, or finds that it has gone back.
             let needs_one = group.expires_at_ms().is_none() || matches!(verb, Verb::Reconcile { .. });
             let fresh = if needs_one { draw_epoch()? } else { Epoch(0) };
-            return group.call(now_us, fresh, caller, verb, &mut publish);
+            let result = group.call(now_us, fresh, caller, verb, &mut publish);
+            introduce(group, now_us, caller, introduction.as_ref().filter(|_| result.is_ok()));
+            return result;
         }
         let mut group = Group::default();
         let result = group.call(now_us, draw_epoch()?, caller, verb, &mut publish);
+        introduce(&mut group, now_us, caller, introduction.as_ref().filter(|_| result.is_ok()));
         if group.expires_at_ms().is_some() {
             self.by_key.insert(key.clone(), group);
             self.turns.push_back(key.clone());
@@ -91,6 +93,12 @@ impl Groups {
     pub(super) fn len(&self) -> usize {
         assert_eq!(self.by_key.len(), self.turns.len());
         self.by_key.len()
+    }
+}
+
+fn introduce(group: &mut Group, now_us: u64, caller: &Caller, said: Option<&Introduction>) {
+    if let Some(said) = said {
+        group.introduce(now_us, caller.session, said);
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::lease::{Key, LeaseId};
-use crate::protocol::{Acquired, Answers, Ask, CallId, Caller, Outgoing, Reply, Target, Terms, Verb};
+use crate::protocol::{Acquired, Answers, Ask, Call, CallId, Caller, Outgoing, Reply, Target, Terms, Verb};
 
 const HOUR_US: u64 = 3_600_000_000;
 
@@ -63,7 +63,7 @@ impl Client {
         let calls = calls.into_iter().enumerate().map(|(number, (text, verb))| Outgoing::Call {
             id: CallId(number as u64),
             caller,
-            call: Call { key: key(text), verb },
+            call: Call::new(key(text), verb),
         });
         self.link.send(calls.collect());
     }

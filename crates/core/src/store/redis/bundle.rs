@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn call(number: u64, key: &str, verb: Verb, caller: Caller) -> Outgoing {
-        Outgoing::Call { id: CallId(number), caller, call: Call { key: Key::new(key).expect("a key"), verb } }
+        Outgoing::Call { id: CallId(number), caller, call: Call::new(Key::new(key).expect("a key"), verb) }
     }
 
     fn numbers(together: Together, requests: impl IntoIterator<Item = Outgoing>) -> Vec<Vec<u64>> {

@@ -54,8 +54,18 @@ impl Library {
             pieces!("caller"),
             tell,
             pieces!(
-                "group", "changes", "records", "gaps", "mend", "leases", "line", "reap", "hand_off", "reply",
-                "note"
+                "group",
+                "changes",
+                "records",
+                "gaps",
+                "mend",
+                "leases",
+                "line",
+                "reap",
+                "hand_off",
+                "reply",
+                "note",
+                "introduce"
             ),
             pieces!("acquire", "join", "release", "renew", "leave", "reconcile", "inspect", "clean", "entry"),
             "end)\n",

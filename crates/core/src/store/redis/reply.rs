@@ -7,12 +7,15 @@
 mod errors;
 mod words;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use redis::Value;
 
 use self::errors::{garbage, refusal};
 use self::words::{Words, as_bytes};
 use super::keys::user_key;
-use crate::lease::{Epoch, FencingToken, Ticket};
+use crate::lease::{Epoch, FencingToken, Identity, LeaseId, SessionId, Ticket};
 use crate::protocol::{
     Acquired, Answers, Call, CallError, HolderView, Left, News, Noted, Page, Picture, Push, Renewed, Reply,
     Settled, Verb, WaiterView, Waiting,
@@ -189,31 +192,38 @@ fn picture(words: &mut Words<'_>) -> Option<Picture> {
         Some(after_slot) => Some(Page { after_slot: u32::try_from(after_slot).ok()?, waiters_shown }),
         None => None,
     };
+    let identities: HashMap<_, _> = words.counted(identity)?.into_iter().collect();
+    let identity_of = |id: LeaseId| identities.get(&id.session).cloned();
+    let holders = holders.into_iter().map(|it| HolderView { identity: identity_of(it.id), ..it }).collect();
+    let waiters = waiters.into_iter().map(|it| WaiterView { identity: identity_of(it.id), ..it }).collect();
     Some(Picture { limit, held, waiting, holders, waiters, next, now_ms: 0 })
+}
+
+fn identity(words: &mut Words<'_>) -> Option<(SessionId, Arc<Identity>)> {
+    let (session, pid) = (words.parse()?, words.parse()?);
+    let (host, program) = words.name_and_label()?;
+    Some((session, Arc::new(Identity::new(host.as_deref(), pid, program.as_deref()))))
 }
 
 fn holder_view(words: &mut Words<'_>) -> Option<HolderView> {
     let (id, token, ends_in_ms) = (words.parse()?, FencingToken(words.parse()?), words.parse()?);
     let slots = words.slots()?;
     let (holder, label) = words.name_and_label()?;
-    Some(HolderView { id, slots, token, ends_in_ms, holder, label })
+    Some(HolderView { id, slots, token, ends_in_ms, holder, label, identity: None })
 }
 
 fn waiter_view(words: &mut Words<'_>) -> Option<WaiterView> {
     let (id, ticket, limit) = (words.parse()?, Ticket(words.parse()?), words.parse()?);
     let (weight, priority) = (words.parse()?, words.parse()?);
     let (holder, label) = words.name_and_label()?;
-    Some(WaiterView { id, ticket, limit, weight, priority, holder, label })
+    Some(WaiterView { id, ticket, limit, weight, priority, holder, label, identity: None })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use proptest::prelude::*;
 
     use super::*;
-    use crate::lease::LeaseId;
     use crate::protocol::{Ask, Join, JoinAsk, NoteAsk, Renew, Settle, Target, Terms};
 
     /// Replies that begin well, and go on with words of replies or with anything.

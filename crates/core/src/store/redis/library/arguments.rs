@@ -8,7 +8,7 @@ use std::sync::Arc;
 use redis::{Cmd, RedisWrite as _};
 
 use super::Layout;
-use crate::lease::{Epoch, Slot};
+use crate::lease::{Epoch, Identity, Slot};
 use crate::protocol::{Ask, Call, Caller, Join, Keep, Renew, Settle, Target, Terms, Verb};
 use crate::store::redis::keys::{GroupKeys, channel_prefix};
 
@@ -26,32 +26,45 @@ pub(super) fn lay_out(cmd: &mut Cmd, layout: &Layout, caller: &Caller, calls: &[
     cmd.write_arg_fmt(fresh);
     for group in groups() {
         cmd.arg(group.len());
-        group.iter().for_each(|call| ask(cmd, &call.verb));
+        group.iter().for_each(|call| ask(cmd, call));
     }
 }
 
-fn ask(cmd: &mut Cmd, verb: &Verb) {
-    match verb {
-        Verb::Acquire(asks) => acquire(cmd.arg("acquire"), asks),
-        Verb::Release(targets) => release(cmd.arg("release"), targets),
-        Verb::Renew(renewal) => renew(cmd.arg("renew"), renewal),
+fn ask(cmd: &mut Cmd, call: &Call) {
+    let name = match call.verb {
+        Verb::Acquire(_) => "acquire",
+        Verb::Release(_) => "release",
+        Verb::Renew(_) => "renew",
+        Verb::Leave(_) => "leave",
+        Verb::Reconcile { .. } => "reconcile",
+        Verb::Inspect(_) => "inspect",
+        Verb::Clean => "clean",
+        Verb::Note(_) => "note",
+        Verb::Join(_) => "join",
+    };
+    match &call.introduction {
+        None => cmd.arg(name),
+        Some(said) => cmd.arg(format!("{name}+")).arg(said.keep_ms).arg(identity_text(&said.identity)),
+    };
+    match &call.verb {
+        Verb::Acquire(asks) => acquire(cmd, asks),
+        Verb::Release(targets) => release(cmd, targets),
+        Verb::Renew(renewal) => renew(cmd, renewal),
         Verb::Leave(ids) => {
-            cmd.arg("leave").arg(ids.len());
+            cmd.arg(ids.len());
             ids.iter().for_each(|id| cmd.write_arg_fmt(id));
         }
         Verb::Reconcile { items, own_from } => {
-            maybe(cmd.arg("reconcile"), *own_from);
+            maybe(cmd, *own_from);
             cmd.arg(items.len());
             items.iter().for_each(|item| settle(cmd, item));
         }
         Verb::Inspect(page) => {
-            cmd.arg("inspect").arg(page.after_slot).arg(page.waiters_shown);
+            cmd.arg(page.after_slot).arg(page.waiters_shown);
         }
-        Verb::Clean => {
-            cmd.arg("clean");
-        }
-        Verb::Note(ask) => maybe(cmd.arg("note").arg(ask.limit), ask.number.map(|number| number.0)),
-        Verb::Join(line) => join(cmd.arg("join"), line),
+        Verb::Clean => {}
+        Verb::Note(ask) => maybe(cmd.arg(ask.limit), ask.number.map(|number| number.0)),
+        Verb::Join(line) => join(cmd, line),
     }
 }
 
@@ -98,7 +111,7 @@ fn renew(cmd: &mut Cmd, renewal: &Renew) {
             (Some(name), _) => cmd.write_arg_fmt(format_args!("n{name}")),
             (None, Some(passed)) => {
                 let label = name_and_label(&None, &passed.label);
-                cmd.write_arg(&[format!("t{} ", passed.token.0).as_bytes(), &label].concat());
+                cmd.write_arg_fmt(format_args!("t{} {label}", passed.token.0));
             }
             (None, None) => cmd.write_arg(b""),
         }
@@ -137,19 +150,27 @@ fn maybe(cmd: &mut Cmd, number: Option<u64>) {
 fn terms_text(terms: &Terms) -> Vec<u8> {
     let Terms { limit, weight, priority, lease_ms, claim_ms, .. } = terms;
     let max = terms.max_waiting.map_or_else(|| "-1".to_owned(), |max| max.to_string());
-    let mut text = format!("{limit} {weight} {priority} {lease_ms} {claim_ms} {max} ").into_bytes();
-    text.extend(name_and_label(&terms.holder, &terms.label));
-    text
+    format!(
+        "{limit} {weight} {priority} {lease_ms} {claim_ms} {max} {}",
+        name_and_label(&terms.holder, &terms.label)
+    )
+    .into_bytes()
 }
 
-fn name_and_label(holder: &Option<Arc<str>>, label: &Option<Arc<str>>) -> Vec<u8> {
+fn name_and_label(holder: &Option<Arc<str>>, label: &Option<Arc<str>>) -> String {
+    two_texts(holder.as_ref(), label.as_ref())
+}
+
+fn identity_text(identity: &Identity) -> Vec<u8> {
+    format!("{} {}", identity.pid(), two_texts(identity.host(), identity.program())).into_bytes()
+}
+
+/// Two texts of any bytes, as NAME-AND-LABEL.
+fn two_texts(one: Option<&Arc<str>>, other: Option<&Arc<str>>) -> String {
     let length =
-        |text: &Option<Arc<str>>| text.as_ref().map_or_else(|| "-1".to_owned(), |t| t.len().to_string());
-    let mut text = format!("{} {} ", length(holder), length(label)).into_bytes();
-    for any in [holder, label].into_iter().flatten() {
-        text.extend_from_slice(any.as_bytes());
-    }
-    text
+        |text: Option<&Arc<str>>| text.map_or_else(|| "-1".to_owned(), |text| text.len().to_string());
+    let bytes = [one, other].map(|text| text.map_or("", |text| &**text)).concat();
+    format!("{} {} {bytes}", length(one), length(other))
 }
 
 /// Ascending slots as runs: `1-3,7`.

@@ -198,7 +198,7 @@ mod tests {
         let ask = Ask { id: ID, terms: Arc::new(terms), wait: true };
         let session = ID.session;
         let caller = Caller { session, connection: 1, listens: true, settling: false, keep_alive_ms: 1_000 };
-        let call = Call { key: Key::new("k").expect("a key"), verb: Verb::Acquire(vec![ask]) };
+        let call = Call::new(Key::new("k").expect("a key"), Verb::Acquire(vec![ask]));
         Outgoing::Call { id: CallId(number), caller, call }
     }
 
