@@ -120,19 +120,18 @@ piece(function()
 
   -- What has joined and is handed something all the same is answered by that.
   function hand_off_to(those, answers)
-    local before, others = handed, nil
-    handed = nil
+    local before, last = many_handed, many_handed
     hand_off()
-    for i = 1, handed and #handed or 0, 2 do
+    for i = before + 1, many_handed do
       local place = those[handed[i]]
       if place then
-        answers[place] = 'granted ' .. handed[i + 1]
+        answers[place] = 'granted ' .. grants[i]
       else
-        others = others or before or {}
-        others[#others + 1], others[#others + 2] = handed[i], handed[i + 1]
+        last = last + 1
+        handed[last], grants[last] = handed[i], grants[i]
       end
     end
-    handed = others or before
+    many_handed = last
   end
 
   -- What these answers are to the note; those: the limits that were asked for.

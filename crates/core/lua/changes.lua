@@ -17,7 +17,9 @@ piece(function()
 
   -- at: a number and its text.
   function set_end(id, at, at_text)
-    new_ends[many_new_ends + 1], new_ends[many_new_ends + 2], many_new_ends = at_text, id, many_new_ends + 2
+    local n = many_new_ends
+    new_ends[n + 1], new_ends[n + 2] = at_text, id
+    many_new_ends = n + 2
     if earliest ~= nil and (not earliest or at < earliest) then earliest = at end
   end
 
@@ -104,10 +106,8 @@ piece(function()
 
   -- All keys expire together, RESERVE past whatever ends last; moved only when that has come too near (R8).
   local function move_expiry()
-    if g.latest + RESERVE <= g.expire then return false end
     g.expire = g.latest + RESERVE + SLACK
     g.expire_text = num(g.expire)
-    return true
   end
 
   local function set_expiry()
@@ -124,21 +124,23 @@ piece(function()
       unmake('q')
       line_lost = false
     end
-    for i = 1, freed and #freed or 0 do
+    for i = 1, many_freed do
       many_dels = many_dels + 1
       dels[many_dels] = 's' .. num(freed[i])
     end
-    local moved = move_expiry()
+    local moved = g.latest + RESERVE > g.expire
+    if moved then move_expiry() end
     if many_old_ends > 0 then write('ZREM', ENDS, old_ends, many_old_ends) end
     if many_leaves > 0 then write('ZREM', QUEUE, leaves, many_leaves) end
     if many_dels > 0 then write('HDEL', GROUP, dels, many_dels) end
     if many_new_ends > 0 then add(ENDS, 'e', new_ends, many_new_ends) end
     if many_joins > 0 then add(QUEUE, 'q', joins, many_joins) end
-    if freed or taken or g.held == 0 then write_gaps() end
+    if many_freed > 0 or taken or g.held == 0 then write_gaps() end
     local text = state_text(g)
     if text ~= g.text then
-      sets[many_sets + 1], sets[many_sets + 2], many_sets = 'state', text, many_sets + 2
-      g.text = text
+      local n = many_sets
+      sets[n + 1], sets[n + 2] = 'state', text
+      g.text, many_sets = text, n + 2
     end
     if many_sets > 0 then write('HSET', GROUP, sets, many_sets) end
     if moved then set_expiry() end

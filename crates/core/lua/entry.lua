@@ -45,7 +45,7 @@ return piece(function()
         replies[n + i] = 'stale'
       else
         if first_writes and verb.writes then first_writes = first_write() end
-        again, push_refused, handed = false, false, nil
+        again, push_refused, many_handed = false, false, 0
         replies[n + i] = verb.carry_out(starts[i], skips[i])
       end
     end

@@ -10,13 +10,13 @@ piece(function()
   local function descending(a, b) return a > b end
 
   local function in_order()
-    if sorted == #freed then return nil end
-    sort(freed, descending)
-    sorted = #freed
+    if many_freed > 1 then sort(freed, descending) end
+    sorted = many_freed
   end
 
   function free_slot(slot)
-    if freed then freed[#freed + 1] = slot else freed = { slot } end
+    many_freed = many_freed + 1
+    freed[many_freed] = slot
   end
 
   -- The lowest and the highest slot of a gap; nil for what is none.
@@ -54,8 +54,8 @@ piece(function()
   -- The smallest free slot; nil when gaps are being mended and it isn't known. A gap that should be there and isn't,
   -- or one above the limit although there is room below, shows that the gaps were lost.
   local function take_one(limit, n)
-    if freed then in_order() end
-    local gap, mine = smallest_gap(n), freed and freed[#freed]
+    if sorted ~= many_freed then in_order() end
+    local gap, mine = gaps_left > 0 and smallest_gap(n) or nil, freed[many_freed]
     if not gap and gaps_left > 0 then return nil end
     local slot = mine and gap and min(mine, gap) or mine or gap
     if not slot and g.mend == '' then
@@ -66,8 +66,7 @@ piece(function()
     if slot == gap then
       take_gap()
     else
-      freed[#freed] = nil
-      sorted = #freed
+      freed[many_freed], many_freed, sorted = nil, many_freed - 1, many_freed - 1
     end
     return slot
   end
@@ -94,7 +93,8 @@ piece(function()
   end
 
   local function forget()
-    freed, taken, trimmed, gap_window, sorted = nil, nil, nil, nil, 0
+    if many_freed > 8 then freed = {} else for i = 1, many_freed do freed[i] = nil end end
+    many_freed, taken, trimmed, gap_window, sorted = 0, nil, nil, nil, 0
   end
 
   local function empty()
@@ -140,7 +140,7 @@ piece(function()
       if places[slots.fields[i]] then return false end
     end
     -- What the command has freed so far must be in the gaps, or the group be empty again, before slots are taken.
-    if freed or taken or g.held == 0 then flush() end
+    if many_freed > 0 or taken or g.held == 0 then flush() end
     local above = {}
     for i = 1, #slots do
       if slots[i] > g.top then
@@ -156,15 +156,15 @@ piece(function()
 
   function write_gaps()
     if g.held == 0 and g.top > 0 then return empty() end
-    if not freed and not taken then return nil end
+    if many_freed == 0 and not taken then return nil end
     if taken and taken[1] then call('ZREM', GAPS, unpack(taken)) end
     local more, unseen = {}, tonumber(match(g.mend, '^%d+')) or huge
     if trimmed then
       gaps_left = gaps_left - (trimmed[2] - trimmed[1] + 1)
       found_free(trimmed[1], trimmed[2], more)
     end
-    if freed then in_order() end
-    for i = 1, freed and #freed or 0 do
+    if sorted ~= many_freed then in_order() end
+    for i = 1, many_freed do
       local slot = freed[i]
       if slot == g.top and g.mend == '' then
         g.top = slot - 1

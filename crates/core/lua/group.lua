@@ -7,14 +7,15 @@ local g -- the state: see layouts
 local hash
 local wanted, many_wanted = { 'state' }, 2 -- the fields that the calls begin with; the first two are always the same
 local outlived -- sorted sets that are there without a state
-local again, push_refused, handed -- of the present call; grants to waiters of the caller: id and statement in turn
+local again, push_refused -- of the present call
+local handed, grants, many_handed = {}, {}, 0 -- of the present call: grants to waiters of the caller, ids and statements
 local line_lost -- whether the queue vanished: its waiters are forgotten, a new generation begins
 
 -- As this command goes on to see it; nil where it needn't be known yet.
 local own -- the caller's session, or false
 local leases_stored -- as many ends are in Redis
 local earliest -- the earliest end of a lease, false without leases
-local freed, sorted -- slots that this command freed; as many of them are in order, largest first
+local freed, many_freed, sorted = {}, 0, 0 -- slots that this command freed; as many are in order, largest first
 local gap_window, taken, trimmed -- gaps as stored, smallest first; those that are used up; what is left of one: lo, hi
 local gaps_left -- free slots in the gaps
 local windows, lengths -- by limit: see line
@@ -56,7 +57,7 @@ piece(function()
     earliest, windows, lengths, places, swept, turn = nil, nil, nil, nil, 0, turn + 1
     if is_settled then return nil end
     line_lost, many_changed = false, 0
-    freed, sorted, gap_window, taken, trimmed = nil, 0, nil, nil, nil
+    freed, many_freed, sorted, gap_window, taken, trimmed = {}, 0, 0, nil, nil, nil
     many_sets, many_dels, many_new_ends, many_old_ends, many_joins, many_leaves = 0, 0, 0, 0, 0, 0
   end
 

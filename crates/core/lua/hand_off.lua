@@ -7,14 +7,16 @@ local hand_off
 piece(function()
   local parcels -- of this round: session and its grants, in the order of the first one
 
+  local present, its_session -- whose waiter was served last: most often the next one is theirs, too
+
   local function best_head(above)
     local best, its_limit
-    local classes = g.classes
-    above = max(above, g.held)
+    local classes, held = g.classes, g.held
+    if held > above then above = held end
     for i = #classes, 1, -1 do
       local limit = classes[i]
       if limit <= above then break end
-      local first = head(limit, limit - g.held)
+      local first = head(limit, limit - held)
       if first and (not best or first < best) then best, its_limit = first, limit end
     end
     return best, its_limit
@@ -32,21 +34,21 @@ piece(function()
 
   -- To the head of the line; false when its slots can't be told yet.
   local function hand(id, it, member, its, former)
-    local terms, mine = it.terms, its.id == SESSION
+    local terms, mine, said, before = it.terms, its == own, nil, nil
     local length = mine and terms.lease or terms.claim
-    local slots = not former and take(terms.weight, terms.limit)
-    if not former and not slots then return false end
-    leave(id, it, its, member, true)
-    local said, before
     if former then
+      leave(id, it, its, member, true)
       said, before = take_over(former, id, it.field, terms, length)
     else
+      local slots = take(terms.weight, terms.limit)
+      if not slots then return false end
+      leave(id, it, its, member, true)
       said = new_lease(id, it.field, terms, slots, length)
     end
     touched = touched + terms.weight
     if mine then
-      handed = handed or {}
-      handed[#handed + 1], handed[#handed + 2] = id, said
+      many_handed = many_handed + 1
+      handed[many_handed], grants[many_handed] = id, said
     elseif its.listens then
       pack(its.id, { id = id, field = it.field, statement = said, former = former, before = before })
     end
@@ -56,17 +58,20 @@ piece(function()
   -- One head: hands to it or lets it leave. Answers above which limit the next one is looked for.
   local function serve(member, limit, above)
     local id = id_of(member)
-    local owner = session_of_id(id)
-    local field, its_field = 'l' .. id, 'c' .. owner
-    if hash[field] == nil or hash[its_field] == nil then read({ field, its_field }) end
+    local owner, field = session_of_id(id), 'l' .. id
+    local is_present = owner == present
+    if hash[field] == nil or not is_present and hash['c' .. owner] == nil then read({ field, 'c' .. owner }) end
     local it = waiter(field)
     if not it then
       drop_member(limit, member)
       touched = touched + 1
       return above
     end
-    write_first(it)
-    local terms, its = it.terms, session(owner)
+    if it.turn == turn then flush() end
+    if not is_present or not its_session or its_session.count == 0 then
+      present, its_session = owner, session(owner)
+    end
+    local terms, its = it.terms, its_session
     local former = terms.name and owner_of(terms.name)
     if not (its and its.live) or (former and not may_go_to(lease(former), terms)) then
       leave(id, it, its, member)
@@ -109,6 +114,7 @@ piece(function()
   function hand_off()
     if SETTLING or g.waiting == 0 then return nil end
     local gone
+    present, its_session = nil, nil
     repeat
       local above = 0
       parcels, gone = {}, false

@@ -98,7 +98,7 @@ piece(function()
   end
 
   verbs.inspect = { anyone = true, fields = fields, carry_out = function(at)
-    if many_sets > 0 or many_dels > 0 or freed then flush() end -- What an earlier call of this command changed.
+    if many_sets > 0 or many_dels > 0 or many_freed > 0 then flush() end -- What an earlier call of this command changed.
     local after, shown = number(ARGS[at]), number(ARGS[at + 1])
     local views, last, more = holders(after)
     local in_line = waiters(shown)

@@ -19,15 +19,18 @@ piece(function()
 
   -- Writes a lease that has its slots; at_end is a number.
   function set_lease(id, it, at_end)
-    local fields = slots_of(it.slots).fields
+    local fields, n = slots_of(it.slots).fields, many_sets
     for i = 1, #fields do
-      sets[many_sets + 1], sets[many_sets + 2], many_sets = fields[i], id, many_sets + 2
-      if places then places[fields[i]] = id end
+      local field = fields[i]
+      sets[n + 1], sets[n + 2] = field, id
+      n = n + 2
+      if places then places[field] = id end
     end
+    many_sets = n
     if it.name then set_field('n' .. it.name, id) end
     set_record(it)
     set_end(id, at_end, it.at_end)
-    latest(at_end, it.at_end)
+    if at_end > g.latest then latest(at_end, it.at_end) end
   end
 
   function has_room(terms)
@@ -49,7 +52,7 @@ piece(function()
 
   -- id: if the caller has it at hand.
   function remove_lease(it, id)
-    write_first(it)
+    if it.turn == turn then flush() end
     local slots = slots_of(it.slots)
     for i = 1, #slots do
       free_slot(slots[i])

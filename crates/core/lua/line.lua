@@ -54,8 +54,9 @@ piece(function()
   local function count_in(limit, member)
     local classes, counts = g.classes, g.counts
     g.waiting = g.waiting + 1
-    if counts[limit] then
-      counts[limit] = counts[limit] + 1
+    local already = counts[limit]
+    if already then
+      counts[limit] = already + 1
       local window = windows and windows[limit]
       if window and member < (window[#window] or '') then windows[limit] = nil end
       return
@@ -77,8 +78,9 @@ piece(function()
     elseif window then
       windows[limit] = nil
     end
-    counts[limit] = counts[limit] - 1
-    if counts[limit] > 0 then return end
+    local left = counts[limit] - 1
+    counts[limit] = left
+    if left > 0 then return end
     counts[limit] = nil
     if windows then windows[limit] = nil end
     for i = 1, #classes do
@@ -102,7 +104,9 @@ piece(function()
     if ticket > g.ticket then g.ticket, g.ticket_text = ticket, text end
     local member = member_of(id, text, terms)
     set_record(new_waiter('l' .. id, text, g.gen, terms))
-    joins[many_joins + 1], joins[many_joins + 2], many_joins = terms.limit_text, member, many_joins + 2
+    local n = many_joins
+    joins[n + 1], joins[n + 2] = terms.limit_text, member
+    many_joins = n + 2
     count_in(terms.limit, member)
     if not (own and own.kept and own.changed) then keep_alive() end
     own.count, own.connection = own.count + 1, CONNECTION

@@ -88,7 +88,7 @@ piece(function()
       local it = item.verb == 'keep' and lease(item.field)
       if item.verb == 'keep' and not (it and is_that(it, item)) then
         if not places then
-          if many_sets > 0 or freed then flush() end
+          if many_sets > 0 or many_freed > 0 then flush() end
           places = {}
         end
         item.slot_fields = item.slots.fields

@@ -49,10 +49,11 @@ piece(function()
   end
 
   function set_record(it)
-    local field, text = it.field, it.text
+    local field, text, n = it.field, it.text, many_sets
     hash[field], it.turn = it, turn
     if #text < 500 then keep(it) end
-    sets[many_sets + 1], sets[many_sets + 2], many_sets = field, text, many_sets + 2
+    sets[n + 1], sets[n + 2] = field, text
+    many_sets = n + 2
   end
 
   function drop_record(it)

@@ -14,12 +14,8 @@ piece(function()
     local in_ms = says_next_end and own and own.count > 0 and next_end()
     in_ms = in_ms and num(in_ms) or '-1'
     local flags = FLAGS[(again and 1 or 0) + (push_refused and 2 or 0)]
-    if not handed then
-      return 'ok ' .. now_text .. ' ' .. (g.epoch or '-') .. ' ' .. in_ms .. flags .. '0 ' .. answers
-    end
-    local said = { 'ok ' .. now_text .. ' ' .. g.epoch .. ' ' .. in_ms .. flags .. num(#handed / 2) }
-    for i = 2, #handed, 2 do said[#said + 1] = handed[i] end
-    said[#said + 1] = answers
-    return concat(said, ' ')
+    local said = '0 '
+    if many_handed > 0 then said = num(many_handed) .. ' ' .. concat(grants, ' ', 1, many_handed) .. ' ' end
+    return 'ok ' .. now_text .. ' ' .. (g.epoch or '-') .. ' ' .. in_ms .. flags .. said .. answers
   end
 end)
