@@ -86,11 +86,15 @@ async function sentinel({ network }) {
 /** What the key of a group's hash is called, and what the others begin with. */
 export const hashOf = (key) => `cl:{${key.replaceAll('%', '%25').replaceAll('}', '%7D')}}`
 
+/** Whom a sentinel names, by its port. */
+export async function namedBy({ port }) {
+  const answer = redis(port, 'SENTINEL', 'GET-MASTER-ADDR-BY-NAME', NAME)
+  return Number((await within(1_000, answer, 'a sentinel answers'))[1])
+}
+
 /** Whom all sentinels name, if it says so itself; an error while there is none. */
 async function agreedPrimary(servers, sentinels) {
-  const ask = ({ port }) =>
-    within(1_000, redis(port, 'SENTINEL', 'GET-MASTER-ADDR-BY-NAME', NAME), 'a sentinel answers')
-  const named = new Set((await Promise.all(sentinels.map(ask))).map(([, port]) => Number(port)))
+  const named = new Set(await Promise.all(sentinels.map(namedBy)))
   const primary = servers.find(({ gate }) => named.has(gate.port))
   if (named.size > 1 || (await primary.ask('ROLE'))[0] !== 'master') throw new Error('no agreed primary')
   return primary

@@ -8,7 +8,7 @@ import { until } from '../../__test__/support/helpers.mjs'
 import { startClock } from './clock.mjs'
 import { now } from './moment.mjs'
 import { Network } from './network.mjs'
-import { startPlace } from './places.mjs'
+import { namedBy, startPlace } from './places.mjs'
 import { Worker } from './process.mjs'
 import { USER, within } from './server.mjs'
 
@@ -38,7 +38,12 @@ export class World {
       const { network } = world
       const { kind, replicas, seeds } = day
       world.place = await startPlace(kind, { network, replicas, seeds, made: world.clock?.server })
-      world.watching = Promise.all(world.place.servers.map((server) => world.#watch(server)))
+      const { servers, sentinels = [] } = world.place
+      const watched = [
+        ...servers.map((server) => world.#watch(server)),
+        ...sentinels.map((one) => world.#watchWord(one)),
+      ]
+      world.watching = Promise.all(watched)
       for (const settings of day.workers) world.#employ(settings)
     } catch (error) {
       await world.end()
@@ -144,6 +149,26 @@ export class World {
         lacking?.()
         lacking = undefined
       }
+    }
+  }
+
+  /**
+   * A sentinel may name a former primary again that never heard that it wasn't one: then nothing is seen of that at the
+   * server.
+   */
+  async #watchWord(sentinel) {
+    let named
+    let seenAt = now()
+    while (this.#isWatching) {
+      await sleep(WATCH_MS)
+      const port = await namedBy(sentinel).catch(() => undefined)
+      if (port === undefined) continue
+      if (named !== undefined && port !== named) {
+        const server = this.place.servers.find(({ gate }) => gate.port === port)
+        this.promotions.push({ server: server.name, from: seenAt, to: now(), isPlanned: false })
+      }
+      named = port
+      seenAt = now()
     }
   }
 

@@ -5,8 +5,10 @@
 //! are two ways to say it, `tls` how it's protected, `asked` what is found out only when it's needed.
 
 mod asked;
+mod node;
 mod parts;
 mod place;
+mod secret;
 mod tls;
 mod url;
 
@@ -16,8 +18,10 @@ use crate::error::Error;
 use crate::lease::{Identity, Key};
 
 pub use self::asked::{Answer, Asked, Credential, NatMap};
+pub use self::node::Node;
 pub use self::parts::{Parts, SentinelParts};
-pub use self::place::{Access, Address, Node, Place, Secret};
+pub use self::place::{Access, Address, Place};
+pub use self::secret::Secret;
 pub use self::tls::{Roots, Tls};
 
 /// How to reach Redis, and how long things may take.
@@ -90,13 +94,13 @@ impl Options {
     fn check(&self) -> Result<(), Error> {
         let prefix = &self.key_prefix;
         if prefix.is_empty() || prefix.len() > 128 || prefix.contains(['{', '}']) {
-            return Err(bad("keyPrefix", format!("{prefix:?}"), "1 to 128 bytes without braces"));
+            return Err(Error::config("keyPrefix", format!("{prefix:?}"), "1 to 128 bytes without braces"));
         }
         if self.connect_timeout.is_zero() {
-            return Err(bad("connectTimeout", "0", "more than 0"));
+            return Err(Error::config("connectTimeout", "0", "more than 0"));
         }
         if self.command_timeout.is_zero() {
-            return Err(bad("commandTimeout", "0", "more than 0"));
+            return Err(Error::config("commandTimeout", "0", "more than 0"));
         }
         if matches!(self.place, Place::Client(_)) {
             let ours = [
@@ -104,25 +108,33 @@ impl Options {
                 ("maxConnections", self.max_connections.is_some()),
             ];
             if let Some((option, _)) = ours.into_iter().find(|(_, given)| *given) {
-                return Err(bad(option, format!("{option} beside a client"), "nothing: the client has it"));
+                return Err(Error::config(
+                    option,
+                    format!("{option} beside a client"),
+                    "nothing: the client has it",
+                ));
             }
         }
         if self.replica_timeout.is_zero() {
-            return Err(bad("replicaTimeout", "0", "more than 0"));
+            return Err(Error::config("replicaTimeout", "0", "more than 0"));
         }
         let announces = matches!(self.place, Place::Sentinel { .. } | Place::Cluster { .. });
         if self.nat_map.is_some() && !announces {
             let expected = "nothing but with a cluster or Sentinel: other servers announce no addresses";
-            return Err(bad("natMap", format!("natMap beside {}", self.place), expected));
+            return Err(Error::config("natMap", format!("natMap beside {}", self.place), expected));
         }
         let has_replicas = matches!(self.place, Place::Server { .. } | Place::Sentinel { .. });
         if self.min_replicas > 0 && !has_replicas {
-            return Err(bad("minReplicas", self.min_replicas, "0 but with a server of its own or Sentinel"));
+            return Err(Error::config(
+                "minReplicas",
+                self.min_replicas,
+                "0 but with a server of its own or Sentinel",
+            ));
         }
         // Waiting for replicas blocks a connection, which must not be the one for calls.
         let least = if self.min_replicas > 0 { 2 } else { 1 };
         if let Some(most) = self.max_connections.filter(|most| *most < least) {
-            return Err(bad("maxConnections", most, &format!("at least {least}")));
+            return Err(Error::config("maxConnections", most, &format!("at least {least}")));
         }
         Ok(())
     }
@@ -180,37 +192,33 @@ impl LimitConfig {
     pub fn check(&self) -> Result<Key, Error> {
         let seconds = |length: Duration| format!("{} s", length.as_secs_f64());
         let key = Key::new(self.key.as_str())
-            .ok_or_else(|| bad("key", format!("{} bytes", self.key.len()), "1 to 512 bytes"))?;
+            .ok_or_else(|| Error::config("key", format!("{} bytes", self.key.len()), "1 to 512 bytes"))?;
         if !(1..=1_000_000).contains(&self.limit) {
-            return Err(bad("limit", self.limit, "1 to 1000000"));
+            return Err(Error::config("limit", self.limit, "1 to 1000000"));
         }
         if self.weight == 0 || self.weight > self.limit.min(1_000) {
-            return Err(bad("weight", self.weight, "1 to 1000, at most the limit"));
+            return Err(Error::config("weight", self.weight, "1 to 1000, at most the limit"));
         }
         if !(-10..=10).contains(&self.priority) {
-            return Err(bad("priority", self.priority, "-10 to 10"));
+            return Err(Error::config("priority", self.priority, "-10 to 10"));
         }
         if !(Duration::from_millis(10)..=Duration::from_secs(3_600)).contains(&self.limit_interval) {
-            return Err(bad("limitInterval", seconds(self.limit_interval), "0.01 to 3600 s"));
+            return Err(Error::config("limitInterval", seconds(self.limit_interval), "0.01 to 3600 s"));
         }
         if !(Duration::from_millis(100)..=Duration::from_secs(7 * 86_400)).contains(&self.limit_expire) {
-            return Err(bad("limitExpire", seconds(self.limit_expire), "0.1 to 604800 s"));
+            return Err(Error::config("limitExpire", seconds(self.limit_expire), "0.1 to 604800 s"));
         }
         if let Some(hold) = self.limit_hold.filter(|hold| *hold < Duration::from_millis(100)) {
-            return Err(bad("limitHold", seconds(hold), "at least 0.1 s"));
+            return Err(Error::config("limitHold", seconds(hold), "at least 0.1 s"));
         }
         if let Some(holder) = self.holder.as_ref().filter(|name| name.is_empty() || name.len() > 256) {
-            return Err(bad("holder", format!("{} bytes", holder.len()), "1 to 256 bytes"));
+            return Err(Error::config("holder", format!("{} bytes", holder.len()), "1 to 256 bytes"));
         }
         if let Some(label) = self.label.as_ref().filter(|label| label.len() > 128) {
-            return Err(bad("label", format!("{} bytes", label.len()), "at most 128 bytes"));
+            return Err(Error::config("label", format!("{} bytes", label.len()), "at most 128 bytes"));
         }
         Ok(key)
     }
-}
-
-fn bad(option: &'static str, given: impl ToString, expected: &str) -> Error {
-    Error::Config { option, given: given.to_string(), expected: expected.into() }
 }
 
 #[cfg(test)]

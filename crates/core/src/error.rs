@@ -83,6 +83,13 @@ pub enum Error {
 /// that says what is wrong.
 pub(crate) const UNREPEATED: &str = "a url that can't be used";
 
+impl Error {
+    /// An option that can't be used.
+    pub(crate) fn config(option: &'static str, given: impl ToString, expected: &str) -> Self {
+        Self::Config { option, given: given.to_string(), expected: expected.into() }
+    }
+}
+
 fn what_is_wrong(given: &str, expected: &str) -> String {
     if given == UNREPEATED { expected.to_owned() } else { format!("got {given}, expected {expected}") }
 }

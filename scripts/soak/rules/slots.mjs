@@ -35,8 +35,13 @@ export const RULES = {
       let highest
       for (const lease of list.filter(({ standIn }) => !standIn)) {
         const isBelow = highest && lease.token <= highest.token && lease.from > highest.good
-        // A grant that was taken over at once may be heard of after the one that took it over.
-        if (isBelow && lease.task.holder !== 'shared' && highest.task.holder !== 'shared') {
+        // A grant that was taken over at once may be heard of after the one that took it over; those of two primaries at
+        // once come in any order.
+        const isMixed = () => {
+          const { from } = lease
+          return allowanceFor({ first: highest, second: lease, from, to: from }, record) === 'a failover'
+        }
+        if (isBelow && lease.task.holder !== 'shared' && highest.task.holder !== 'shared' && !isMixed()) {
           yield { text: `${briefly(lease)} after ${briefly(highest)}`, at: lease.from, of: [lease.life.name] }
         }
         if (!highest || lease.token > highest.token) highest = lease

@@ -9,7 +9,8 @@ use std::hash::{Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::place::{Node, SERVER_PORT, Secret};
+use super::node::{Node, SERVER_PORT};
+use super::secret::Secret;
 
 /// An answer that is on its way; the error says in words for people why there is none, and has no secret in it.
 pub type Answer = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;

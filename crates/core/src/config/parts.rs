@@ -4,9 +4,10 @@
 //! kinds, are refused.
 
 use super::asked::Credential;
-use super::place::{Access, Address, Node, Place, SENTINEL_PORT, SERVER_PORT};
+use super::node::{Node, SENTINEL_PORT, SERVER_PORT};
+use super::place::{Access, Address, Place};
 use super::tls::Tls;
-use super::{bad, url};
+use super::url::{self, Kind};
 use crate::carrier::Carried;
 use crate::error::Error;
 
@@ -53,16 +54,6 @@ pub struct SentinelParts {
     pub tls: Option<Option<Tls>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Memory,
-    Tcp,
-    Unix,
-    Sentinel,
-    Cluster,
-    Client,
-}
-
 impl Place {
     /// This place, read if it's still a URL.
     pub fn resolved(&self) -> Result<Self, Error> {
@@ -88,7 +79,7 @@ impl Place {
             tls: tls(parts.tls, said.secure, kind)?,
         };
         if access.username.is_some() && access.password.is_none() {
-            return Err(bad(user_from, "a user without a password", "a password beside it"));
+            return Err(Error::config(user_from, "a user without a password", "a password beside it"));
         }
         match kind {
             Kind::Memory | Kind::Client => Ok(match parts.client {
@@ -106,20 +97,24 @@ impl Place {
                 let port = parts.port.or(port).unwrap_or(SERVER_PORT);
                 Ok(Self::Server { address: Address::Tcp(Node { host, port }), db, access })
             }
-            Kind::Cluster if db != 0 => Err(bad("db", db, "0: a cluster has no other database")),
+            Kind::Cluster if db != 0 => Err(Error::config("db", db, "0: a cluster has no other database")),
             Kind::Cluster => {
                 Ok(Self::Cluster { nodes: nodes("cluster", parts.cluster, said.nodes, SERVER_PORT)?, access })
             }
             Kind::Sentinel => {
                 let sentinel = parts.sentinel.unwrap_or_default();
                 let name = sentinel.name.or(said.name).filter(|name| !name.is_empty()).ok_or_else(|| {
-                    bad("sentinel.name", "nothing", "the name under which the sentinels know the master")
+                    Error::config(
+                        "sentinel.name",
+                        "nothing",
+                        "the name under which the sentinels know the master",
+                    )
                 })?;
                 let nodes = nodes("sentinel.nodes", sentinel.nodes, said.nodes, SENTINEL_PORT)?;
                 let tls = sentinel.tls.unwrap_or_else(|| access.tls.clone());
                 let sentinels = Access { username: sentinel.username, password: sentinel.password, tls };
                 if sentinels.username.is_some() && sentinels.password.is_none() {
-                    return Err(bad(
+                    return Err(Error::config(
                         "sentinel.username",
                         "a user without a password",
                         "a password beside it",
@@ -147,7 +142,7 @@ fn kind(url: Option<Kind>, parts: &Parts) -> Result<Kind, Error> {
             None => first = Some((option, kind)),
             Some((_, other)) if other == kind => {}
             Some((by, _)) => {
-                return Err(bad(
+                return Err(Error::config(
                     option,
                     format!("{option} beside {by}"),
                     &format!("nothing, as the {by} says where already"),
@@ -168,7 +163,7 @@ fn refuse_access(kind: Kind, parts: &Parts) -> Result<(), Error> {
         ("tls", parts.tls.is_some()),
     ];
     match named.into_iter().find(|(_, given)| *given) {
-        Some((option, _)) => Err(bad(option, format!("{option} beside {what}"), "nothing")),
+        Some((option, _)) => Err(Error::config(option, format!("{option} beside {what}"), "nothing")),
         None => Ok(()),
     }
 }
@@ -176,10 +171,12 @@ fn refuse_access(kind: Kind, parts: &Parts) -> Result<(), Error> {
 fn tls(option: Option<Option<Tls>>, secure: bool, kind: Kind) -> Result<Option<Tls>, Error> {
     match option {
         Some(Some(_)) if kind == Kind::Unix => {
-            Err(bad("tls", "tls beside a Unix socket", "nothing: TLS is spoken over TCP"))
+            Err(Error::config("tls", "tls beside a Unix socket", "nothing: TLS is spoken over TCP"))
         }
         // Not "the option beats the URL": nobody's password shall go over the wire in clear by a left-over option.
-        Some(None) if secure => Err(bad("tls", "false beside a url that asks for TLS", "true or nothing")),
+        Some(None) if secure => {
+            Err(Error::config("tls", "false beside a url that asks for TLS", "true or nothing"))
+        }
         Some(tls) => Ok(tls),
         None => Ok(secure.then(Tls::default)),
     }
@@ -194,9 +191,11 @@ fn nodes(
     let nodes = match given {
         Some(given) => given
             .iter()
-            .map(|text| Node::read(text, port).map_err(|wrong| bad(option, format!("{text:?}"), &wrong)))
+            .map(|text| {
+                Node::read(text, port).map_err(|wrong| Error::config(option, format!("{text:?}"), &wrong))
+            })
             .collect::<Result<Vec<Node>, Error>>()?,
         None => said,
     };
-    if nodes.is_empty() { Err(bad(option, "no node", "at least one host:port")) } else { Ok(nodes) }
+    if nodes.is_empty() { Err(Error::config(option, "no node", "at least one host:port")) } else { Ok(nodes) }
 }

@@ -3,10 +3,20 @@
 //! What can't be right is refused in words that name the part at fault; those words never contain a password, not even
 //! a piece of a badly written one.
 
-use super::bad;
-use super::parts::Kind;
-use super::place::{Node, SENTINEL_PORT, SERVER_PORT, Secret};
+use super::node::{Node, SENTINEL_PORT, SERVER_PORT};
+use super::secret::Secret;
 use crate::error::{Error, UNREPEATED};
+
+/// Which kind of place it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Memory,
+    Tcp,
+    Unix,
+    Sentinel,
+    Cluster,
+    Client,
+}
 
 /// Parameters that URLs have for other clients, ioredis above all: how these wait, queue and try again. They say
 /// nothing about the server, and nothing that this one could do differently. (All addresses of a name are tried,
@@ -55,7 +65,7 @@ impl Default for Said {
 /// Reads a URL.
 pub(super) fn read(url: &str) -> Result<Said, Error> {
     // What was given isn't repeated: it may have a password in it.
-    parse(url).map_err(|wrong| bad("url", UNREPEATED, &wrong))
+    parse(url).map_err(|wrong| Error::config("url", UNREPEATED, &wrong))
 }
 
 fn parse(url: &str) -> Result<Said, String> {
