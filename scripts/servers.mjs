@@ -82,6 +82,18 @@ async function unpackDebian(name, target) {
   return false
 }
 
+/** Prometheus' own checker: PROMTOOL, the system's, or the one in Debian's package, unpacked; null without it. */
+export async function promtool() {
+  const answers = (program) => program && spawnSync(program, ['--version']).status === 0
+  const installed = [process.env.PROMTOOL, 'promtool'].find(answers)
+  if (installed) return installed
+  const folder = await once(join(CACHE, 'prometheus'), (target) => unpackDebian('prometheus', target))
+  const unpacked = folder === null ? undefined : join(folder, 'usr/bin/promtool')
+  if (answers(unpacked)) return unpacked
+  console.error("promtool is missing: Debian's package prometheus could not be had")
+  return null
+}
+
 /** libfaketime for programs with threads: FAKETIME_LIBRARY, the system's, or Debian's, unpacked; null without it. */
 export async function faketime() {
   const { FAKETIME_LIBRARY: named } = process.env

@@ -5,12 +5,13 @@ import { fileURLToPath } from 'node:url'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, describe, expect, test } from 'vitest'
 import { attributes, instruments } from '../../lib/metrics/instruments.js'
-import { prometheusClient } from '../../scripts/servers.mjs'
+import { prometheusClient, promtool } from '../../scripts/servers.mjs'
 import { useRedis } from '../support/fixtures.mjs'
 import { rejection, until } from '../support/helpers.mjs'
 
 const PYTHONPATH = await prometheusClient()
 if (PYTHONPATH === null && process.env.CI) throw new Error('the parser of Prometheus could not be had')
+const PROMTOOL = await promtool()
 const program = fileURLToPath(new URL('../support/exposition.py', import.meta.url))
 
 function parse(text) {
@@ -41,6 +42,25 @@ async function scrape(limiter) {
   expect(new Set(said.map(([name]) => name)).size).toBe(said.length)
   return { families, value: Object.fromEntries(said) }
 }
+
+test.skipIf(PROMTOOL === null)('promtool finds nothing wrong with metrics()', async () => {
+  const limiter = open('checked')
+  await limiter.metrics()
+  const odd = 'quo"te\\new\nline:1'
+  await limiter.withLimit({ key: odd, limit: 1 }, async () => {
+    await rejection(limiter.acquire({ key: odd, limit: 1, limitTimeout: 0.01 }))
+    const check = (input) => {
+      const { status, stdout, stderr } = spawnSync(PROMTOOL, ['check', 'metrics'], { input, encoding: 'utf8' })
+      return { status, said: stdout + stderr }
+    }
+    const text = await limiter.metrics()
+    expect(text).toContain('timed_out')
+    expect(check(text)).toEqual({ status: 0, said: '' })
+    const wrong = text.replaceAll('concurrency_limit_reconnects_total', 'concurrency_limit_reconnects')
+    expect(check(wrong).said).toContain('counter metrics should have "_total" suffix')
+  })
+  await limiter.close() // a later test has something that begins before anybody measures
+})
 
 describe.skipIf(PYTHONPATH === null)('metrics()', () => {
   test('has every family with its type, also before anything happened', async () => {

@@ -12,7 +12,7 @@ import { Limiter } from 'concurrency-limit'
 import { instrument } from 'concurrency-limit/otel'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { useRedis } from '../support/fixtures.mjs'
-import { rejection, until } from '../support/helpers.mjs'
+import { redis, rejection, until } from '../support/helpers.mjs'
 
 const server = useRedis()
 const exporter = new InMemorySpanExporter()
@@ -143,6 +143,35 @@ describe('spans', () => {
     expect(hold.attributes['concurrency_limit.reason']).toMatch(/^(held_too_long|expired)$/)
     await lease.release()
     expect(spans('hold lost')).toHaveLength(1)
+  })
+
+  test('of connecting stand alone, for each attempt', async () => {
+    const other = new Limiter(server.url, { db: 3, clientName: 'connects' })
+    await inSpan('caller', () => other.withLimit({ key: 'connects', limit: 1 }, () => {}))
+    const [, id] = /id=(\d+) [^\n]*name=connects /.exec(await redis(server.port, 'CLIENT', 'LIST'))
+    await redis(server.port, 'CLIENT', 'KILL', 'ID', id)
+    await until(() => spans('connect').length === 2, 'it is connected again')
+    for (const [i, one] of spans('connect').entries()) {
+      expect(one.parentSpanContext).toBe(undefined)
+      expect([one.kind, one.status.code]).toEqual([SpanKind.CLIENT, SpanStatusCode.UNSET])
+      expect(one.attributes).toEqual({
+        'db.system.name': 'redis',
+        'db.namespace': '3',
+        'server.address': '127.0.0.1',
+        'server.port': server.port,
+        'concurrency_limit.reconnect': i === 1,
+      })
+    }
+    await other.close()
+  })
+
+  test('of an attempt to connect that fails have its error', async () => {
+    const lonely = new Limiter('redis://127.0.0.1:1', { connectTimeout: 0.2 })
+    await rejection(lonely.acquire({ key: 'lonely', limit: 1, limitTimeout: 0 }))
+    await lonely.close()
+    const [one] = spans('connect')
+    expect(one.status).toEqual({ code: SpanStatusCode.ERROR, message: expect.stringContaining('refused') })
+    expect(one.attributes).toMatchObject({ 'server.port': 1, 'error.type': 'Error' })
   })
 })
 

@@ -1,23 +1,25 @@
 'use strict'
 
 // A span for the wait and one for the hold, both children of the span in which the request was made. The work of
-// withLimit and wrap runs inside of the hold's span; with acquire it can't, since the caller goes on by itself.
+// withLimit and wrap runs inside of the hold's span; with acquire it can't, since the caller goes on by itself. An
+// attempt to connect has a span without a parent: a connection is everybody's.
 
-const { SpanKind, SpanStatusCode, context: contexts, trace } = require('@opentelemetry/api')
+const { ROOT_CONTEXT, SpanKind, SpanStatusCode, context: contexts, trace } = require('@opentelemetry/api')
 const { attributes } = require('../metrics/instruments.js')
 
-/** The listeners for the channels `acquire` and `hold`. */
+/** The listeners for all three channels. */
 function spanListeners(tracer, groups) {
   const spans = new WeakMap() // context of a channel → its span
 
-  const starts = (operation, kind, more) => (context) => {
-    const group = groups.of(context.key)
-    const span = tracer.startSpan(`${operation} ${group}`, {
-      kind,
-      attributes: { ...placeOf(context), ...termsOf(context, group), ...more(context) },
-    })
+  const begin = (context, name, kind, attributes, parent) => {
+    const span = tracer.startSpan(name, { kind, attributes: { ...placeOf(context), ...attributes } }, parent)
     spans.set(context, span)
     return span
+  }
+
+  const starts = (operation, kind, more) => (context) => {
+    const group = groups.of(context.key)
+    return begin(context, `${operation} ${group}`, kind, { ...termsOf(context, group), ...more(context) })
   }
 
   const ends = (more) => (context) => {
@@ -48,6 +50,10 @@ function spanListeners(tracer, groups) {
           context.around = (work) => contexts.with(trace.setSpan(contexts.active(), span), () => inner(work))
         },
         asyncEnd: ends(({ outcome, reason }) => ({ [attributes.outcome]: outcome, [attributes.reason]: reason })),
+      },
+      connect: {
+        start: (context) => begin(context, 'connect', SpanKind.CLIENT, {}, ROOT_CONTEXT),
+        asyncEnd: ends(({ isReconnect }) => ({ 'concurrency_limit.reconnect': isReconnect })),
       },
     },
   }
