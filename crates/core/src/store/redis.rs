@@ -21,6 +21,7 @@ mod attempts;
 mod bundle;
 mod cluster;
 mod connection;
+mod doubt;
 pub mod keys;
 pub mod library;
 mod link;
@@ -35,6 +36,7 @@ mod replicas;
 pub mod reply;
 mod sentinel;
 mod server;
+mod task;
 mod tls;
 
 pub use cluster::ClusterStore;

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::about::Loading;
-use super::link::Task;
 use super::progress::Progress;
 use super::server::Server;
+use super::task::Task;
 use crate::config::{Access, Address, Node, Options, Place};
 use crate::error::Error;
 use crate::lease::SessionId;

@@ -21,6 +21,7 @@ use super::library::{Found, Layout};
 use super::link::{CONNECTION_QUEUE, Flow, RedisLink};
 use super::login::Speech;
 use super::names::Names;
+use super::reply::checked;
 use super::server::{Connected, Server, Who};
 use super::{keys, push};
 use crate::lease::SessionId;
@@ -274,12 +275,5 @@ async fn prove(connection: &mut MultiplexedConnection, server: &Server, version:
             Err(unfit(format!("Redis {version} is too old: 6.2 or newer is needed ({error})")))
         }
         _ => Ok(()),
-    }
-}
-
-pub(super) fn checked(value: Value) -> RedisResult<Value> {
-    match value {
-        Value::ServerError(error) => Err(error.into()),
-        value => Ok(value),
     }
 }

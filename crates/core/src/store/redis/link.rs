@@ -7,18 +7,18 @@
 mod driver;
 mod pipelines;
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::JoinHandle;
 
 pub(super) use self::driver::Driver;
 use self::pipelines::{MAX_PIPELINES, Pipelines};
+use super::doubt::Doubt;
 use super::library::Found;
 use super::names::Names;
-use super::sentinel::watch::Doubt;
+use super::task::Task;
 use crate::protocol::{Outgoing, Push};
 use crate::store::{Link, LinkEvent};
 
@@ -114,21 +114,5 @@ impl Link for RedisLink {
 impl Drop for RedisLink {
     fn drop(&mut self) {
         self.flow.close();
-    }
-}
-
-/// A task that ends when this is dropped.
-pub(super) struct Task(JoinHandle<()>);
-
-impl Task {
-    /// Starts it.
-    pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(tokio::spawn(work))
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

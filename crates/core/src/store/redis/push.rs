@@ -14,9 +14,10 @@ use redis::aio::{MultiplexedConnection, PubSubStream};
 use tokio::time::timeout;
 
 use super::attempts::Attempts;
-use super::link::{Flow, Task};
+use super::link::Flow;
 use super::reply;
 use super::server::{Reached, Server, Who};
+use super::task::Task;
 
 /// A publication arrived; one that can't be read says nothing (the safety look finds what it meant, R21).
 pub(super) fn arrived(flow: &Flow, prefix: &str, payload: &[u8]) {

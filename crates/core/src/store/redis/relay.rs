@@ -7,19 +7,20 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redis::{Arg, Cmd, ErrorKind, RedisError, RedisResult, Value};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use self::desk::Desk;
+use self::errands::{read, tell};
 use super::about::Loading;
-use super::link::Task;
-use crate::carrier::{Carriage, Carried, Errand, To, Word};
+use super::task::Task;
+use crate::carrier::{Carriage, Carried, Word};
 use crate::config::Options;
 use crate::lease::SessionId;
 use crate::protocol::Outgoing;
 use crate::store::{Connecting, Link, LinkEvent, Store};
 
 mod desk;
+mod errands;
 mod opening;
 
 /// Groups in the Redis that a carrier leads to.
@@ -104,31 +105,6 @@ async fn pump(
 }
 
 /// Whoever dropped the receiver drops the link next.
-fn tell(events: &UnboundedSender<LinkEvent>, event: LinkEvent) {
-    let _ = events.send(event);
-}
-
-fn errand(number: u64, to: To, cmd: &Cmd) -> Errand {
-    let words = cmd.args_iter().filter_map(|word| match word {
-        Arg::Simple(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        _ => None,
-    });
-    Errand { number, to, words: words.collect() }
-}
-
-/// Numbers of errands and their answers.
-fn read(bytes: &[u8]) -> RedisResult<Vec<(u64, Value)>> {
-    let garbled = || RedisError::from((ErrorKind::Parse, "the client's answers cannot be read"));
-    let Value::Array(values) = redis::parse_redis_value(bytes)? else { return Err(garbled()) };
-    let mut answers = Vec::with_capacity(values.len() / 2);
-    let mut values = values.into_iter();
-    while let Some(number) = values.next() {
-        let (Value::Int(number), Some(value)) = (number, values.next()) else { return Err(garbled()) };
-        answers.push((u64::try_from(number).map_err(|_| garbled())?, value));
-    }
-    Ok(answers)
-}
-
 /// A panic elsewhere leaves a desk whole: it is changed by single calls.
 fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
     desk.lock().unwrap_or_else(PoisonError::into_inner)

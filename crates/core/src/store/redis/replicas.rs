@@ -16,9 +16,9 @@ use tokio::time::timeout;
 use super::about::About;
 use super::attempts::Attempts;
 use super::keys;
-use super::link::Task;
 use super::login::Speech;
 use super::server::{Connected, Server, Who};
+use super::task::Task;
 use crate::moment::whole_ms;
 use crate::store::{Checking, Replicas};
 

@@ -10,7 +10,7 @@ mod words;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use redis::Value;
+use redis::{RedisResult, Value};
 
 use self::errors::{garbage, refusal};
 use self::words::{Words, as_bytes};
@@ -23,6 +23,14 @@ use crate::protocol::{
 
 pub use self::errors::call_error;
 pub(super) use self::errors::outside_a_cluster;
+
+/// A reply that isn't the server's error.
+pub(super) fn checked(value: Value) -> RedisResult<Value> {
+    match value {
+        Value::ServerError(error) => Err(error.into()),
+        value => Ok(value),
+    }
+}
 
 /// The reply to a call of this verb.
 pub fn parse(verb: &Verb, value: Value) -> Result<Reply, CallError> {

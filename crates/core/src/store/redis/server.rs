@@ -12,12 +12,14 @@ use tokio::sync::watch;
 
 use super::about::Loading;
 use super::address::{self, Socket};
-use super::link::{Driver, Flow, Task};
+use super::doubt::Doubt;
+use super::link::{Driver, Flow};
 use super::login::{self, Login, Speech};
 use super::overheard::{FirstLine, Overheard};
 use super::progress::Progress;
 use super::sentinel::Sentinels;
-use super::sentinel::watch::{self as switches, Doubt};
+use super::sentinel::watch as switches;
+use super::task::Task;
 use super::tls::{self, Secure};
 use crate::config::{Access, Address, Node, Options, Place};
 use crate::error::Error;

@@ -10,14 +10,15 @@ use std::task::{Context, Poll};
 
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, InconsistentKeys};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use self::trust::{Anybody, Trusted};
+use self::trust::{Anybody, Trusted, certificates};
+use self::words::bad;
 pub(super) use self::words::{Names, SENTINEL, SERVER, is_lasting};
 use crate::config::Tls;
 use crate::error::Error;
@@ -131,13 +132,4 @@ impl AsyncWrite for Explained {
 
 fn server_name(host: &str, names: &Names) -> Result<ServerName<'static>, String> {
     ServerName::try_from(host.to_owned()).map_err(|_| words::no_name(host, names))
-}
-
-fn certificates(pem: &str, option: &'static str) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-    read.ok().filter(|read| !read.is_empty()).ok_or_else(|| bad(option, "certificates in PEM"))
-}
-
-fn bad(option: &'static str, expected: &str) -> Error {
-    Error::Config { option, given: "what can't be used".into(), expected: expected.into() }
 }

@@ -21,6 +21,7 @@ use crate::store::ConnectError;
 use crate::store::redis::attempts::Attempts;
 use crate::store::redis::connection;
 use crate::store::redis::login::Speech;
+use crate::store::redis::reply;
 use crate::store::redis::server::{Connected, Who};
 
 /// The shortest time from one question to the next, and the longest while an answer isn't good enough.
@@ -115,7 +116,7 @@ async fn ask(cluster: &Cluster, who: &Who, at: &Node) -> Result<Topology, Connec
     let answer = async {
         let Connected { mut connection, driver: _driver, .. } =
             server.connect(who, Speech::Resp2, config).await?;
-        connection::checked(connection.send_packed_command(redis::cmd("CLUSTER").arg("SLOTS")).await?)
+        reply::checked(connection.send_packed_command(redis::cmd("CLUSTER").arg("SLOTS")).await?)
     };
     let answer = answer.await.map_err(|error| connection::refused(&server, &error))?;
     let topology = Topology::read(answer, at).ok_or_else(|| {

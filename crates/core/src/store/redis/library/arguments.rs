@@ -7,10 +7,18 @@ use std::sync::Arc;
 
 use redis::{Cmd, RedisWrite as _};
 
-use super::Layout;
 use crate::lease::{Epoch, Identity, Slot};
 use crate::protocol::{Ask, Call, Caller, Join, Keep, Renew, Settle, Target, Terms, Verb};
 use crate::store::redis::keys::{GroupKeys, channel_prefix};
+
+/// How the groups of one server are laid out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// What all names begin with.
+    pub prefix: String,
+    /// Whether the server is a cluster, where the number of receivers of a publication isn't known (R18).
+    pub cluster: bool,
+}
 
 /// Lays out `calls`; those of one group stand one after the other.
 pub(super) fn lay_out(cmd: &mut Cmd, layout: &Layout, caller: &Caller, calls: &[Call], fresh: Epoch) {

@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 
 use redis::Cmd;
 
-use super::arguments::lay_out;
-use super::{Layout, Library, Way};
+use super::arguments::{Layout, lay_out};
+use super::text::Library;
+use super::way::Way;
 use crate::lease::{Epoch, SessionId};
 use crate::protocol::{Call, Caller};
 

@@ -9,8 +9,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};
 
-use super::Task;
 use crate::alert::Alert;
+use crate::store::redis::task::Task;
 
 /// The driver of one connection, which ends with it.
 pub(in crate::store::redis) struct Driver {

@@ -17,8 +17,9 @@ use crate::store::LinkEvent;
 use crate::store::redis::bundle::{Bundle, Calls, Together, acquires};
 use crate::store::redis::library::Found;
 use crate::store::redis::names::Names;
-use crate::store::redis::sentinel::watch::Doubt;
-use crate::store::redis::{connection, list, reply};
+
+use crate::store::redis::doubt::Doubt;
+use crate::store::redis::{list, reply};
 
 /// A pipeline that touches so many slots or waiters goes out: its replies come together, and while one pipeline's are
 /// worked on here, Redis works on the next.
@@ -230,7 +231,7 @@ impl Pipelines {
             let Some(done) = self.in_flight.pop_front() else { return };
             match values {
                 Ok(values) if values.len() == done.expected => {
-                    self.answer(done.loads, done.bundles, values.into_iter().map(connection::checked));
+                    self.answer(done.loads, done.bundles, values.into_iter().map(reply::checked));
                 }
                 // Which reply belongs to which call isn't known any more.
                 Ok(_) => return self.down("the server's replies don't match the calls"),

@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use redis::{RedisResult, Value};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{errand, tell};
+use super::errands::{errand, tell};
 use crate::carrier::{Errand, To};
 use crate::lease::{Key, LeaseId};
 use crate::protocol::{CallError, CallId, Outgoing, Push, Settle, Verb};
 use crate::store::LinkEvent;
 use crate::store::redis::bundle::{Bundle, Calls, Together};
 use crate::store::redis::names::Names;
-use crate::store::redis::{connection, list, reply};
+use crate::store::redis::{list, reply};
 
 /// The client may spread keys over servers, and nothing can be asked again from here.
 const TOGETHER: Together = Together { groups: false, needs: false };
@@ -95,7 +95,7 @@ impl Desk {
     pub(super) fn answer(&mut self, answers: Vec<(u64, Value)>, events: &UnboundedSender<LinkEvent>) {
         for (at, value) in answers {
             let Some(row) = self.rows.remove(&at) else { continue };
-            let value = connection::checked(value);
+            let value = reply::checked(value);
             match row {
                 Row::Load => self.names.loaded(each_ok(value)),
                 Row::Calls(Calls { calls, asked, .. }) => {
@@ -153,7 +153,7 @@ impl Desk {
 /// What all servers answered: the first error, if there is one.
 fn each_ok(value: RedisResult<Value>) -> RedisResult<Value> {
     match value? {
-        Value::Array(each) => each.into_iter().try_fold(Value::Okay, |_, one| connection::checked(one)),
+        Value::Array(each) => each.into_iter().try_fold(Value::Okay, |_, one| reply::checked(one)),
         one => Ok(one),
     }
 }
@@ -174,7 +174,7 @@ mod tests {
     use crate::lease::SessionId;
     use crate::protocol::{Ask, Call, Caller, Terms};
     use crate::store::redis::library::{Found, Layout, Way};
-    use crate::store::redis::relay::read;
+    use crate::store::redis::relay::errands::read;
 
     const ID: LeaseId = LeaseId { session: SessionId(1), number: 1 };
 

@@ -10,8 +10,9 @@ use redis::{Pipeline, RedisError, RedisResult, Value};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::timeout;
 
+use super::RelayLink;
 use super::desk::Desk;
-use super::{RelayLink, errand, read};
+use super::errands::{errand, read};
 use crate::carrier::{Carriage, Carried, Ear, Errand, To, Word};
 use crate::config::Options;
 use crate::lease::SessionId;
@@ -19,7 +20,7 @@ use crate::moment::Moment;
 use crate::store::redis::about::{About, Loading};
 use crate::store::redis::library::{Found, Layout};
 use crate::store::redis::names::Names;
-use crate::store::redis::{connection, keys};
+use crate::store::redis::{connection, keys, reply};
 use crate::store::{ConnectError, LinkEvent, LinkInfo};
 
 /// Opens a link within the options' connect time-out, and one command time-out more for the subscription.
@@ -130,7 +131,7 @@ impl Opening {
             for (number, value) in read(&bytes).map_err(Unready::Refused)? {
                 let each = if let Value::Array(each) = value { each } else { vec![value] };
                 if let Some(place) = number.checked_sub(first).and_then(|at| answers.get_mut(at as usize)) {
-                    *place = Some(each.into_iter().map(connection::checked).collect());
+                    *place = Some(each.into_iter().map(reply::checked).collect());
                 }
             }
         }

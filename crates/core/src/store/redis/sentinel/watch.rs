@@ -12,15 +12,16 @@ use std::time::Duration;
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::{AsyncConnectionConfig, Pipeline, PushInfo, PushKind, RedisResult};
 use tokio::net::lookup_host;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Sentinels;
 use super::word::{self, Word};
 use crate::config::Node;
 use crate::moment::Moment;
-use crate::store::redis::link::{Flow, Task};
+use crate::store::redis::doubt::Doubt;
+use crate::store::redis::link::Flow;
 use crate::store::redis::login::Speech;
+use crate::store::redis::task::Task;
 
 /// What a sentinel tells its switches on.
 const SWITCHES: &str = "+switch-master";
@@ -40,21 +41,6 @@ const FRESH: Duration = Duration::from_secs(3);
 
 /// How many of the sentinels are named that say something else.
 const NAMED: usize = 3;
-
-/// Reason to ask the sentinels at once.
-#[derive(Clone)]
-pub(in crate::store::redis) struct Doubt(Arc<watch::Sender<()>>);
-
-impl Doubt {
-    pub(in crate::store::redis) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(())))
-    }
-
-    /// There is some. Costs next to nothing where nobody asks.
-    pub(in crate::store::redis) fn raise(&self) {
-        self.0.send_replace(());
-    }
-}
 
 /// The sentinels beside one link.
 struct Watch {
@@ -97,7 +83,7 @@ async fn attend(watch: Arc<Watch>, sentinel: usize) {
         // Why there is none doesn't matter: the others are asked, and this one is tried again.
         let Err(_) = watch.listen(sentinel).await;
         watch.note(sentinel, None);
-        let (ended_at, mut doubts) = (Instant::now(), watch.doubt.0.subscribe());
+        let (ended_at, mut doubts) = (Instant::now(), watch.doubt.doubts());
         tokio::select! {
             () = sleep(jittered(LOOK)) => {}
             _ = doubts.changed() => sleep_until(ended_at + jittered(PAUSE)).await,
@@ -113,7 +99,7 @@ fn jittered(longest: Duration) -> Duration {
 
 impl Watch {
     async fn listen(&self, sentinel: usize) -> RedisResult<Infallible> {
-        let mut doubts = self.doubt.0.subscribe();
+        let mut doubts = self.doubt.doubts();
         let (mut connection, _driver) = self.connect(sentinel).await?;
         loop {
             let asked_at = Instant::now();

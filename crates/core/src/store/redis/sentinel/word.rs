@@ -10,7 +10,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult, Value};
 
 use crate::config::Node;
-use crate::store::redis::connection::checked;
+use crate::store::redis::reply::checked;
 
 /// Where a sentinel says the primary is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,8 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::words::{Names, is_own_authority};
-use super::{bad, certificates};
+use super::words::{Names, bad, is_own_authority};
 use crate::config::{Roots, Tls};
 use crate::error::Error;
 
@@ -169,4 +168,10 @@ impl ServerCertVerifier for Anybody {
             SignatureScheme::RSA_PKCS1_SHA1,
         ]
     }
+}
+
+/// Reads the certificates that an option gives.
+pub(super) fn certificates(pem: &str, option: &'static str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    read.ok().filter(|read| !read.is_empty()).ok_or_else(|| bad(option, "certificates in PEM"))
 }

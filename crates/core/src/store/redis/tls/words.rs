@@ -5,6 +5,8 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible};
 
+use crate::error::Error;
+
 /// What the members of a TLS option are called in errors.
 pub(in crate::store::redis) struct Names {
     pub(super) ca: &'static str,
@@ -166,4 +168,9 @@ impl Names {
             other => format!("it ended the greeting with alert {}", u8::from(other)),
         }
     }
+}
+
+/// A member that can't be used; what it is isn't shown.
+pub(super) fn bad(option: &'static str, expected: &str) -> Error {
+    Error::Config { option, given: "what can't be used".into(), expected: expected.into() }
 }

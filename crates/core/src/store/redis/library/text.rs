@@ -1,0 +1,123 @@
+//! The text of the library, joined from its pieces when the program is built, and how it's loaded and called.
+
+use std::sync::LazyLock;
+
+use redis::Cmd;
+
+use super::way::Way;
+use crate::protocol::{Call, Verb};
+
+macro_rules! pieces {
+    ($($name:literal),+) => {
+        concat!($(include_str!(concat!("../../../../lua/", $name, ".lua")), "\n"),+)
+    };
+}
+
+/// What the library is called, before the hash of its text.
+const NAME: &str = "concurrency_limit_";
+
+/// What stands for the name in the text, which can't hold its own hash.
+const NAME_IN_TEXT: &str = "$NAME";
+
+/// What each server has.
+pub(super) static LIBRARY: LazyLock<Library> =
+    LazyLock::new(|| Library::new(pieces!("clock"), pieces!("tell")));
+
+/// One text, run as a library of functions or as a script.
+pub(super) struct Library {
+    pub(super) name: String,
+    /// The text with its name; a script as it is.
+    text: String,
+    /// The hash of that script.
+    pub(super) hash: String,
+}
+
+impl Library {
+    /// Joins the pieces. Tests bring a clock and receivers of their own.
+    pub(super) fn new(clock: &str, tell: &str) -> Self {
+        // All but the head stands in a function of its own: what the head has is there for each piece then, without
+        // being handed to it from as deep as that, which is a good part of what a script costs.
+        let text = [
+            pieces!("head"),
+            "return piece(function()\n",
+            pieces!("layouts"),
+            clock,
+            pieces!("caller"),
+            tell,
+            pieces!(
+                "group",
+                "changes",
+                "records",
+                "gaps",
+                "mend",
+                "leases",
+                "line",
+                "reap",
+                "hand_off",
+                "reply",
+                "note",
+                "introduce"
+            ),
+            pieces!("acquire", "join", "release", "renew", "leave", "reconcile", "inspect", "clean", "entry"),
+            "end)\n",
+        ]
+        .concat();
+        let name = format!("{NAME}{}", &redis::Script::new(&text).get_hash()[..16]);
+        let text = text.replace(NAME_IN_TEXT, &name);
+        let hash = redis::Script::new(&text).get_hash().to_owned();
+        Self { name, text, hash }
+    }
+
+    /// The command that makes it known to a server which runs it in this way, if one is needed.
+    pub(super) fn load(&self, way: Way) -> Option<Cmd> {
+        let mut cmd = Cmd::new();
+        match way {
+            Way::Function => {
+                cmd.arg("FUNCTION").arg("LOAD").arg(format!("#!lua name={}\n{}", self.name, self.text))
+            }
+            Way::Script => cmd.arg("SCRIPT").arg("LOAD").arg(&self.text),
+            Way::Text => return None,
+        };
+        Some(cmd)
+    }
+
+    pub(super) fn run(&self, cmd: &mut Cmd, way: Way, calls: &[Call]) {
+        match way {
+            Way::Function => cmd.arg("FCALL").arg(format_args!("{}{}", self.name, flags(calls)).to_string()),
+            Way::Script => cmd.arg("EVALSHA").arg(&self.hash),
+            Way::Text => cmd.arg("EVAL").arg(&self.text),
+        };
+    }
+}
+
+/// Which of the library's functions: what asks for something new is refused as a whole when memory is full, what must
+/// go on isn't (R25), and what only reads may run where nothing may be written.
+fn flags(calls: &[Call]) -> &'static str {
+    if calls.iter().any(|call| call.verb.asks_for_more()) {
+        ""
+    } else if calls.iter().all(|call| matches!(call.verb, Verb::Inspect(_))) {
+        "_no_writes"
+    } else {
+        "_allow_oom"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_is_read_and_a_publication_made_in_one_place() {
+        for command in ["call('TIME')", "'PUBLISH'"] {
+            assert_eq!(LIBRARY.text.matches(command).count(), 1, "{command}");
+        }
+    }
+
+    #[test]
+    fn its_name_is_in_the_names_of_its_functions_and_tells_its_text() {
+        assert_eq!(LIBRARY.text.matches(&LIBRARY.name).count(), 3);
+        assert!(!LIBRARY.text.contains(NAME_IN_TEXT));
+        let changed = Library::new("-- another clock\n", "");
+        assert_ne!(changed.name, LIBRARY.name);
+    }
+}
