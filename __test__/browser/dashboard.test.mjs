@@ -80,7 +80,7 @@ test('a slot is freed after a question, and not without a yes', async () => {
   await group(page, 'payments').locator('summary').click()
   const row = page.locator('tr', { hasText: 'order 1' })
   await row.getByRole('button', { name: 'Free' }).click()
-  await page.getByText(/Free slot 2 of payments \(order 1\), held for .*\?/).waitFor()
+  await page.getByText(/Free slot 2 of payments \(order 1, worker\.mjs \S+\), held for .*\?/).waitFor()
   await page.getByRole('button', { name: 'Keep it' }).click()
   expect((await limiter.status('payments')).held).toBe(3)
   await row.getByRole('button', { name: 'Free' }).click()
