@@ -11,6 +11,7 @@
 // One port per module instance, so a worker thread has its own, and only while a client is open. The event loop is kept
 // alive exactly while an answer is outstanding.
 
+const { loadCodes } = require('./codes.js')
 const exits = require('./exits.js')
 const { loadBinary } = require('./native.js')
 const { outside, paced } = require('./pace.js')
@@ -29,39 +30,17 @@ const TEXTS_OF_A_ROW = 3
 const EXIT_WAIT_MS = 200
 const PATIENCE_HOPS = 6 // microtasks until those go on who await `withLimit`, in a wrapper or two
 
-const OP = {
-  acquire: 1,
-  release: 2,
-  cancel: 3,
-  close: 4,
-  status: 5,
-  clean: 6,
-  releaseBy: 7,
-  keys: 8,
-  stats: 9,
-  beat: 10,
-}
-const GRANTED = 1
-const FAILED = 2
-const RELEASED = 3
-const LOST = 4
-const TEXT = 5
-const EVENT = 6
-const DONE = 7
-const BROKEN = 8
-const UNAVAILABLE = 3
-
-/** The core's no; `failure` makes the error of it. */
+/** The core's no, by the name of its failure; `failure` makes the error of it. */
 class Refusal {
-  constructor(code, numbers, text) {
-    this.code = code
+  constructor(name, numbers, text) {
+    this.name = name
     this.numbers = numbers
     this.text = text
   }
 }
 
-const CANCELLED = new Refusal(7, [], '')
-const CLOSED = new Refusal(4, [], '')
+const CANCELLED = new Refusal('Cancelled', [], '')
+const CLOSED = new Refusal('Closed', [], '')
 
 /** In the place of a request that was left: a grant that comes all the same goes back. */
 class Left {
@@ -78,6 +57,8 @@ class Left {
 }
 
 let port = null
+let codes = null // since the binary was loaded: see codes.js
+let granted = 0 // the number of what most rows up are
 let relay = null // between the core and the clients that users bring
 let questions = null // between the core and the functions that users bring
 let letGo = null // ends the port
@@ -92,12 +73,12 @@ let isReading = false
 let isMoreReady = false // completions lie ready in the core, and nobody will be woken for them
 let answers = null // reads them, until the event loop has to turn: see pace.js
 const texts = new Map()
-const listeners = new Map() // client → { hear(kind, text), used: what of the user's it uses }
+const listeners = new Map() // client → { hear(event, text), used: what of the user's it uses }
 const askers = new Table() // number of a request → { settle(answer), granted(…) }, until its one completion
 const holds = new Table() // number of a request → { lost(why) }, while its lease is held
 let lastNumber = 0
 
-/** Opens a client; `hear(kind, text)` is told what happens to its connection. */
+/** Opens a client; `hear(event, text)` is told what happens to its connection. */
 function open(options, hear) {
   port ??= start()
   const used = { brought: options.client === undefined ? undefined : relay.use(options.client), asked: [] }
@@ -131,6 +112,8 @@ function letGoOf({ brought, asked }) {
 
 function start() {
   const { Port } = loadBinary()
+  codes = loadCodes()
+  granted = codes.completion.Granted
   keepAlive = setInterval(() => {}, 0x7fffffff)
   keepAlive.unref()
   exits.add(exit)
@@ -143,7 +126,7 @@ function start() {
     (...order) => outside(() => mine.relay.obey(...order)),
     (...question) => mine.questions.ask(...question),
   )
-  mine.relay = relay = new Relay(mine.port)
+  mine.relay = relay = new Relay(mine.port, codes)
   mine.questions = questions = new Questions(mine.port)
   answers = paced(
     (at) => port !== null && port === mine.port && read(at),
@@ -251,7 +234,7 @@ function expect(n, asker) {
 /** Asks for a lease; `asker.granted(…)` or `asker.settle(refusal)` is called once. Returns the request's number. */
 function acquire(client, terms, asker) {
   const n = ++lastNumber
-  begin(OP.acquire, client, n)
+  begin(codes.op.Acquire, client, n)
   put(numberOf(terms.key))
   put(terms.limit)
   put(terms.timeoutMs)
@@ -274,7 +257,7 @@ function cancel(client, n, refusal = CANCELLED) {
   if (asker === undefined) return
   // The core still sends the one completion of this request.
   askers.set(n, new Left(client, n))
-  begin(OP.cancel, client, n)
+  begin(codes.op.Cancel, client, n)
   asker.settle(refusal)
 }
 
@@ -286,26 +269,26 @@ function leaveAll(client) {
 
 /** Gives back what nobody wants. The core may have done that already, so no answer is waited for. */
 function giveBack(client, n) {
-  begin(OP.release, client, n)
+  begin(codes.op.Release, client, n)
 }
 
 /**
  * Gives a lease back; `asker.settle(released)` is called once. Nobody needs to wait for it where `isAwaited` is false.
  */
 function release(client, n, asker, isAwaited) {
-  begin(OP.release, client, n, isAwaited ? flushSoon : flushLater)
+  begin(codes.op.Release, client, n, isAwaited ? flushSoon : flushLater)
   expect(n, asker)
 }
 
 /** A sign of life: the event loop turns. */
 function beat(client) {
-  begin(OP.beat, client, 0)
+  begin(codes.op.Beat, client, 0)
 }
 
-/** Any other request: texts and numbers in the order of its row. Resolves with the answer or a Refusal. */
+/** Any other request, by its name: texts and numbers in the order of its row. Resolves with the answer or a Refusal. */
 function ask(op, client, ...values) {
   const n = ++lastNumber
-  begin(OP[op], client, n)
+  begin(codes.op[op], client, n)
   for (const value of values) put(typeof value === 'string' ? numberOf(value) : Number(value))
   return new Promise((settle) => expect(n, { client, n, settle }))
 }
@@ -349,30 +332,29 @@ function read(moment) {
 
 function handleRow(at) {
   const n = inbox[at + 3]
-  switch (inbox[at + 1]) {
-    case GRANTED:
-      return handleGrant(inbox[at + 2], n, at + 4)
-    case FAILED: {
+  if (inbox[at + 1] === granted) return handleGrant(inbox[at + 2], n, at + 4)
+  switch (codes.completion.names[inbox[at + 1]]) {
+    case 'Failed': {
       const refusal = refusalAt(at + 4)
       return take(n)?.settle(refusal)
     }
-    case RELEASED:
+    case 'Released':
       return take(n)?.settle(inbox[at + 4] === 1)
-    case LOST: {
+    case 'Lost': {
       const why = port.takeText(inbox[at + 4])
       return holds.get(n)?.lost(why)
     }
-    case TEXT: {
+    case 'Text': {
       const answer = JSON.parse(port.takeText(inbox[at + 4]))
       return take(n)?.settle(answer)
     }
-    case EVENT: {
+    case 'Event': {
       const text = port.takeText(inbox[at + 5])
-      return listeners.get(inbox[at + 2])?.hear(inbox[at + 4], text)
+      return listeners.get(inbox[at + 2])?.hear(codes.event.names[inbox[at + 4]], text)
     }
-    case DONE:
+    case 'Done':
       return take(n)?.settle(inbox[at + 4])
-    case BROKEN:
+    case 'Broken':
       return fail(inbox[at + 2], port.takeText(inbox[at + 4]))
   }
 }
@@ -392,7 +374,7 @@ function handleGrant(client, n, at) {
 function refusalAt(at) {
   const textId = inbox[at + 5]
   const numbers = [inbox[at + 1], inbox[at + 2], inbox[at + 3], inbox[at + 4]]
-  return new Refusal(inbox[at], numbers, textId === 0 ? '' : port.takeText(textId))
+  return new Refusal(codes.failure.names[inbox[at]], numbers, textId === 0 ? '' : port.takeText(textId))
 }
 
 function take(n) {
@@ -407,7 +389,7 @@ function take(n) {
 
 /** The client's part of the core has died by a fault of its own: whoever waits for it or relies on it must hear. */
 function fail(client, message) {
-  const refusal = new Refusal(UNAVAILABLE, [], `the limiter's core\n${message}`)
+  const refusal = new Refusal('Unavailable', [], `the limiter's core\n${message}`)
   for (const asker of askers.values()) if (asker.client === client) take(asker.n)?.settle(refusal)
   for (const hold of holds.values()) if (hold.client === client) hold.lost(message)
 }

@@ -1,7 +1,7 @@
 'use strict'
 
 // The errors that callers see, each with a stable `code` and what one needs to act on it.
-// Nothing is decided here: the core answers with a number, `failure` turns that into the class. It is called by the
+// Nothing is decided here: the core answers with a name, `failure` turns that into the class. It is called by the
 // async method whose caller waits, after its await, so that the stack shows who asked.
 
 const { inspect } = require('node:util')
@@ -190,9 +190,9 @@ function unknownOption(option, given, names) {
 
 const seconds = (ms) => Math.round(ms) / 1000
 
-// By the number that the core gives for a refusal; `terms` are those of an acquire, or only a key, or nothing.
-const BY_CODE = {
-  1: ({ numbers: [waitedMs, held, waiting, retryAfterMs] }, { key, limit, limitTimeout, holders }) =>
+// By the name that the core gives to a refusal: see codes.js; `terms` are those of an acquire, or only a key, or nothing.
+const BY_NAME = {
+  LimitExceeded: ({ numbers: [waitedMs, held, waiting, retryAfterMs] }, { key, limit, limitTimeout, holders }) =>
     new ConcurrencyLimitExceededError({
       key,
       limit,
@@ -203,21 +203,21 @@ const BY_CODE = {
       retryAfter: retryAfterMs < 0 ? undefined : seconds(retryAfterMs),
       holders,
     }),
-  2: (_, { key, maxWaiting }) => new QueueFullError(key, maxWaiting),
-  3: ({ numbers: [answered], text }) => {
+  QueueFull: (_, { key, maxWaiting }) => new QueueFullError(key, maxWaiting),
+  Unavailable: ({ numbers: [answered], text }) => {
     const [address, ...cause] = withoutCredentials(text).split('\n')
     return new UnavailableError(address, cause.join('\n'), answered === 1)
   },
-  4: () => new ClosedError(),
-  5: ({ text }) => configErrorFrom(text),
-  6: ({ text }, { key }) => new ProtocolError(key, text),
+  Closed: () => new ClosedError(),
+  Config: ({ text }) => configErrorFrom(text),
+  Protocol: ({ text }, { key }) => new ProtocolError(key, text),
 }
 
 /** The error for a refusal of the core. */
 function failure(refusal, terms = {}) {
-  const make = BY_CODE[refusal.code]
+  const make = BY_NAME[refusal.name]
   const error =
-    make?.(refusal, terms) ?? new ProtocolError(terms.key, `unknown refusal ${refusal.code} ${refusal.text}`)
+    make?.(refusal, terms) ?? new ProtocolError(terms.key, `unknown refusal ${refusal.name} ${refusal.text}`)
   Error.captureStackTrace(error, failure)
   return error
 }

@@ -23,13 +23,13 @@ const { withoutCredentials } = require('./told.js')
 const traces = require('./traces.js')
 const { warnOfMemory } = require('./warnings.js')
 
-const CANCELLED = border.CANCELLED.code
-const LIMIT_EXCEEDED = 1
-const CONNECTING = 5
-const CONNECTED = 6
-const CONNECTED_AGAIN = 2
-const CONNECT_FAILED = 7
-const CONNECTION_EVENTS = { 1: 'disconnect', 2: 'reconnect', 3: 'pushUnavailable', 4: 'warning' }
+/** What the core tells of the connection, as users hear of it; the rest is for traces. */
+const CONNECTION_EVENTS = {
+  Disconnected: 'disconnect',
+  Reconnected: 'reconnect',
+  PushUnavailable: 'pushUnavailable',
+  Warning: 'warning',
+}
 const channels = Object.create(null)
 for (const name of ['lost', ...Object.values(CONNECTION_EVENTS)]) {
   channels[name] = diagnostics.channel(`concurrency-limit:${name}`)
@@ -65,13 +65,14 @@ class Limiter extends EventEmitter {
     if (isDefault) warnOfMemory()
   }
 
-  static #hear(limiter, kind, text) {
+  static #hear(limiter, happened, text) {
     const message = withoutCredentials(text)
     const { session } = limiter.#entry
-    if (kind === CONNECTING) traces.connects(session, limiter.#place)
-    else if (kind === CONNECTED || kind === CONNECTED_AGAIN) traces.connected(session, kind === CONNECTED_AGAIN)
-    else if (kind === CONNECT_FAILED) traces.connected(session, undefined, new Error(message))
-    const event = CONNECTION_EVENTS[kind]
+    const isAgain = happened === 'Reconnected'
+    if (happened === 'Connecting') traces.connects(session, limiter.#place)
+    else if (happened === 'Connected' || isAgain) traces.connected(session, isAgain)
+    else if (happened === 'ConnectFailed') traces.connected(session, undefined, new Error(message))
+    const event = CONNECTION_EVENTS[happened]
     if (event === undefined) return
     if (event === 'disconnect') limiter.#warnings.clear()
     if (event === 'warning' || event === 'pushUnavailable') limiter.#warnings.add(message)
@@ -133,13 +134,13 @@ class Limiter extends EventEmitter {
   }
 
   async status(key) {
-    const answer = await this.#question('status', config.readKey(key))
+    const answer = await this.#question('Status', config.readKey(key))
     if (answer instanceof border.Refusal) throw failure(answer, { key })
     return { key, ...answer }
   }
 
   async clean(key) {
-    const answer = await this.#question('clean', config.readKey(key))
+    const answer = await this.#question('Clean', config.readKey(key))
     if (answer instanceof border.Refusal) throw failure(answer, { key })
     return answer
   }
@@ -148,7 +149,7 @@ class Limiter extends EventEmitter {
     config.readPattern(pattern)
     let page = { cursor: '0' }
     do {
-      page = await this.#question('keys', pattern, page.cursor)
+      page = await this.#question('Keys', pattern, page.cursor)
       if (page instanceof border.Refusal) throw failure(page)
       yield* page.keys
     } while (page.cursor !== '0')
@@ -156,13 +157,13 @@ class Limiter extends EventEmitter {
 
   async release(target) {
     const { key, holder, leaseId } = config.readReleaseBy(target)
-    const answer = await this.#question('releaseBy', key, holder === undefined, holder ?? leaseId)
+    const answer = await this.#question('ReleaseBy', key, holder === undefined, holder ?? leaseId)
     if (answer instanceof border.Refusal) throw failure(answer, { key })
     return answer === 1
   }
 
   async stats() {
-    const answer = await this.#question('stats')
+    const answer = await this.#question('Stats')
     if (answer instanceof border.Refusal) throw failure(answer)
     return { ...answer, forgotten: border.forgottenOf(this.#client) }
   }
@@ -201,7 +202,7 @@ class Limiter extends EventEmitter {
       // Work under a lease that is given back now must hear of it; without release the lease runs to its end.
       if (release) hold.lost('the limiter was closed')
     }
-    const answer = await border.ask('close', this.#client, release)
+    const answer = await border.ask('Close', this.#client, release)
     border.forget(this.#client)
     if (answer instanceof border.Refusal) this.#tell('warning', { message: failure(answer).message })
   }
@@ -218,8 +219,8 @@ class Limiter extends EventEmitter {
       if (!isTry) nesting.watch(this.#entry.session, terms, hold)
       const refusal = await answer
       if (refusal === null) return this.#leaseOf(hold, terms.signal, trace, isWithin)
-      if (refusal.code === CANCELLED) throw reasonOf(terms.signal)
-      if (refusal.code !== LIMIT_EXCEEDED) throw failure(refusal, terms)
+      if (refusal.name === 'Cancelled') throw reasonOf(terms.signal)
+      if (refusal.name !== 'LimitExceeded') throw failure(refusal, terms)
       if (!isTry) {
         const [, held, waiting] = refusal.numbers
         throw failure(refusal, { ...terms, holders: await this.#holders.of(terms.key, held, waiting) })

@@ -18,20 +18,20 @@ const alike = new Map() // session → the entries of its limiters
 
 const dropped = new FinalizationRegistry((entry) => {
   leave(entry)
-  border.ask('close', entry.client, true)
+  border.ask('Close', entry.client, true)
   border.forget(entry.client)
 })
 
 /**
- * Opens a client for a limiter that is closed on `signals`; `hear(limiter, kind, text)` is told what happens to its
+ * Opens a client for a limiter that is closed on `signals`; `hear(limiter, happened, text)` is told what happens to its
  * connection, `waitsLong(limiter, key, ms)` of requests that wait for long. Nothing that is
  * made here may refer to the limiter, or it would never be collected.
  */
 function enter(limiter, settings, signals, { hear, waitsLong }) {
   const known = new WeakRef(limiter)
-  const client = border.open(settings, (kind, text) => {
+  const client = border.open(settings, (happened, text) => {
     const listening = known.deref()
-    if (listening !== undefined) hear(listening, kind, text)
+    if (listening !== undefined) hear(listening, happened, text)
   })
   const session = border.sessionOf(client)
   const work = { isBrought: settings.client !== undefined, close: async () => known.deref()?.close() }

@@ -13,19 +13,6 @@ const { clearTimeout, microtask, setTimeout } = require('./timers.js')
 
 const SILENCE_MS = 500 // that a client may be silent for at its start before it's asked why
 
-const OPEN = 1
-const CARRY = 2
-const LISTEN = 3
-const CLOSE = 4
-
-const READY = 1
-const ANSWERS = 2
-const LISTENS = 3
-const DEAF = 4
-const PUSH = 5
-const DOWN = 6
-const ENDED = 7
-
 /** One link: `tell(word, bytes)` reaches its end in the core. */
 class Link {
   #wire
@@ -46,15 +33,15 @@ class Link {
   ready() {
     if (this.#isReady || this.#isOver) return
     this.#isReady = true
-    this.#tell(READY)
+    this.#tell('Ready')
   }
 
   down(why) {
-    this.#end(DOWN, why)
+    this.#end('Down', why)
   }
 
   ended(why) {
-    this.#end(ENDED, why)
+    this.#end('Ended', why)
   }
 
   carry(errands) {
@@ -69,13 +56,13 @@ class Link {
   }
 
   listen(channel) {
-    const heard = (payload) => this.#isOver || this.#tell(PUSH, payload)
-    const deaf = (why) => this.#isOver || this.#tell(DEAF, Buffer.from(why))
+    const heard = (payload) => this.#isOver || this.#tell('Push', payload)
+    const deaf = (why) => this.#isOver || this.#tell('Deaf', Buffer.from(why))
     this.#wire.listen(channel, heard, deaf).then(
       (stop) => {
         if (this.#isOver) return stop()
         this.#stop = stop
-        this.#tell(LISTENS)
+        this.#tell('Listens')
       },
       (error) => deaf(error.message),
     )
@@ -115,21 +102,23 @@ class Link {
     const answers = Buffer.from(`*${2 * this.#count}\r\n${this.#answers}`, 'latin1')
     this.#answers = ''
     this.#count = 0
-    if (!this.#isOver) this.#tell(ANSWERS, answers)
+    if (!this.#isOver) this.#tell('Answers', answers)
   }
 }
 
 const NO_PORT = { tell() {} }
 
-/** The links of one environment. `port` is the core's: see border.js. */
+/** The links of one environment. `port` is the core's: see border.js; `codes` are those of codes.js. */
 class Relay {
   #port
+  #codes
   #links = new Map()
   #clients = new Map() // number → { wire, users }
   #numbers = new Map() // wire → number
 
-  constructor(port) {
+  constructor(port, codes) {
     this.#port = port
+    this.#codes = codes
   }
 
   /** The number of a client in the core, which is one and the same until everybody who uses it has let it go. */
@@ -160,14 +149,14 @@ class Relay {
 
   /** An order of the core's. */
   obey(client, link, order, text) {
-    switch (order) {
-      case OPEN:
+    switch (this.#codes.order.names[order]) {
+      case 'Open':
         return this.#open(this.#clients.get(client)?.wire, link)
-      case CARRY:
+      case 'Carry':
         return this.#links.get(link)?.carry(JSON.parse(text))
-      case LISTEN:
+      case 'Listen':
         return this.#links.get(link)?.listen(text)
-      case CLOSE: {
+      case 'Close': {
         this.#links.get(link)?.close()
         return this.#links.delete(link)
       }
@@ -175,8 +164,8 @@ class Relay {
   }
 
   #open(wire, link) {
-    const tell = (word, bytes = Buffer.alloc(0)) => this.#port.tell(link, word, bytes)
-    if (wire === undefined) return tell(ENDED, Buffer.from('no limiter uses the client any more'))
+    const tell = (word, bytes = Buffer.alloc(0)) => this.#port.tell(link, this.#codes.word[word], bytes)
+    if (wire === undefined) return tell('Ended', Buffer.from('no limiter uses the client any more'))
     const opened = new Link(wire, tell)
     this.#links.set(link, opened)
     wire.attend(opened)

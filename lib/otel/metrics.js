@@ -88,7 +88,7 @@ class Totals {
   async read() {
     const open = register.sessions()
     const answers = await Promise.all(
-      [...open].map(async ([session, client]) => [session, await border.ask('stats', client)]),
+      [...open].map(async ([session, client]) => [session, await border.ask('Stats', client)]),
     )
     for (const [session, answer] of answers) {
       if (!(answer instanceof border.Refusal)) this.#last.set(session, atLeast(counts(answer), this.#last.get(session)))

@@ -1,13 +1,14 @@
 //! The Node.js binding: converts, nothing else.
 //!
 //! `port` is the border that one JS environment sees; `rows` says how requests and completions lie in buffers of
-//! numbers; `bell` wakes JS; `json` writes what people read; `relay` carries commands up to clients that JS brings,
+//! numbers, `codes` which numbers stand for what; `bell` wakes JS; `json` writes what people read; `relay` carries commands up to clients that JS brings,
 //! `questions` asks functions that it brings. No promise, object or error of JS is made here, and no rule is kept here:
 //! `lib/border.js` is the other side.
 
 use napi_derive::napi;
 
 mod bell;
+mod codes;
 mod json;
 mod options;
 mod port;

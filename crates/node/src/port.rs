@@ -25,7 +25,7 @@ use napi_derive::napi;
 use crate::bell::Bell;
 use crate::options::{ConnectionOptions, core_options, length};
 use crate::questions::{Question, Questions};
-use crate::relay::{Brought, Order, Relays};
+use crate::relay::{Brought, Ordered, Relays};
 use crate::rows::{Outbox, Reader, Row, Wish, ms};
 use crate::tally::Tally;
 
@@ -94,7 +94,7 @@ impl Port {
     pub fn new(
         env: Env,
         wake: Function<'_, (), ()>,
-        carry: Function<'_, Order, ()>,
+        carry: Function<'_, Ordered, ()>,
         ask: Function<'_, Question, ()>,
     ) -> Result<Self> {
         let wake = wake.build_threadsafe_function().weak::<true>().build()?;

@@ -7,20 +7,17 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use concurrency_limit::carrier::{Carriage, Carrier, Ear, Errand, To, Word};
+use concurrency_limit::carrier::{self, Carriage, Carrier, Ear, Errand, To};
 use napi::Status;
 use napi::bindgen_prelude::{FnArgs, Function, Result};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 
+use crate::codes::{Order, Word};
+
 /// What JS is told: the client, the link, an order and its text.
-pub(crate) type Order = FnArgs<(u32, u32, u32, String)>;
+pub(crate) type Ordered = FnArgs<(u32, u32, u32, String)>;
 
-const OPEN: u32 = 1;
-const CARRY: u32 = 2;
-const LISTEN: u32 = 3;
-const CLOSE: u32 = 4;
-
-type Carry = ThreadsafeFunction<Order, (), Order, Status, false, true>;
+type Carry = ThreadsafeFunction<Ordered, (), Ordered, Status, false, true>;
 
 /// The links of one environment.
 pub(crate) struct Relays {
@@ -48,7 +45,7 @@ struct Ride {
 
 impl Relays {
     /// Calls `carry` for each order. It never keeps the process alive.
-    pub(crate) fn new(carry: Function<'_, Order, ()>) -> Result<Arc<Self>> {
+    pub(crate) fn new(carry: Function<'_, Ordered, ()>) -> Result<Arc<Self>> {
         let carry = carry.build_threadsafe_function().weak::<true>().build()?;
         Ok(Arc::new(Self {
             carry: Mutex::new(Some(carry)),
@@ -61,22 +58,22 @@ impl Relays {
     /// A word from JS, by its number there.
     pub(crate) fn tell(&self, link: u32, word: u32, bytes: &[u8]) {
         let text = || String::from_utf8_lossy(bytes).into_owned();
-        let word = match word {
-            1 => Word::Ready,
-            2 => Word::Answers(bytes.to_vec()),
-            3 => Word::Listens,
-            4 => Word::Deaf(text()),
-            5 => Word::Push(bytes.to_vec()),
-            6 => Word::Down(text()),
-            _ => Word::Ended(text()),
+        let word = match Word::of(word) {
+            Some(Word::Ready) => carrier::Word::Ready,
+            Some(Word::Answers) => carrier::Word::Answers(bytes.to_vec()),
+            Some(Word::Listens) => carrier::Word::Listens,
+            Some(Word::Deaf) => carrier::Word::Deaf(text()),
+            Some(Word::Push) => carrier::Word::Push(bytes.to_vec()),
+            Some(Word::Down) => carrier::Word::Down(text()),
+            Some(Word::Ended) | None => carrier::Word::Ended(text()),
         };
         if let Some(ear) = self.ears().get(&link) {
             ear.hear(word);
         }
     }
 
-    fn order(&self, client: u32, link: u32, order: u32, text: String) {
-        let order = (client, link, order, text).into();
+    fn order(&self, client: u32, link: u32, order: Order, text: String) {
+        let order = (client, link, order as u32, text).into();
         let carry = lock(&self.carry);
         let status = carry.as_ref().map(|carry| carry.call(order, ThreadsafeFunctionCallMode::NonBlocking));
         drop(carry);
@@ -120,7 +117,7 @@ impl Carrier for Brought {
         let (client, relays) = (self.number, Arc::clone(&self.relays));
         let link = relays.last_link.fetch_add(1, Ordering::Relaxed) + 1;
         relays.ears().insert(link, ear);
-        relays.order(client, link, OPEN, String::new());
+        relays.order(client, link, Order::Open, String::new());
         Box::new(Ride { client, link, relays })
     }
 }
@@ -137,18 +134,18 @@ impl Carriage for Ride {
         });
         let rows: Vec<(u64, i64, Vec<String>)> = rows.collect();
         let text = serde_json::to_string(&rows).unwrap_or_default();
-        self.relays.order(self.client, self.link, CARRY, text);
+        self.relays.order(self.client, self.link, Order::Carry, text);
     }
 
     fn listen(&mut self, channel: String) {
-        self.relays.order(self.client, self.link, LISTEN, channel);
+        self.relays.order(self.client, self.link, Order::Listen, channel);
     }
 }
 
 impl Drop for Ride {
     fn drop(&mut self) {
         self.relays.ears().remove(&self.link);
-        self.relays.order(self.client, self.link, CLOSE, String::new());
+        self.relays.order(self.client, self.link, Order::Close, String::new());
         self.relays.end_if_last();
     }
 }

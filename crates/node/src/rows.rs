@@ -14,6 +14,7 @@ use concurrency_limit::moment::Moment;
 use concurrency_limit::protocol::{Target, Terms};
 use concurrency_limit::session::{AdminAnswer, AdminQuery, ClientId, Event, Granted, Request};
 
+use crate::codes::{Completion, ConnectionEvent, Failure, Op};
 use crate::json;
 
 /// What a row down asks for.
@@ -41,24 +42,23 @@ pub(crate) struct Reader<'a> {
 impl Reader<'_> {
     /// The next row; `None` at the end, or before a row that isn't one.
     pub(crate) fn next(&mut self) -> Option<Row> {
-        let op = self.take()? as u32;
+        let op = Op::of(self.take()? as u32)?;
         let client = self.take()? as u32;
         let tag = self.take()? as u64;
         let wish = match op {
-            1 => Wish::Core(Command::Submit(self.request(client, tag)?)),
-            2 => Wish::Core(Command::Release(tag)),
-            3 => Wish::Core(Command::Cancel(tag)),
-            4 => Wish::Close { release: self.take()? != 0.0 },
-            5 => ask(tag, AdminQuery::Status(self.key()?)),
-            6 => ask(tag, AdminQuery::Clean(self.key()?)),
-            7 => ask(tag, AdminQuery::Release(self.key()?, self.target()?)),
-            8 => ask(
+            Op::Acquire => Wish::Core(Command::Submit(self.request(client, tag)?)),
+            Op::Release => Wish::Core(Command::Release(tag)),
+            Op::Cancel => Wish::Core(Command::Cancel(tag)),
+            Op::Close => Wish::Close { release: self.take()? != 0.0 },
+            Op::Status => ask(tag, AdminQuery::Status(self.key()?)),
+            Op::Clean => ask(tag, AdminQuery::Clean(self.key()?)),
+            Op::ReleaseBy => ask(tag, AdminQuery::Release(self.key()?, self.target()?)),
+            Op::Keys => ask(
                 tag,
                 AdminQuery::Keys { pattern: self.text()?.to_string(), cursor: self.text()?.to_string() },
             ),
-            9 => ask(tag, AdminQuery::Stats),
-            10 => Wish::Core(Command::Beat),
-            _ => return None,
+            Op::Stats => ask(tag, AdminQuery::Stats),
+            Op::Beat => Wish::Core(Command::Beat),
         };
         Some(Row { client, tag, wish })
     }
@@ -158,21 +158,25 @@ impl Outbox {
             Event::Granted { tag, lease, .. } => self.granted(client, tag, &lease),
             Event::Failed { tag, error, .. } => self.failed(client, tag, error),
             Event::Released { tag, was_held, .. } => {
-                self.row(3, client, tag, &[f64::from(u8::from(was_held))])
+                self.row(Completion::Released, client, tag, &[f64::from(u8::from(was_held))])
             }
-            Event::Lost { tag, why, .. } => self.row_with_text(4, client, tag, &[], why.as_str().into()),
+            Event::Lost { tag, why, .. } => {
+                self.row_with_text(Completion::Lost, client, tag, &[], why.as_str().into())
+            }
             Event::Renewed { .. } => {}
             Event::Answered { tag, answer, .. } => self.answered(client, tag, answer),
-            Event::Closed { tag, .. } => self.row(7, client, tag, &[0.0]),
-            Event::Disconnected(reason) => self.row_with_text(6, client, 0, &[1.0], reason),
-            Event::Reconnected => self.row_with_text(6, client, 0, &[2.0], "connected again".into()),
-            Event::Connecting => self.row_with_text(6, client, 0, &[5.0], String::new()),
-            Event::Connected => self.row_with_text(6, client, 0, &[6.0], String::new()),
-            Event::ConnectFailed(reason) => self.row_with_text(6, client, 0, &[7.0], reason),
-            Event::Warning(text) => self.row_with_text(6, client, 0, &[4.0], text),
+            Event::Closed { tag, .. } => self.row(Completion::Done, client, tag, &[0.0]),
+            Event::Disconnected(reason) => self.happened(client, ConnectionEvent::Disconnected, reason),
+            Event::Reconnected => {
+                self.happened(client, ConnectionEvent::Reconnected, "connected again".into())
+            }
+            Event::Connecting => self.happened(client, ConnectionEvent::Connecting, String::new()),
+            Event::Connected => self.happened(client, ConnectionEvent::Connected, String::new()),
+            Event::ConnectFailed(reason) => self.happened(client, ConnectionEvent::ConnectFailed, reason),
+            Event::Warning(text) => self.happened(client, ConnectionEvent::Warning, text),
             Event::PushUnavailable => {
                 let text = "pushes can't be had: waiters look again every limitInterval";
-                self.row_with_text(6, client, 0, &[3.0], text.into());
+                self.happened(client, ConnectionEvent::PushUnavailable, text.into());
             }
         }
     }
@@ -180,9 +184,9 @@ impl Outbox {
     /// A request of a client that has ended is over before it began.
     pub(crate) fn refuse(&mut self, client: u32, tag: u64, wish: &Wish) {
         match wish {
-            Wish::Core(Command::Release(_)) => self.row(3, client, tag, &[0.0]),
+            Wish::Core(Command::Release(_)) => self.row(Completion::Released, client, tag, &[0.0]),
             Wish::Core(Command::Cancel(_) | Command::Watch(_) | Command::Beat) => {}
-            Wish::Close { .. } => self.row(7, client, tag, &[0.0]),
+            Wish::Close { .. } => self.row(Completion::Done, client, tag, &[0.0]),
             Wish::Core(Command::Submit(_) | Command::Ask(..)) => {
                 self.failed(client, tag, Some(Error::Closed))
             }
@@ -191,17 +195,21 @@ impl Outbox {
 
     /// The client has ended by a fault of the core: JS fails whatever it still waits for.
     pub(crate) fn broken(&mut self, client: u32, message: &str) {
-        self.row_with_text(8, client, 0, &[], message.into());
+        self.row_with_text(Completion::Broken, client, 0, &[], message.into());
     }
 
-    fn row(&mut self, kind: u32, client: u32, tag: u64, rest: &[f64]) {
-        self.rows.extend([(4 + rest.len()) as f64, f64::from(kind), f64::from(client), tag as f64]);
+    fn happened(&mut self, client: u32, event: ConnectionEvent, text: String) {
+        self.row_with_text(Completion::Event, client, 0, &[f64::from(event as u32)], text);
+    }
+
+    fn row(&mut self, kind: Completion, client: u32, tag: u64, rest: &[f64]) {
+        self.rows.extend([(4 + rest.len()) as f64, f64::from(kind as u32), f64::from(client), tag as f64]);
         self.rows.extend_from_slice(rest);
     }
 
-    fn row_with_text(&mut self, kind: u32, client: u32, tag: u64, rest: &[f64], text: String) {
+    fn row_with_text(&mut self, kind: Completion, client: u32, tag: u64, rest: &[f64], text: String) {
         let text = self.put_text(text);
-        self.rows.extend([(5 + rest.len()) as f64, f64::from(kind), f64::from(client), tag as f64]);
+        self.rows.extend([(5 + rest.len()) as f64, f64::from(kind as u32), f64::from(client), tag as f64]);
         self.rows.extend_from_slice(rest);
         self.rows.push(text);
     }
@@ -214,7 +222,12 @@ impl Outbox {
 
     fn granted(&mut self, client: u32, tag: u64, lease: &Granted) {
         let length = 10 + lease.slots.len();
-        self.rows.extend([length as f64, 1.0, f64::from(client), tag as f64]);
+        self.rows.extend([
+            length as f64,
+            f64::from(Completion::Granted as u32),
+            f64::from(client),
+            tag as f64,
+        ]);
         self.rows.extend([
             lease.token.0 as f64,
             ms(lease.deadline),
@@ -232,40 +245,44 @@ impl Outbox {
             Some(Error::LimitExceeded { waited, held, waiting, retry_after, .. }) => {
                 let retry_after = retry_after.map_or(-1.0, |length| length.as_secs_f64() * 1_000.0);
                 figures = [waited.as_secs_f64() * 1_000.0, held as f64, waiting as f64, retry_after];
-                (1.0, None)
+                (Failure::LimitExceeded, None)
             }
             Some(Error::QueueFull { waiting, .. }) => {
                 figures[0] = waiting as f64;
-                (2.0, None)
+                (Failure::QueueFull, None)
             }
             Some(Error::Unavailable { address, cause, answered, .. }) => {
                 figures[0] = f64::from(u8::from(answered));
-                (3.0, Some(format!("{address}\n{cause}")))
+                (Failure::Unavailable, Some(format!("{address}\n{cause}")))
             }
-            Some(Error::Closed) => (4.0, None),
+            Some(Error::Closed) => (Failure::Closed, None),
             Some(Error::Config { option, given, expected }) => {
-                (5.0, Some(format!("{option}\n{given}\n{expected}")))
+                (Failure::Config, Some(format!("{option}\n{given}\n{expected}")))
             }
-            Some(Error::Protocol { message, .. }) => (6.0, Some(message)),
-            Some(other) => (6.0, Some(other.to_string())),
-            None => (7.0, None),
+            Some(Error::Protocol { message, .. }) => (Failure::Protocol, Some(message)),
+            Some(other) => (Failure::Protocol, Some(other.to_string())),
+            None => (Failure::Cancelled, None),
         };
         let text = text.map_or(0.0, |text| self.put_text(text));
         let [a, b, c, d] = figures;
-        self.row(2, client, tag, &[code, a, b, c, d, text]);
+        self.row(Completion::Failed, client, tag, &[f64::from(code as u32), a, b, c, d, text]);
     }
 
     fn answered(&mut self, client: u32, tag: u64, answer: Result<AdminAnswer, Error>) {
         match answer {
             Ok(AdminAnswer::Status(picture)) => {
-                self.row_with_text(5, client, tag, &[], json::status(&picture))
+                self.row_with_text(Completion::Text, client, tag, &[], json::status(&picture))
             }
             Ok(AdminAnswer::Keys { keys, cursor }) => {
-                self.row_with_text(5, client, tag, &[], json::keys(&keys, &cursor));
+                self.row_with_text(Completion::Text, client, tag, &[], json::keys(&keys, &cursor));
             }
-            Ok(AdminAnswer::Stats(stats)) => self.row_with_text(5, client, tag, &[], json::stats(&stats)),
-            Ok(AdminAnswer::Cleaned(reaped)) => self.row(7, client, tag, &[reaped as f64]),
-            Ok(AdminAnswer::Released(released)) => self.row(7, client, tag, &[f64::from(u8::from(released))]),
+            Ok(AdminAnswer::Stats(stats)) => {
+                self.row_with_text(Completion::Text, client, tag, &[], json::stats(&stats))
+            }
+            Ok(AdminAnswer::Cleaned(reaped)) => self.row(Completion::Done, client, tag, &[reaped as f64]),
+            Ok(AdminAnswer::Released(released)) => {
+                self.row(Completion::Done, client, tag, &[f64::from(u8::from(released))])
+            }
             Err(error) => self.failed(client, tag, Some(error)),
         }
     }

@@ -1,0 +1,24 @@
+'use strict'
+
+// What the numbers of the border stand for, as the binary says it: `crates/node/src/codes.rs`. Here are only names.
+
+const { loadBinary } = require('./native.js')
+
+let codes
+
+/** `{ op, completion, failure, event, order, word }`, each with its numbers by name and its names by number. */
+function loadCodes() {
+  if (codes !== undefined) return codes
+  const { Op, Completion, Failure, ConnectionEvent, Order, Word } = loadBinary()
+  const all = { op: Op, completion: Completion, failure: Failure, event: ConnectionEvent, order: Order, word: Word }
+  codes = Object.freeze(Object.fromEntries(Object.entries(all).map(([kind, numbers]) => [kind, withNames(numbers)])))
+  return codes
+}
+
+function withNames(numbers) {
+  const names = []
+  for (const [name, number] of Object.entries(numbers)) names[number] = name
+  return Object.freeze({ ...numbers, names: Object.freeze(names) })
+}
+
+module.exports = { loadCodes }
