@@ -5,6 +5,7 @@ import { defineConfig } from 'vitest/config'
 const ALL = '__test__/**/*.test.mjs'
 const PATIENT = [
   'connection/client',
+  'connection/client-faults',
   'connection/client-busy',
   'connection/settle',
   'connection/switch',
