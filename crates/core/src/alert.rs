@@ -1,21 +1,20 @@
-//! Wakes a session's task for what an embedded store brings, but not while somebody who stands under the session's lock
-//! is about to take it in anyway.
+//! Wakes a task for something that came, but not while another thread does the task's work and takes it in anyway.
 //!
-//! The order is all: whoever stands there looks first and takes in then, so what comes after the look is noted, and
-//! whoever leaves is told of it. `tests/interleavings.rs` runs this file through every interleaving.
+//! That thread has the lock of what the task works on. It calls `look` before it takes in what came, so what comes later
+//! is noted, and `leave` tells it. `tests/interleavings.rs` runs this file through every interleaving.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
 use crate::sync::{AtomicU8, Mutex, MutexGuard, Ordering, PoisonError};
 
-/// Somebody stands under the lock.
+/// A thread does the task's work.
 const ATTENDED: u8 = 1;
 
 /// Something came that nobody has taken in.
 const NOTED: u8 = 2;
 
-/// A waker that holds its tongue while it's attended.
+/// A waker of the task that doesn't wake it while it's attended.
 pub(super) struct Alert {
     state: AtomicU8,
     task: Mutex<Waker>,
@@ -34,12 +33,12 @@ impl Alert {
         }
     }
 
-    /// Whoever calls this stands under the lock, and takes in all that came so far.
+    /// Whoever calls this has the lock, and takes in all that came so far.
     pub(super) fn look(&self) {
         self.state.store(ATTENDED, Ordering::SeqCst);
     }
 
-    /// Whoever calls this leaves; whether something came since the last look.
+    /// Whoever calls this is about to give up the lock; whether something came since the last look.
     #[must_use]
     pub(super) fn leave(&self) -> bool {
         self.state.swap(0, Ordering::SeqCst) & NOTED != 0

@@ -1,4 +1,4 @@
-//! What stands behind a session's lock: the session itself, its ways to stores, and its clients.
+//! What a session's lock guards: the session itself, its links to stores, and its clients.
 //!
 //! It decides nothing. The order matters in two places: time is told before anything else, so that whoever lost a lease
 //! while the process stood still hears it before anybody gets a new one (R10); and events enter the outboxes before the
@@ -152,7 +152,7 @@ impl Desk {
         self.sessions.beat(now, client);
     }
 
-    /// Takes in what lies ready of what only the task hears: servers far away, and checks.
+    /// Takes in what came from servers and from checks, which only the task hears.
     pub(super) fn hear_far(&mut self, now: Moment, context: &mut Context<'_>) {
         self.hear_legs(now, false, context);
         while let Some(Poll::Ready(checked)) = self.checks.as_mut().map(|checks| checks.poll_result(context))
@@ -305,7 +305,7 @@ impl Desk {
         checks.into_iter().for_each(|check| session.handle_checked(now, check, &result));
     }
 
-    /// Takes in what lies ready on the legs to embedded stores, or on the others; how much it was.
+    /// Takes in what came from embedded stores, or from the others; how much it was.
     fn hear_legs(&mut self, now: Moment, embedded: bool, context: &mut Context<'_>) -> usize {
         let mut heard = 0;
         if self.redis.is_embedded() == embedded {
@@ -317,7 +317,7 @@ impl Desk {
         heard
     }
 
-    /// Takes in what lies ready on a leg, some of it where there is very much; how much it was.
+    /// Takes in what came from one store, some of it where there is very much; how much it was.
     fn hear_leg(&mut self, now: Moment, side: Side, context: &mut Context<'_>) -> usize {
         for heard in 0..MOST_EVENTS {
             match self.leg(side).poll_news(context) {

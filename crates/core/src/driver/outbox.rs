@@ -19,7 +19,7 @@ struct Pile {
     events: Vec<Event>,
     /// Why nothing follows, if nothing does.
     end: Option<String>,
-    /// Somebody is telling.
+    /// A thread tells the client.
     told: bool,
 }
 
@@ -38,7 +38,7 @@ impl Outbox {
         self.pile().end = Some(message.to_owned());
     }
 
-    /// Tells what lies here. Not to be called under the session's lock: who is told may come back at once.
+    /// Tells the client all events. Not to be called under the session's lock: the client may ask for something at once.
     pub(super) fn tell(&self) {
         let mut events = Vec::new();
         {

@@ -1,5 +1,6 @@
-//! A session behind its lock: who enters and what happens then. Callers enter on their own threads, the session's task
-//! on the core's, which also has what only it can do: send, hear from servers, and wake when something is due.
+//! A session behind its lock: who takes the lock, and what happens then. Callers take it on their own threads, the
+//! session's task on the core's thread. The task also does what only it can: it sends what callers don't send
+//! themselves, reads what servers say, and wakes when something is due.
 
 use std::any::Any;
 use std::future::poll_fn;
