@@ -6,7 +6,7 @@
 --        · mismatch weight highest
 local known_answer, hand_off_to, note_after -- see also join
 
-piece(function()
+if is_asked('acquire') or is_asked('join') then piece(function()
   local looked_through -- whether this call has looked for dead waiters
   local answers = {} -- used again in each call
   local joined -- the places of those that joined in the answers, by their ids
@@ -25,7 +25,7 @@ piece(function()
       return it and 'queued ' .. it.ticket .. ' ' .. num(g.waiting - 1)
     end
     if tonumber(it.at_end) > now then return 'granted ' .. statement(id, it) end
-    remove_lease(it, id)
+    remove_lease(it)
   end
 
   local function by_name(id, field, terms)
@@ -38,7 +38,7 @@ piece(function()
       local slots = slots_of(it.slots)
       return 'mismatch ' .. num(#slots) .. ' ' .. num(slots[#slots])
     else
-      return 'granted ' .. take_over(former, id, field, terms, terms.lease)
+      return 'granted ' .. take_over(former, id, SESSION, field, terms, terms.lease)
     end
   end
 
@@ -149,16 +149,17 @@ piece(function()
   local lowest, weights, count_of, terms_at = {}, {}, {}, {}
 
   local function fields(at)
-    local run, least, all = at + 1, huge, 0
-    for _ = 1, whole[ARGS[at]] or number(ARGS[at]) do
-      local many, terms = whole[ARGS[run]] or number(ARGS[run]), terms_of(ARGS[run + 1])
+    local args, run, least, all, n = ARGS, at + 1, huge, 0, many_wanted
+    for _ = 1, whole[args[at]] or number(args[at]) do
+      local many, terms = whole[args[run]] or number(args[run]), terms_of(args[run + 1])
       count_of[run], terms_at[run] = many, terms
       if many < 0 then many = -many end
       if terms.limit < least then least = terms.limit end
-      for i = 1, many do wanted[many_wanted + i] = 'l' .. ARGS[run + 1 + i] end
-      many_wanted, all, run = many_wanted + many, all + many * terms.weight, run + 2 + many
+      run = run + 1
+      for i = 1, many do wanted[n + i] = 'l' .. args[run + i] end
+      n, all, run = n + many, all + many * terms.weight, run + 1 + many
     end
-    lowest[at], weights[at] = least, all
+    many_wanted, lowest[at], weights[at] = n, least, all
     return run
   end
 
@@ -169,19 +170,20 @@ piece(function()
       hand_off()
     end
     looked_through, joined, limits, unserved = false, nil, nil, false
-    local n, run = 0, at + 1
-    for _ = 1, whole[ARGS[at]] or number(ARGS[at]) do
+    local args, n, run = ARGS, 0, at + 1
+    for _ = 1, whole[args[at]] or number(args[at]) do
       local many, terms = count_of[run], terms_at[run]
       local waits = many > 0
       if many < 0 then many = -many end
+      run = run + 1
       for i = 1, many do
         n = n + 1
-        answers[n] = answer(ARGS[run + 1 + i], wanted[place + n], waits, terms, n)
+        answers[n] = answer(args[run + i], wanted[place + n], waits, terms, n)
       end
-      run = run + 2 + many
+      run = run + 1 + many
     end
     if joined then hand_off_to(joined, answers) end
     if (unserved or limits) and g.unnoted ~= GROUP then note_after(limits or {}, answers, n) end
     return reply(n == 1 and answers[1] or concat(answers, ' ', 1, n), true)
   end }
-end)
+end) end

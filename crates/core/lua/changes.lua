@@ -20,6 +20,7 @@ piece(function()
     local n = many_new_ends
     new_ends[n + 1], new_ends[n + 2] = at_text, id
     many_new_ends = n + 2
+    if at <= now then ended_at_once = true end
     if earliest ~= nil and (not earliest or at < earliest) then earliest = at end
   end
 
@@ -51,6 +52,7 @@ piece(function()
   local function write(command, key, list, many)
     if many == 1 then return call(command, key, list[1]) end
     if many == 2 then return call(command, key, list[1], list[2]) end
+    if many == 4 then return call(command, key, list[1], list[2], list[3], list[4]) end
     if many <= CHUNK then return call(command, key, unpack(list, 1, many)) end
     local said
     for from = 1, many, CHUNK do said = call(command, key, unpack(list, from, min(from + CHUNK - 1, many))) end
@@ -117,6 +119,7 @@ piece(function()
   end
 
   function flush()
+    local g = g
     if not g.epoch then return nil end
     if many_changed > 0 then gather_sessions() end
     if line_lost then
@@ -145,6 +148,6 @@ piece(function()
     if many_sets > 0 then write('HSET', GROUP, sets, many_sets) end
     if moved then set_expiry() end
     many_sets, many_dels, many_new_ends, many_old_ends, many_joins, many_leaves = 0, 0, 0, 0, 0, 0
-    leases_stored, turn = g.leases, turn + 1
+    leases_stored, turn, ended_at_once = g.leases, turn + 1, false
   end
 end)

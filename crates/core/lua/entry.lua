@@ -10,12 +10,15 @@ return piece(function()
   local acquires, writes -- whether one of them asks for something new, or changes anything
 
   local function find_calls(many, at)
+    local args = ARGS
     many_wanted, acquires, writes = 2, false, false
     for i = 1, many do
-      local verb = verbs[ARGS[at]] or introducing(ARGS[at])
-      asked[i], starts[i], skips[i] = verb, at + 1, many_wanted
-      acquires, writes = acquires or verb.acquires, writes or verb.writes
-      at = verb.fields(at + 1)
+      local verb = verbs[args[at]] or introducing(args[at])
+      at = at + 1
+      asked[i], starts[i], skips[i] = verb, at, many_wanted
+      if verb.acquires then acquires = true end
+      if verb.writes then writes = true end
+      at = verb.fields(at)
     end
     return at
   end
@@ -45,12 +48,12 @@ return piece(function()
         replies[n + i] = 'stale'
       else
         if first_writes and verb.writes then first_writes = first_write() end
-        again, push_refused, many_handed = false, false, 0
+        again, push_refused, many_handed, written = false, false, 0, nil
         replies[n + i] = verb.carry_out(starts[i], skips[i])
       end
     end
     if writes then
-      flush()
+      if written ~= turn then flush() end
       settle()
     end
   end

@@ -77,7 +77,7 @@ piece(function()
     while true do
       if n == 1 then
         local slot = take_one(limit, 1)
-        if slot then return num(slot) end
+        if slot then return digits[slot] or num(slot) end
       else
         local slots = {}
         while #slots < n do

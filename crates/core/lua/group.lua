@@ -8,7 +8,8 @@ local hash
 local wanted, many_wanted = { 'state' }, 2 -- the fields that the calls begin with; the first two are always the same
 local outlived -- sorted sets that are there without a state
 local again, push_refused -- of the present call
-local handed, grants, many_handed = {}, {}, 0 -- of the present call: grants to waiters of the caller, ids and statements
+-- Of the present call: the grants to waiters of the caller, their ids and their statements.
+local handed, grants, many_handed = {}, {}, 0
 local line_lost -- whether the queue vanished: its waiters are forgotten, a new generation begins
 
 -- As this command goes on to see it; nil where it needn't be known yet.
@@ -22,7 +23,9 @@ local windows, lengths -- by limit: see line
 local swept -- stretches that were mended
 local places -- who has which slot, where somebody asked: slot → id or false
 
+local ended_at_once = false -- whether one of the ends to be written has come already
 local turn = 0 -- raised when all is written: a record that was set in this turn isn't
+local written -- the turn since whose beginning the present call has changed nothing, if its end knows of one
 -- To be written: the arguments of commands. The lists are used again in each command.
 local sets, dels, new_ends, old_ends, joins, leaves = {}, {}, {}, {}, {}, {}
 local many_sets, many_dels, many_new_ends, many_old_ends, many_joins, many_leaves = 0, 0, 0, 0, 0, 0
@@ -56,7 +59,7 @@ piece(function()
   local function begin_anew()
     earliest, windows, lengths, places, swept, turn = nil, nil, nil, nil, 0, turn + 1
     if is_settled then return nil end
-    line_lost, many_changed = false, 0
+    line_lost, many_changed, ended_at_once = false, 0, false
     freed, many_freed, sorted, gap_window, taken, trimmed = {}, 0, 0, nil, nil, nil
     many_sets, many_dels, many_new_ends, many_old_ends, many_joins, many_leaves = 0, 0, 0, 0, 0, 0
   end
@@ -84,9 +87,10 @@ piece(function()
       local refused = nothing_yet()
       if refused then return refused end
     end
+    local g = g
     if g.waiting > 0 then check_line() end
     leases_stored = g.leases
-    gaps_left = g.mend == '' and g.top - g.held or tonumber(match(g.mend, '%d+$'))
+    if g.mend == '' then gaps_left = g.top - g.held else gaps_left = tonumber(match(g.mend, '%d+$')) end
     own = got[2] and session_of(SESSION, SESSION_FIELD, got[2], g.gen, now)
     -- Made with room for what a lone call reads.
     hash = { [SESSION_FIELD] = own, [many_wanted > 2 and wanted[3] or ''] = got[3] or false }
@@ -95,6 +99,7 @@ piece(function()
 
   -- All is written: whoever reads the same text next needn't read it out.
   function settle()
+    local g = g
     if not g.text then return nil end
     if many_states > 500 then states, many_states = {}, 0 end
     states[g.text], is_settled = g, true

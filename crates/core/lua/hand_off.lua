@@ -38,12 +38,12 @@ piece(function()
     local length = mine and terms.lease or terms.claim
     if former then
       leave(id, it, its, member, true)
-      said, before = take_over(former, id, it.field, terms, length)
+      said, before = take_over(former, id, its.id, it.field, terms, length)
     else
       local slots = take(terms.weight, terms.limit)
       if not slots then return false end
       leave(id, it, its, member, true)
-      said = new_lease(id, it.field, terms, slots, length)
+      said = new_lease(id, its.id, it.field, terms, slots, length)
     end
     touched = touched + terms.weight
     if mine then
@@ -92,9 +92,9 @@ piece(function()
         write_first(it)
         drop_record(it)
         drop_end(one.id, it.at_end)
-        set_lease(id_in(one.former), before, tonumber(before.at_end))
+        set_lease(before, tonumber(before.at_end))
       elseif it then
-        remove_lease(it, one.id)
+        remove_lease(it)
       end
     end
   end
@@ -103,7 +103,7 @@ piece(function()
   local function publish(parcel)
     local said = {}
     for i = 1, #parcel do said[i] = parcel[i].statement end
-    local heard = tell(CHANNEL, parcel.owner, g.epoch .. ' ' .. #said .. ' ' .. concat(said, ' ') .. ' ' .. GROUP)
+    local heard = tell(CHANNEL, parcel.owner, g.epoch .. ' ' .. num(#said) .. ' ' .. concat(said, ' ') .. ' ' .. GROUP)
     if not heard then push_refused = true end
     if heard ~= 0 or CLUSTER then return false end
     lose(parcel.owner)
@@ -111,6 +111,7 @@ piece(function()
     return true
   end
 
+  -- Whether it has told somebody: then all is written.
   function hand_off()
     if SETTLING or g.waiting == 0 then return nil end
     local gone
@@ -130,5 +131,6 @@ piece(function()
       if #parcels > 0 then flush() end
       for i = 1, #parcels do gone = publish(parcels[i]) or gone end
     until not gone
+    return #parcels > 0
   end
 end)

@@ -14,6 +14,17 @@ local num, number, kept
 -- all anew in each call.
 local function piece(define) return define() end
 
+-- What a script is asked for: it makes the pieces of these verbs alone.
+local asked_words = {}
+for i = 1, IS_LIBRARY and 0 or #ARGV do
+  if #ARGV[i] < 12 then asked_words[ARGV[i]] = true end
+end
+
+-- Whether one of the calls is of this verb, with an introduction or without.
+local function is_asked(verb)
+  return IS_LIBRARY or asked_words[verb] or asked_words[verb .. '+'] or false
+end
+
 local function learn()
   tonumber, tostring, unpack, type, next, pairs, pcall = of_lua()
   match, sub, find, byte = string.match, string.sub, string.find, string.byte

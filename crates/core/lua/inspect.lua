@@ -7,7 +7,7 @@
 --        · number of their sessions that said who they are, of each: session IDENTITY
 --
 -- A lease is shown whole, on the page of its lowest slot; one that has ended isn't shown, and its slots aren't counted.
-piece(function()
+if is_asked('inspect') then piece(function()
   local SCAN = 2000
 
   local function fields(at)
@@ -98,7 +98,8 @@ piece(function()
   end
 
   verbs.inspect = { anyone = true, fields = fields, carry_out = function(at)
-    if many_sets > 0 or many_dels > 0 or many_freed > 0 then flush() end -- What an earlier call of this command changed.
+    -- What an earlier call of this command changed.
+    if many_sets > 0 or many_dels > 0 or many_freed > 0 then flush() end
     local after, shown = number(ARGS[at]), number(ARGS[at + 1])
     local views, last, more = holders(after)
     local in_line = waiters(shown)
@@ -112,4 +113,4 @@ piece(function()
     for i = 1, #known do said[#said + 1] = known[i] end
     return reply(concat(said, ' '), false)
   end }
-end)
+end) end

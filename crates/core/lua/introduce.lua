@@ -7,6 +7,7 @@ piece(function()
   -- Guards and introductions whose time is over; whoever sets one pays for the removal of others.
   function remove_passed()
     if not find(g.made, 'e', 1, true) then return nil end
+    if many_new_ends > 0 or many_old_ends > 0 then flush() end
     local passed = call('ZRANGEBYSCORE', ENDS, num(-now), '(0', 'LIMIT', 0, BUDGET)
     for i = 1, #passed do
       drop_mark(passed[i])
@@ -38,6 +39,7 @@ piece(function()
       carry_out = function(at, skip)
         local said = verb.carry_out(at + 2, skip)
         introduce(ARGS[at], ARGS[at + 1])
+        written = nil
         return said
       end,
     }

@@ -3,7 +3,7 @@
 -- ARGV   the number of the note under which they waited · number of runs of items on the same terms, then for each:
 --        how many · terms · for each: its id · its ticket
 -- ANSWER as to acquire: granted STATEMENT · queued ticket ahead · limits
-piece(function()
+if is_asked('join') then piece(function()
   local function fields(at)
     local run = at + 2
     for _ = 1, tonumber(ARGS[at + 1]) do
@@ -46,4 +46,4 @@ piece(function()
     note_after(limits, answers, #answers)
     return reply(concat(answers, ' '), true)
   end }
-end)
+end) end

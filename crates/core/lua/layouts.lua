@@ -89,23 +89,29 @@ piece(function()
     return concat(runs, ',')
   end
 
-  -- turn: see group.
-  function new_lease_record(field, at_end, token, limit, slots, tail, name)
-    return { field = field, text = 'H ' .. at_end .. ' ' .. token .. ' ' .. limit .. ' ' .. slots .. ' ' .. tail,
-      at_end = at_end, token = token, slots = slots, name = name, turn = 0 }
+  -- owner: its session. turn: see group.
+  function new_lease_record(id, owner, field, at_end, token, limit, slots, tail, name)
+    local it = { id = id, owner = owner, field = field, at_end = at_end, token = token, slots = slots, turn = 0,
+      text = 'H ' .. at_end .. ' ' .. token .. ' ' .. limit .. ' ' .. slots .. ' ' .. tail }
+    if name then it.name = name end
+    return it
   end
 
   -- nil when it's a waiter's.
   function lease_of(field, text)
     local at_end, token, slots, tail = match(text, '^H (%d+) (%d+) %d+ (%S+) (.*)$')
     if not at_end then return nil end
-    local name = byte(tail) ~= 45 and name_of(tail) or nil
-    return { field = field, text = text, at_end = at_end, token = token, slots = slots, name = name, turn = 0 }
+    local id = id_in(field)
+    local it = { id = id, owner = session_of_id(id), field = field, at_end = at_end, token = token, slots = slots,
+      turn = 0, text = text }
+    if byte(tail) ~= 45 then it.name = name_of(tail) end
+    return it
   end
 
   function lease_until(it, at_end)
-    return { field = it.field, text = 'H ' .. at_end .. sub(it.text, 3 + #it.at_end), at_end = at_end, token = it.token,
-      slots = it.slots, name = it.name, turn = 0 }
+    local text = 'H ' .. at_end .. sub(it.text, 3 + #it.at_end)
+    return { id = it.id, owner = it.owner, field = it.field, at_end = at_end, token = it.token, slots = it.slots,
+      name = it.name, turn = 0, text = text }
   end
 
   function lease_passed(it, token, tail)

@@ -3,13 +3,11 @@ local statement, pass, set_lease, new_lease, grant, remove_lease, may_go_to, tak
 
 piece(function()
   local function next_token()
-    local token = g.token + 1
-    if token < now_us then
-      g.token, g.token_text = now_us, now_us_text or num(now_us)
-    else
-      g.token, g.token_text = token, num(token)
-    end
-    return g.token_text
+    local g, token, text = g, g.token + 1, nil
+    if token < now_us then token, text = now_us, now_us_text end
+    text = text or num(token)
+    g.token, g.token_text = token, text
+    return text
   end
 
   -- A lease as it stands.
@@ -18,8 +16,8 @@ piece(function()
   end
 
   -- Writes a lease that has its slots; at_end is a number.
-  function set_lease(id, it, at_end)
-    local fields, n = slots_of(it.slots).fields, many_sets
+  function set_lease(it, at_end)
+    local id, fields, n = it.id, slots_of(it.slots).fields, many_sets
     for i = 1, #fields do
       local field = fields[i]
       sets[n + 1], sets[n + 2] = field, id
@@ -38,20 +36,21 @@ piece(function()
   end
 
   -- Answers its statement. length: from now, as a text.
-  function new_lease(id, field, terms, slots, length)
-    local token, at_text, at_end = next_token(), end_of(length)
+  function new_lease(id, owner, field, terms, slots, length)
+    local g, token, at_text, at_end = g, next_token(), end_of(length)
     g.held, g.leases = g.held + terms.weight, g.leases + 1
-    set_lease(id, new_lease_record(field, at_text, token, terms.limit_text, slots, terms.tail, terms.name), at_end)
+    local limit = terms.limit_text
+    set_lease(new_lease_record(id, owner, field, at_text, token, limit, slots, terms.tail, terms.name), at_end)
     return statement_text(id, token, at_text, length, slots)
   end
 
+  -- To a request of the caller's.
   function grant(id, field, terms, length)
     local slots = take(terms.weight, terms.limit)
-    return slots and new_lease(id, field, terms, slots, length)
+    return slots and new_lease(id, SESSION, field, terms, slots, length)
   end
 
-  -- id: if the caller has it at hand.
-  function remove_lease(it, id)
+  function remove_lease(it)
     if it.turn == turn then flush() end
     local slots = slots_of(it.slots)
     for i = 1, #slots do
@@ -60,7 +59,8 @@ piece(function()
     end
     if it.name then drop_field('n' .. it.name) end
     drop_record(it)
-    drop_end(id or id_in(it.field), it.at_end)
+    drop_end(it.id, it.at_end)
+    local g = g
     g.held, g.leases = g.held - #slots, g.leases - 1
   end
 
@@ -70,13 +70,13 @@ piece(function()
   end
 
   -- The lease of a name goes to the asker (R16). Answers the new one's statement; the former one, for an undo.
-  function take_over(former, id, field, terms, length)
+  function take_over(former, id, owner, field, terms, length)
     local before = lease(former)
     write_first(before)
     drop_record(before)
-    drop_end(id_in(former), before.at_end)
+    drop_end(before.id, before.at_end)
     g.held, g.leases = g.held - terms.weight, g.leases - 1
-    return new_lease(id, field, terms, before.slots, length), before
+    return new_lease(id, owner, field, terms, before.slots, length), before
   end
 
   -- Answers the lease as it is then.

@@ -3,7 +3,7 @@
 -- ARGV   number of items, then their ids
 -- ANSWER left · granted STATEMENT
 -- ADDS   slots held · requests in line · time to the earliest end, ms, or -1: all before anybody left
-piece(function()
+if is_asked('leave') then piece(function()
   local function fields(at)
     local many = number(ARGS[at])
     for i = 1, many do wanted[many_wanted + i] = 'l' .. ARGS[at + i] end
@@ -28,4 +28,4 @@ piece(function()
     answers[many + 1] = before
     return reply(concat(answers, ' '), false)
   end }
-end)
+end) end

@@ -9,7 +9,9 @@
 -- ANSWER   sole number begun after last: the tokens after one, up to another, are the caller's · wanted ticket · no ms
 local note_asked, note_settled, note_polled, note_place, note_heard
 
-piece(function()
+-- Of these verbs each has to do with the note.
+if is_asked('note') or is_asked('acquire') or is_asked('join') or is_asked('renew') or is_asked('reconcile')
+then piece(function()
   local LIFE, LEAST_COOL, LONGEST_COOL, RECURS = 3000, 3000, 60000, 600000
 
   -- The field, read out; false without one. `g.unnoted` is the group in which no note is known to stand, as long as the
@@ -176,4 +178,4 @@ piece(function()
   verbs.note = { fields = fields, writes = true, carry_out = function(at)
     return reply(noted(ARGS[at], ARGS[at + 1]), false)
   end }
-end)
+end) end

@@ -4,6 +4,7 @@ local reap
 piece(function()
   function reap()
     if g.leases == 0 then return 0 end
+    if ended_at_once then flush() end
     if g.mend ~= '' or call('ZCOUNT', ENDS, '(0', '(inf') ~= leases_stored then
       mend()
       flush()
@@ -25,7 +26,7 @@ piece(function()
       if not it then
         drop_end(ended[i], now_text)
       elseif tonumber(it.at_end) <= now then -- Otherwise this command has extended it.
-        remove_lease(it, ended[i])
+        remove_lease(it)
         touched, reaped = touched + #slots_of(it.slots), reaped + 1
       end
     end

@@ -8,7 +8,7 @@
 -- ADDS   number of own ids, and they · the rank at which to go on, or -1
 local guard
 
-piece(function()
+if is_asked('reconcile') then piece(function()
   local GUARD = 60000
 
   -- The caller's connection number is stored and guarded.
@@ -21,9 +21,9 @@ piece(function()
     latest(at, its.guard)
     set_mark('~' .. SESSION, at)
   end
-end)
+end) end
 
-piece(function()
+if is_asked('reconcile') then piece(function()
   local WORDS = { keep = 9, want = 4, drop = 2 } -- of an item
   local went_back, reaped -- of this call
 
@@ -135,7 +135,7 @@ piece(function()
   local function drop(item)
     local it = lease(item.field)
     if it then
-      remove_lease(it, item.id)
+      remove_lease(it)
       return 'dropped 1'
     end
     it = waiter(item.field)
@@ -164,9 +164,9 @@ piece(function()
     if item.current > g.token then g.token, g.token_text = item.current, item.current_text end
     g.held, g.leases = g.held + #item.slots, g.leases + 1
     local at_end = item.length and now + item.length or item.at_end
-    it = new_lease_record(item.field, num(at_end), item.current_text, terms.limit_text, item.slots_text, terms.tail,
-      terms.name)
-    set_lease(item.id, it, at_end)
+    it = new_lease_record(item.id, SESSION, item.field, num(at_end), item.current_text, terms.limit_text,
+      item.slots_text, terms.tail, terms.name)
+    set_lease(it, at_end)
     return 'held ' .. statement(item.id, it)
   end
 
@@ -225,4 +225,4 @@ piece(function()
     answers[#answers + 1] = from == '' and '0 -1' or own_ids(tonumber(from))
     return reply(concat(answers, ' '), true)
   end }
-end)
+end) end

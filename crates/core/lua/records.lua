@@ -4,22 +4,14 @@ local lease, waiter, owner_of, write_first, set_record, drop_record
 local session, save_session, keep_alive, live, lose, waiting_of
 
 piece(function()
-  local parsed, many_parsed = {}, 0 -- leases and waiters by their texts, kept between commands
-
-  local function keep(it)
-    if many_parsed > 2000 then parsed, many_parsed = {}, 0 end
-    parsed[it.text], many_parsed = it, many_parsed + 1
-  end
+  local parsed, many_parsed = {}, 0 -- leases and waiters that were set, by their texts, kept between commands
 
   -- The lease or waiter of a field, nil without one. text: nil where it isn't known yet.
   local function read_out(field, text)
     if text == nil then text = read_one(field) end
     if not text then return nil end
     local it = parsed[text]
-    if not it or it.field ~= field then
-      it = lease_of(field, text) or waiter_of(field, text)
-      if #text < 500 then keep(it) end
-    end
+    if not it or it.field ~= field then it = lease_of(field, text) or waiter_of(field, text) end
     hash[field] = it
     return it
   end
@@ -51,14 +43,19 @@ piece(function()
   function set_record(it)
     local field, text, n = it.field, it.text, many_sets
     hash[field], it.turn = it, turn
-    if #text < 500 then keep(it) end
+    if #text < 500 then
+      if many_parsed > 2000 then parsed, many_parsed = {}, 0 end
+      parsed[text], many_parsed = it, many_parsed + 1
+    end
     sets[n + 1], sets[n + 2] = field, text
     many_sets = n + 2
   end
 
   function drop_record(it)
-    parsed[it.text] = nil
-    drop_field(it.field)
+    local field = it.field
+    parsed[it.text], hash[field] = nil, false
+    many_dels = many_dels + 1
+    dels[many_dels] = field
   end
 
   -- false without one, or where neither a waiter nor its guard keeps it (R12).

@@ -2,7 +2,7 @@
 --
 -- ARGV   number of items, then for each: l and a lease id, t and a lease id and its token, or n and a holder name
 -- ANSWER 1 released · 0 gone
-piece(function()
+if is_asked('release') then piece(function()
   local function fields(at)
     local many = whole[ARGS[at]] or number(ARGS[at])
     for i = 1, many do
@@ -23,12 +23,11 @@ piece(function()
     end
     local it = field and lease(field)
     if not it or (token and it.token ~= token) then return '0' end
-    local id = id_in(field)
-    remove_lease(it, id)
-    local owner = session_of_id(id)
+    remove_lease(it)
+    local owner = it.owner
     if owner ~= SESSION then
       -- Whoever takes a lease from another session has it told (R36).
-      if not tell(CHANNEL, owner, g.epoch .. ' gone ' .. id .. ' ' .. GROUP) then push_refused = true end
+      if not tell(CHANNEL, owner, g.epoch .. ' gone ' .. it.id .. ' ' .. GROUP) then push_refused = true end
     end
     return '1'
   end
@@ -42,7 +41,7 @@ piece(function()
       for i = 1, many do answers[i] = released(ARGS[at + i]) end
       answers = concat(answers, ' ')
     end
-    hand_off()
+    if hand_off() then written = turn end
     return reply(answers, false)
   end }
-end)
+end) end

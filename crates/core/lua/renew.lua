@@ -5,7 +5,7 @@
 --        then number of waiters, then their ids
 -- ANSWER of a lease: its new end, ms · 0 gone · -1 taken over
 -- ADDS   the session's count in line · of each waiter: line · granted STATEMENT · unknown
-piece(function()
+if is_asked('renew') then piece(function()
   local function fields(at)
     local run = at + 1
     for _ = 1, number(ARGS[at]) do
@@ -58,4 +58,4 @@ piece(function()
     for i = 1, waiters do answers[leases + 1 + i] = found[i] end
     return reply(concat(answers, ' '), true)
   end }
-end)
+end) end

@@ -11,7 +11,12 @@ piece(function()
 
   -- answers: a text. says_next_end: if the caller's session waits.
   function reply(answers, says_next_end)
-    local in_ms = says_next_end and own and own.count > 0 and next_end()
+    local in_ms
+    if says_next_end and own and own.count > 0 then
+      local before = turn
+      in_ms = next_end()
+      if turn ~= before then written = turn end -- Nothing is changed from here on.
+    end
     in_ms = in_ms and num(in_ms) or '-1'
     local flags = FLAGS[(again and 1 or 0) + (push_refused and 2 or 0)]
     local said = '0 '
