@@ -61,13 +61,8 @@ class AcquireContext {
   waited = undefined
 
   constructor(limiter, place, terms) {
-    this.limiter = limiter
-    takePlace(this, place)
-    this.key = terms.key
-    this.limit = terms.limit
-    this.weight = terms.weight
+    takeRequest(this, limiter, place, terms)
     this.priority = terms.priority
-    this.label = terms.label
     this.limitTimeout = terms.limitTimeout
   }
 
@@ -86,12 +81,7 @@ class HoldContext {
   around = undefined
 
   constructor(asked, lease) {
-    this.limiter = asked.limiter
-    takePlace(this, asked)
-    this.key = asked.key
-    this.limit = asked.limit
-    this.weight = asked.weight
-    this.label = asked.label
+    takeRequest(this, asked.limiter, asked, asked)
     this.slot = lease.slot
     this.leaseId = lease.leaseId
     this.fencingToken = lease.fencingToken
@@ -119,6 +109,16 @@ function takePlace(context, { serverAddress, serverPort, db, clientName }) {
   context.serverPort = serverPort
   context.db = db
   context.clientName = clientName
+}
+
+/** What the contexts of a request and of its lease both have. */
+function takeRequest(context, limiter, place, { key, limit, weight, label }) {
+  context.limiter = limiter
+  takePlace(context, place)
+  context.key = key
+  context.limit = limit
+  context.weight = weight
+  context.label = label
 }
 
 function begin(channel, context) {

@@ -1,9 +1,13 @@
 //! What people read, as JSON texts in the members' names of `index.d.ts`.
 
+use std::time::Duration;
+
 use concurrency_limit::lease::{Identity, Key};
 use concurrency_limit::protocol::Picture;
 use concurrency_limit::session::{Histogram, Stats};
 use serde_json::{Value, json};
+
+use crate::lengths::seconds;
 
 /// A group's picture; JS adds the key.
 pub(crate) fn status(picture: &Picture) -> String {
@@ -21,8 +25,8 @@ pub(crate) fn status(picture: &Picture) -> String {
                 "pid": pid,
                 "program": program,
                 "fencingToken": holder.token.0,
-                "endsIn": holder.ends_in_ms as f64 / 1_000.0,
-                "heldFor": picture.held_for(holder).as_millis() as f64 / 1_000.0,
+                "endsIn": seconds(Duration::from_millis(holder.ends_in_ms)),
+                "heldFor": seconds(picture.held_for(holder)),
             })
         })
         .collect();
@@ -41,7 +45,7 @@ pub(crate) fn status(picture: &Picture) -> String {
                 "limit": waiter.limit,
                 "weight": waiter.weight,
                 "priority": waiter.priority,
-                "waited": picture.waited(waiter).as_millis() as f64 / 1_000.0,
+                "waited": seconds(picture.waited(waiter)),
             })
         })
         .collect();

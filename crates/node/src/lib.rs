@@ -10,6 +10,7 @@ use napi_derive::napi;
 mod bell;
 mod codes;
 mod json;
+mod lengths;
 mod options;
 mod port;
 mod questions;

@@ -4,7 +4,6 @@
 //! table stands for a function of JS's.
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use concurrency_limit::carrier::Carried;
 use concurrency_limit::config::{
@@ -14,6 +13,8 @@ use concurrency_limit::error::Error;
 use concurrency_limit::lease::Identity;
 use napi::Either;
 use napi_derive::napi;
+
+use crate::lengths::length;
 
 /// The options of a connection, its members checked by JS.
 #[napi(object)]
@@ -116,11 +117,6 @@ pub struct SentinelOptions {
     pub password: Option<Either<String, u32>>,
     /// TLS to the sentinels.
     pub tls: Option<TlsOptions>,
-}
-
-/// A length that JS gave in milliseconds.
-pub(crate) fn length(ms: f64) -> Duration {
-    Duration::from_secs_f64(ms / 1_000.0)
 }
 
 /// The options as the core takes them, with the client and the functions that their numbers stand for, or what can't go

@@ -9,7 +9,6 @@ use std::collections::{HashMap, HashSet};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use concurrency_limit::carrier::Carried;
 use concurrency_limit::config::Asked;
@@ -23,10 +22,11 @@ use napi::{CleanupEnvHook, Env, Error, Status};
 use napi_derive::napi;
 
 use crate::bell::Bell;
-use crate::options::{ConnectionOptions, core_options, length};
+use crate::lengths::{length, ms_at};
+use crate::options::{ConnectionOptions, core_options};
 use crate::questions::{Question, Questions};
 use crate::relay::{Brought, Ordered, Relays};
-use crate::rows::{Outbox, Reader, Row, Wish, ms};
+use crate::rows::{Outbox, Reader, Row, Wish};
 use crate::tally::Tally;
 
 /// How long a port whose environment ends without a word waits for what it gives back.
@@ -193,14 +193,14 @@ impl Port {
     /// The local clock, in milliseconds; it counts suspended time.
     #[napi(catch_unwind)]
     pub fn now(&self) -> f64 {
-        ms(Moment::now())
+        ms_at(Moment::now())
     }
 
     /// The local deadline that renewals gave a lease, in milliseconds on that clock; 0 when it was never renewed, is
     /// lost or gone.
     #[napi(catch_unwind)]
     pub fn deadline(&self, client: u32, number: f64) -> f64 {
-        lock(&self.shared.renewed).get(&(client, number as u64)).map_or(0.0, |deadline| ms(*deadline))
+        lock(&self.shared.renewed).get(&(client, number as u64)).map_or(0.0, |deadline| ms_at(*deadline))
     }
 
     /// What the client's lease ids begin with.
@@ -292,10 +292,9 @@ impl Open {
                 client.close(0, true);
             });
         });
-        let bound = Duration::from_secs_f64(wait_ms / 1_000.0);
         let open = lock(&self.shared.open);
         // Whether they all ended or the time did: the process goes on ending.
-        drop(self.shared.ends.wait_timeout_while(open, bound, |open| !open.is_empty()));
+        drop(self.shared.ends.wait_timeout_while(open, length(wait_ms), |open| !open.is_empty()));
     }
 }
 
@@ -341,7 +340,7 @@ impl Port {
         self.shared.bell.answer();
         let mut outbox = lock(&self.shared.outbox);
         let length = outbox.drain(rows);
-        head.copy_from_slice(&[ms(Moment::now()), f64::from(u8::from(!outbox.is_empty()))]);
+        head.copy_from_slice(&[ms_at(Moment::now()), f64::from(u8::from(!outbox.is_empty()))]);
         if length == 0 { 0 } else { (HEAD + length) as u32 }
     }
 }

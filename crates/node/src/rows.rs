@@ -10,12 +10,13 @@ use std::time::Duration;
 use concurrency_limit::driver::Command;
 use concurrency_limit::error::Error;
 use concurrency_limit::lease::{Key, LeaseId};
-use concurrency_limit::moment::Moment;
+use concurrency_limit::moment::whole_ms;
 use concurrency_limit::protocol::{Target, Terms};
 use concurrency_limit::session::{AdminAnswer, AdminQuery, ClientId, Event, Granted, Request};
 
 use crate::codes::{Completion, ConnectionEvent, Failure, Op};
 use crate::json;
+use crate::lengths::{length, ms, ms_at};
 
 /// What a row down asks for.
 pub(crate) enum Wish {
@@ -80,7 +81,7 @@ impl Reader<'_> {
     /// A length; `None` where it is endless.
     fn length(&mut self) -> Option<Option<Duration>> {
         let ms = self.take()?;
-        Some((ms >= 0.0).then(|| Duration::from_secs_f64(ms / 1_000.0)))
+        Some((ms >= 0.0).then(|| length(ms)))
     }
 
     fn target(&mut self) -> Option<Target> {
@@ -95,7 +96,7 @@ impl Reader<'_> {
         let (timeout, interval, lease) = (self.length()?, self.length()??, self.length()??);
         let (weight, priority, max_waiting) = (self.take()? as u32, self.take()? as i8, self.take()?);
         let (renew, hold) = (self.take()? != 0.0, self.length()?);
-        let lease_ms = lease.as_millis() as u64;
+        let lease_ms = whole_ms(lease);
         let max_waiting = (max_waiting >= 0.0).then_some(max_waiting as u64);
         let (holder, label) = ((self.text)(self.take()? as usize), (self.text)(self.take()? as usize));
         let terms =
@@ -106,11 +107,6 @@ impl Reader<'_> {
 
 fn ask(tag: u64, question: AdminQuery) -> Wish {
     Wish::Core(Command::Ask(tag, question))
-}
-
-/// A moment as JS sees it: milliseconds on the local clock.
-pub(crate) fn ms(moment: Moment) -> f64 {
-    moment.since_start().as_secs_f64() * 1_000.0
 }
 
 /// Rows up, waiting to be drained.
@@ -230,8 +226,8 @@ impl Outbox {
         ]);
         self.rows.extend([
             lease.token.0 as f64,
-            ms(lease.deadline),
-            lease.waited.as_secs_f64() * 1_000.0,
+            ms_at(lease.deadline),
+            ms(lease.waited),
             lease.id.number as f64,
             f64::from(u8::from(lease.stood_in)),
             lease.slots.len() as f64,
@@ -243,8 +239,8 @@ impl Outbox {
         let mut figures = [0.0; 4];
         let (code, text) = match error {
             Some(Error::LimitExceeded { waited, held, waiting, retry_after, .. }) => {
-                let retry_after = retry_after.map_or(-1.0, |length| length.as_secs_f64() * 1_000.0);
-                figures = [waited.as_secs_f64() * 1_000.0, held as f64, waiting as f64, retry_after];
+                let retry_after = retry_after.map_or(-1.0, ms);
+                figures = [ms(waited), held as f64, waiting as f64, retry_after];
                 (Failure::LimitExceeded, None)
             }
             Some(Error::QueueFull { waiting, .. }) => {

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use self::trust::{Anybody, Trusted, certificates};
+use self::trust::{Trust, certificates};
 use self::words::bad;
 pub(super) use self::words::{Names, SENTINEL, SERVER, is_lasting};
 use crate::config::Tls;
@@ -54,10 +54,7 @@ impl Secure {
             .with_safe_default_protocol_versions()
             .map_err(|error| bad(names.ca, &error.to_string()))?
             .dangerous();
-        let builder = match tls.reject_unauthorized {
-            true => builder.with_custom_certificate_verifier(Arc::new(Trusted::new(tls, names, provider)?)),
-            false => builder.with_custom_certificate_verifier(Arc::new(Anybody)),
-        };
+        let builder = builder.with_custom_certificate_verifier(Arc::new(Trust::new(tls, names, &provider)?));
         let config = match (&tls.cert, &tls.key) {
             (None, None) => builder.with_no_client_auth(),
             (Some(_), None) => return Err(bad(names.key, "the private key of the certificate beside it")),

@@ -1,11 +1,12 @@
 //! Whose certificate is believed: that of whom somebody trusted vouches for, one that is itself trusted, or anybody's.
 
-use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -15,6 +16,16 @@ use super::words::{Names, bad, is_own_authority};
 use crate::config::{Roots, Tls};
 use crate::error::Error;
 
+/// Who is believed.
+#[derive(Debug)]
+pub(super) enum Trust {
+    /// Whoever is vouched for.
+    Trusted(Trusted),
+    /// Anybody (`rejectUnauthorized: false`), with a certificate of any age, version and kind of key. That the other end
+    /// owns its key isn't checked either: whoever sits between could show one of his own.
+    Anybody,
+}
+
 /// Takes a certificate that somebody trusted has issued, or that is itself among those that are given as trusted: a
 /// server's own one is often made as an authority's, or by an authority that nobody has kept.
 #[derive(Debug)]
@@ -22,11 +33,11 @@ pub(super) struct Trusted {
     /// `None` where nobody is trusted.
     by_issuer: Option<Arc<WebPkiServerVerifier>>,
     pinned: Vec<CertificateDer<'static>>,
-    provider: Arc<CryptoProvider>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Trusted {
-    pub(super) fn new(tls: &Tls, names: &Names, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
+    fn new(tls: &Tls, names: &Names, provider: &Arc<CryptoProvider>) -> Result<Self, Error> {
         let pinned = match (&tls.ca, &tls.roots) {
             (Some(ca), _) => certificates(ca, names.ca)?,
             (None, Roots::BuiltIn) => Vec::new(),
@@ -48,15 +59,15 @@ impl Trusted {
         .map_err(|_| bad(names.ca, "certificates in PEM, each of which can be read"))?;
         let by_issuer = (!roots.is_empty())
             .then(|| {
-                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build()
             })
             .transpose()
             .map_err(|error| bad(names.ca, &error.to_string()))?;
-        Ok(Self { by_issuer, pinned, provider })
+        Ok(Self { by_issuer, pinned, algorithms: provider.signature_verification_algorithms })
     }
 }
 
-impl ServerCertVerifier for Trusted {
+impl ServerCertVerifier for Trust {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -65,13 +76,14 @@ impl ServerCertVerifier for Trusted {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let Some(by_issuer) = &self.by_issuer else { return Err(CertificateError::UnknownIssuer.into()) };
-        let verified =
-            by_issuer.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match verified {
+        let Self::Trusted(Trusted { by_issuer, pinned, .. }) = self else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let Some(by_issuer) = by_issuer else { return Err(CertificateError::UnknownIssuer.into()) };
+        match by_issuer.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             // Its time is checked before this is found out; its name isn't.
             Err(rustls::Error::InvalidCertificate(wrong))
-                if is_unvouched_for(&wrong) && self.pinned.contains(end_entity) =>
+                if is_unvouched_for(&wrong) && pinned.contains(end_entity) =>
             {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
@@ -86,7 +98,7 @@ impl ServerCertVerifier for Trusted {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, signed, &self.provider.signature_verification_algorithms)
+        self.verified(|algorithms| verify_tls12_signature(message, cert, signed, algorithms))
     }
 
     fn verify_tls13_signature(
@@ -95,11 +107,34 @@ impl ServerCertVerifier for Trusted {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signed, &self.provider.signature_verification_algorithms)
+        self.verified(|algorithms| verify_tls13_signature(message, cert, signed, algorithms))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        match self {
+            Self::Trusted(trusted) => trusted.algorithms.supported_schemes(),
+            Self::Anybody => EVERY_SCHEME.to_vec(),
+        }
+    }
+}
+
+impl Trust {
+    pub(super) fn new(tls: &Tls, names: &Names, provider: &Arc<CryptoProvider>) -> Result<Self, Error> {
+        match tls.reject_unauthorized {
+            true => Trusted::new(tls, names, provider).map(Self::Trusted),
+            false => Ok(Self::Anybody),
+        }
+    }
+
+    /// What a check of a signature finds; anybody's isn't checked.
+    fn verified(
+        &self,
+        check: impl FnOnce(&WebPkiSupportedAlgorithms) -> Result<HandshakeSignatureValid, rustls::Error>,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        match self {
+            Self::Trusted(trusted) => check(&trusted.algorithms),
+            Self::Anybody => Ok(HandshakeSignatureValid::assertion()),
+        }
     }
 }
 
@@ -111,64 +146,22 @@ fn is_unvouched_for(wrong: &CertificateError) -> bool {
     }
 }
 
-/// Takes any certificate (`rejectUnauthorized: false`), of any age, version and kind of key. That the other end owns
-/// its key isn't checked either: whoever sits between could show one of his own.
-pub(super) struct Anybody;
-
-impl fmt::Debug for Anybody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Anybody")
-    }
-}
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![
-            SignatureScheme::ECDSA_NISTP256_SHA256,
-            SignatureScheme::ECDSA_NISTP384_SHA384,
-            SignatureScheme::ECDSA_NISTP521_SHA512,
-            SignatureScheme::ED25519,
-            SignatureScheme::ED448,
-            SignatureScheme::RSA_PSS_SHA256,
-            SignatureScheme::RSA_PSS_SHA384,
-            SignatureScheme::RSA_PSS_SHA512,
-            SignatureScheme::RSA_PKCS1_SHA256,
-            SignatureScheme::RSA_PKCS1_SHA384,
-            SignatureScheme::RSA_PKCS1_SHA512,
-            SignatureScheme::ECDSA_SHA1_Legacy,
-            SignatureScheme::RSA_PKCS1_SHA1,
-        ]
-    }
-}
+/// What a server may sign with that anybody is taken for.
+const EVERY_SCHEME: [SignatureScheme; 13] = [
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+    SignatureScheme::ECDSA_NISTP521_SHA512,
+    SignatureScheme::ED25519,
+    SignatureScheme::ED448,
+    SignatureScheme::RSA_PSS_SHA256,
+    SignatureScheme::RSA_PSS_SHA384,
+    SignatureScheme::RSA_PSS_SHA512,
+    SignatureScheme::RSA_PKCS1_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA384,
+    SignatureScheme::RSA_PKCS1_SHA512,
+    SignatureScheme::ECDSA_SHA1_Legacy,
+    SignatureScheme::RSA_PKCS1_SHA1,
+];
 
 /// Reads the certificates that an option gives.
 pub(super) fn certificates(pem: &str, option: &'static str) -> Result<Vec<CertificateDer<'static>>, Error> {

@@ -1,0 +1,25 @@
+//! Lengths and moments as JS has them: milliseconds in rows and options, seconds in what people read.
+
+use std::time::Duration;
+
+use concurrency_limit::moment::Moment;
+
+/// A length that JS gives in milliseconds.
+pub(crate) fn length(ms: f64) -> Duration {
+    Duration::from_secs_f64(ms / 1_000.0)
+}
+
+/// A length in milliseconds.
+pub(crate) fn ms(length: Duration) -> f64 {
+    length.as_secs_f64() * 1_000.0
+}
+
+/// A moment in milliseconds on the local clock.
+pub(crate) fn ms_at(moment: Moment) -> f64 {
+    ms(moment.since_start())
+}
+
+/// A length in seconds, as exact as a millisecond.
+pub(crate) fn seconds(length: Duration) -> f64 {
+    length.as_millis() as f64 / 1_000.0
+}
