@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use concurrency_limit::lease::Key;
-use concurrency_limit::protocol::{Answers, Ask, Call, Extend, Page, Renew, Settle, Target, Terms, Verb};
+use concurrency_limit::protocol::{
+    Acquired, Answers, Ask, Call, Extend, Page, Renew, Settle, Target, Terms, Verb,
+};
 
 use super::rig::{Rig, id, terms};
 
@@ -166,5 +168,23 @@ fn what_has_ended_is_not_shown_as_held() {
         assert_eq!((rig.held(), shown(&mut rig)), (270, (120, 60, false)));
         rig.pass(5_000);
         assert_eq!((rig.held(), shown(&mut rig)), (270, (20, 0, false)), "200 ended leases are looked at");
+    }
+}
+
+#[test]
+fn what_has_ended_when_it_is_granted_makes_room_for_the_next_call_of_the_command() {
+    for mut rig in Rig::each() {
+        let key = Key::new("over").expect("a key");
+        rig.turn_to(&key);
+        rig.acquire(id(1, 1), 1);
+        let ask = |number, terms| {
+            Verb::Acquire(vec![Ask { id: id(1, number), terms: Arc::new(terms), wait: true }])
+        };
+        rig.call(1, ask(2, Terms { lease_ms: 0, ..terms(1) }));
+        let calls = [Verb::Release(vec![Target::Lease(id(1, 1))]), ask(3, terms(1))]
+            .map(|verb| Call::new(key.clone(), verb));
+        let replies = rig.call_together(1, &calls);
+        let Answers::Acquire(answers) = &replies[1].answers else { panic!("another verb's answer") };
+        assert!(matches!(answers[..], [Acquired::Granted(_)]), "{answers:?}");
     }
 }
