@@ -113,8 +113,8 @@ const LOADS = [
 
 /** The text that this version brings, as a server with functions shows it. */
 async function ownText(url) {
-  const { createLimiter } = await import('../index.js')
-  const limiter = createLimiter(url)
+  const { Limiter } = await import('../index.js')
+  const limiter = new Limiter(url)
   await limiter.acquire({ key: 'warm', limit: 1 }).then((lease) => lease.release())
   await limiter.close()
   const said = await ask(url, 'FUNCTION LIST LIBRARYNAME concurrency_limit_* WITHCODE')
