@@ -65,6 +65,13 @@ pub enum Command {
     Watch(Duration),
     /// A sign of life.
     Beat,
+    /// The client's end, as [`Client::close`] has it; nothing that comes after it is done.
+    Close {
+        /// That of [`Event::Closed`].
+        tag: Tag,
+        /// Whether what is held is given back, or left to its end.
+        release: bool,
+    },
 }
 
 /// One user of the limiter. Dropping it closes it.
@@ -72,11 +79,6 @@ pub struct Client {
     id: ClientId,
     shared: Arc<Shared>,
     closed: AtomicBool,
-}
-
-enum Wish {
-    Command(Command),
-    Close { tag: Tag, release: bool },
 }
 
 /// A running session, and how many clients it has.
@@ -134,17 +136,22 @@ impl Client {
         self.shared.take_in(self.id, || {
             // Under the lock: nothing that is wanted comes after the close, where nobody would answer it.
             let open = !self.closed.load(Ordering::Relaxed);
-            open.then(|| commands.into_iter().map(Wish::Command))
+            open.then(|| commands.into_iter().filter(|command| self.admits(command)))
         })
     }
 
     /// Ends the client, once: what waits fails as closed, what is held is given back (or left to its end), and
     /// [`Event::Closed`] with this tag is the last it hears. False if it was closed before.
     pub fn close(&self, tag: Tag, release: bool) -> bool {
-        self.shared.take_in(self.id, || {
-            let first = !self.closed.swap(true, Ordering::Relaxed);
-            first.then_some([Wish::Close { tag, release }])
-        })
+        self.send([Command::Close { tag, release }])
+    }
+
+    /// Whether the client is open when this is taken in; with a close it isn't any more.
+    fn admits(&self, command: &Command) -> bool {
+        match command {
+            Command::Close { .. } => !self.closed.swap(true, Ordering::Relaxed),
+            _ => !self.closed.load(Ordering::Relaxed),
+        }
     }
 }
 

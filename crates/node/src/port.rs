@@ -26,7 +26,7 @@ use crate::lengths::{length, ms_at};
 use crate::options::{ConnectionOptions, core_options};
 use crate::questions::{Question, Questions};
 use crate::relay::{Brought, Ordered, Relays};
-use crate::rows::{Outbox, Reader, Row, Wish};
+use crate::rows::{Outbox, Reader, Row};
 use crate::tally::Tally;
 
 /// How long a port whose environment ends without a word waits for what it gives back.
@@ -307,24 +307,16 @@ impl Port {
         let mut reader = Reader { rows, text: &text, client: &id };
         let mut batch = Vec::new();
         let mut of = 0;
-        while let Some(Row { client, tag, wish }) = reader.next() {
+        while let Some(Row { client, tag, command }) = reader.next() {
             if client != of {
                 send(&clients, of, &mut batch);
                 of = client;
             }
             if !clients.contains_key(&client) {
-                lock(&self.shared.outbox).refuse(client, tag, &wish);
+                lock(&self.shared.outbox).refuse(client, tag, &command);
                 continue;
             }
-            match wish {
-                Wish::Core(command) => batch.push(command),
-                Wish::Close { release } => {
-                    send(&clients, of, &mut batch);
-                    if let Some(client) = clients.get(&client) {
-                        client.close(tag, release);
-                    }
-                }
-            }
+            batch.push(command);
         }
         send(&clients, of, &mut batch);
     }

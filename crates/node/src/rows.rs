@@ -18,19 +18,13 @@ use crate::codes::{Completion, ConnectionEvent, Failure, Op};
 use crate::json;
 use crate::lengths::{length, ms, ms_at};
 
-/// What a row down asks for.
-pub(crate) enum Wish {
-    Core(Command),
-    Close { release: bool },
-}
-
 /// A row down.
 pub(crate) struct Row {
     /// Which client of the port.
     pub(crate) client: u32,
     /// The request's number.
     pub(crate) tag: u64,
-    pub(crate) wish: Wish,
+    pub(crate) command: Command,
 }
 
 /// Reads rows down, from the front.
@@ -46,11 +40,11 @@ impl Reader<'_> {
         let op = Op::of(self.take()? as u32)?;
         let client = self.take()? as u32;
         let tag = self.take()? as u64;
-        let wish = match op {
-            Op::Acquire => Wish::Core(Command::Submit(self.request(client, tag)?)),
-            Op::Release => Wish::Core(Command::Release(tag)),
-            Op::Cancel => Wish::Core(Command::Cancel(tag)),
-            Op::Close => Wish::Close { release: self.take()? != 0.0 },
+        let command = match op {
+            Op::Acquire => Command::Submit(self.request(client, tag)?),
+            Op::Release => Command::Release(tag),
+            Op::Cancel => Command::Cancel(tag),
+            Op::Close => Command::Close { tag, release: self.take()? != 0.0 },
             Op::Status => ask(tag, AdminQuery::Status(self.key()?)),
             Op::Clean => ask(tag, AdminQuery::Clean(self.key()?)),
             Op::ReleaseBy => ask(tag, AdminQuery::Release(self.key()?, self.target()?)),
@@ -59,9 +53,9 @@ impl Reader<'_> {
                 AdminQuery::Keys { pattern: self.text()?.to_string(), cursor: self.text()?.to_string() },
             ),
             Op::Stats => ask(tag, AdminQuery::Stats),
-            Op::Beat => Wish::Core(Command::Beat),
+            Op::Beat => Command::Beat,
         };
-        Some(Row { client, tag, wish })
+        Some(Row { client, tag, command })
     }
 
     fn take(&mut self) -> Option<f64> {
@@ -105,8 +99,8 @@ impl Reader<'_> {
     }
 }
 
-fn ask(tag: u64, question: AdminQuery) -> Wish {
-    Wish::Core(Command::Ask(tag, question))
+fn ask(tag: u64, question: AdminQuery) -> Command {
+    Command::Ask(tag, question)
 }
 
 /// Rows up, waiting to be drained.
@@ -178,14 +172,12 @@ impl Outbox {
     }
 
     /// A request of a client that has ended is over before it began.
-    pub(crate) fn refuse(&mut self, client: u32, tag: u64, wish: &Wish) {
-        match wish {
-            Wish::Core(Command::Release(_)) => self.row(Completion::Released, client, tag, &[0.0]),
-            Wish::Core(Command::Cancel(_) | Command::Watch(_) | Command::Beat) => {}
-            Wish::Close { .. } => self.row(Completion::Done, client, tag, &[0.0]),
-            Wish::Core(Command::Submit(_) | Command::Ask(..)) => {
-                self.failed(client, tag, Some(Error::Closed))
-            }
+    pub(crate) fn refuse(&mut self, client: u32, tag: u64, command: &Command) {
+        match command {
+            Command::Release(_) => self.row(Completion::Released, client, tag, &[0.0]),
+            Command::Cancel(_) | Command::Watch(_) | Command::Beat => {}
+            Command::Close { .. } => self.row(Completion::Done, client, tag, &[0.0]),
+            Command::Submit(_) | Command::Ask(..) => self.failed(client, tag, Some(Error::Closed)),
         }
     }
 
@@ -309,7 +301,7 @@ mod tests {
         let mut reader = Reader { rows: &[2.0, 1.0, 7.0, 1.0, 1.0, 8.0, 1.0], text: &text, client: &client };
         let row = reader.next().expect("the release");
         assert_eq!((row.client, row.tag), (1, 7));
-        assert!(matches!(row.wish, Wish::Core(Command::Release(7))));
+        assert!(matches!(row.command, Command::Release(7)));
         assert!(reader.next().is_none());
     }
 }

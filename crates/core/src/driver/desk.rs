@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::Command;
 use super::leg::{Leg, News};
 use super::outbox::Outbox;
 use super::replicas::{Checked, Checks};
-use super::{Command, Wish};
 use crate::alert::Alert;
 use crate::error::Error;
 use crate::fallback::{Sessions, Side};
@@ -135,15 +135,15 @@ impl Desk {
         now
     }
 
-    pub(super) fn take(&mut self, now: Moment, client: ClientId, wish: Wish) {
-        match wish {
-            Wish::Command(Command::Submit(request)) => self.sessions.submit(now, request),
-            Wish::Command(Command::Release(tag)) => self.sessions.release(now, client, tag),
-            Wish::Command(Command::Cancel(tag)) => self.sessions.cancel(now, client, tag),
-            Wish::Command(Command::Ask(tag, question)) => self.sessions.ask(now, client, tag, question),
-            Wish::Command(Command::Watch(timeout)) => self.sessions.watch(now, client, timeout),
-            Wish::Command(Command::Beat) => self.sessions.beat(now, client),
-            Wish::Close { tag, release } => self.sessions.close(now, client, tag, release),
+    pub(super) fn take(&mut self, now: Moment, client: ClientId, command: Command) {
+        match command {
+            Command::Submit(request) => self.sessions.submit(now, request),
+            Command::Release(tag) => self.sessions.release(now, client, tag),
+            Command::Cancel(tag) => self.sessions.cancel(now, client, tag),
+            Command::Ask(tag, question) => self.sessions.ask(now, client, tag, question),
+            Command::Watch(timeout) => self.sessions.watch(now, client, timeout),
+            Command::Beat => self.sessions.beat(now, client),
+            Command::Close { tag, release } => self.sessions.close(now, client, tag, release),
         }
     }
 

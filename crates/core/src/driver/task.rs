@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::desk::Desk;
 use super::outbox::Outbox;
-use super::{Wish, leave, lock};
+use super::{Command, leave, lock};
 use crate::alert::Alert;
 use crate::config::Options;
 use crate::lease::SessionId;
@@ -48,16 +48,16 @@ impl Shared {
         self.alert.call();
     }
 
-    /// Takes in what a client wants, if it still may want something: `wishes` is asked under the lock.
-    pub(super) fn take_in<W: IntoIterator<Item = Wish>>(
+    /// Takes in what a client wants, if it still may want something: `commands` is asked under the lock.
+    pub(super) fn take_in<C: IntoIterator<Item = Command>>(
         &self,
         client: ClientId,
-        wishes: impl FnOnce() -> Option<W>,
+        commands: impl FnOnce() -> Option<C>,
     ) -> bool {
         self.enter(|desk, now| {
-            let Some(wishes) = wishes() else { return false };
+            let Some(commands) = commands() else { return false };
             desk.beat(now, client);
-            wishes.into_iter().for_each(|wish| desk.take(now, client, wish));
+            commands.into_iter().for_each(|command| desk.take(now, client, command));
             desk.act(now, &self.alert, &self.waker);
             desk.send_here();
             true

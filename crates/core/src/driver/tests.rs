@@ -184,6 +184,17 @@ fn nothing_is_told_after_closed() {
 }
 
 #[test]
+fn nothing_that_comes_after_a_close_is_done() {
+    let (client, heard) = open(&options("after-close"), Arc::new(MemoryStore::new()));
+    let close = Command::Close { tag: 9, release: true };
+    assert!(client.send([submit(&client, 1, 1), close, submit(&client, 2, 1)]));
+    heard.until(|event| matches!(event, Event::Closed { tag: 9, .. }));
+    assert_eq!(*lock(&heard.events), []);
+    assert!(!client.send([submit(&client, 3, 1)]));
+    assert!(!client.close(9, true));
+}
+
+#[test]
 fn a_panic_under_the_lock_ends_the_session_and_its_clients_hear_of_it() {
     let options = options("panic");
     let store = Arc::new(Frail { events: Mutex::default(), panics: true });
