@@ -1,13 +1,13 @@
 //! The Node.js binding: converts, nothing else.
 //!
 //! `port` is the border that one JS environment sees; `rows` says how requests and completions lie in buffers of
-//! numbers, `codes` which numbers stand for what; `bell` wakes JS; `json` writes what people read; `relay` carries commands up to clients that JS brings,
-//! `questions` asks functions that it brings. No promise, object or error of JS is made here, and no rule is kept here:
+//! numbers, `codes` which numbers stand for what, `lengths` in which unit times are; `wake_flag` says when JS is to be
+//! woken; `json` writes what people read; `relay` carries commands up to clients that JS brings, `questions` asks
+//! functions that it brings. No promise, object or error of JS is made here, and no rule is kept here:
 //! `lib/border.js` is the other side.
 
 use napi_derive::napi;
 
-mod bell;
 mod codes;
 mod json;
 mod lengths;
@@ -17,6 +17,7 @@ mod questions;
 mod relay;
 mod rows;
 mod tally;
+mod wake_flag;
 
 /// The version of this binary. JS takes none but its own: the rows are an interface of one version with itself.
 #[napi]
@@ -24,7 +25,7 @@ pub fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// What `bell` is made of; its test puts others in their place.
+/// What `wake_flag` is made of; its test puts others in their place.
 mod sync {
     pub(crate) use std::sync::atomic::{AtomicBool, Ordering};
 }

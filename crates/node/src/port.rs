@@ -1,7 +1,7 @@
 //! The border that one JS environment sees: rows go down in batches, completions lie ready until they are drained.
 //!
 //! What the process can answer by itself comes back in the call that asks. Other completions the core's thread writes
-//! into the outbox and wakes JS once for many (`bell`). A port whose environment ends without a word, or that is
+//! into the outbox and wakes JS once for many (`wake_flag`). A port whose environment ends without a word, or that is
 //! dropped, closes its clients, which gives back what they hold.
 
 use std::cell::{Cell, RefCell};
@@ -21,13 +21,13 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{CleanupEnvHook, Env, Error, Status};
 use napi_derive::napi;
 
-use crate::bell::Bell;
 use crate::lengths::{length, ms_at};
 use crate::options::{ConnectionOptions, core_options};
 use crate::questions::{Question, Questions};
 use crate::relay::{Brought, Ordered, Relays};
 use crate::rows::{Outbox, Reader, Row};
 use crate::tally::Tally;
+use crate::wake_flag::WakeFlag;
 
 /// How long a port whose environment ends without a word waits for what it gives back.
 const LAST_WAIT_MS: f64 = 200.0;
@@ -36,7 +36,7 @@ const LAST_WAIT_MS: f64 = 200.0;
 const HEAD: usize = 2;
 
 thread_local! {
-    /// The port that needs no bell for what it's told on this thread just now.
+    /// The port that needs no wake for what it's told on this thread just now.
     static ATTENTIVE: Cell<*const Shared> = const { Cell::new(ptr::null()) };
 }
 
@@ -77,7 +77,7 @@ struct Shared {
     ends: Condvar,
     /// None after the port's end.
     wake: Mutex<Option<Wake>>,
-    bell: Bell,
+    wake_flag: WakeFlag,
 }
 
 /// Where the core tells one client of a port.
@@ -105,7 +105,7 @@ impl Port {
             open: Mutex::default(),
             ends: Condvar::new(),
             wake: Mutex::new(Some(wake)),
-            bell: Bell::new(),
+            wake_flag: WakeFlag::new(),
         };
         let shared = Arc::new(shared);
         let open = Open { clients: Rc::default(), shared: Arc::clone(&shared), is_over: Rc::default() };
@@ -170,7 +170,7 @@ impl Port {
     #[napi(catch_unwind)]
     #[allow(unsafe_code)]
     pub fn submit(&mut self, rows: &[f64], length: u32, mut answers: Float64ArraySlice<'_>) -> u32 {
-        self.shared.without_bell(|| self.take_rows(&rows[..rows.len().min(length as usize)]));
+        self.shared.without_wake(|| self.take_rows(&rows[..rows.len().min(length as usize)]));
         // SAFETY: the buffer is JS's and another than that of `rows`, and JS stands in this call.
         self.read(unsafe { answers.as_mut() })
     }
@@ -287,7 +287,7 @@ impl Open {
         if self.is_over.replace(true) {
             return;
         }
-        self.shared.without_bell(|| {
+        self.shared.without_wake(|| {
             self.clients.borrow().values().for_each(|client| {
                 client.close(0, true);
             });
@@ -329,7 +329,7 @@ impl Port {
         let Some((head, rows)) = out.split_at_mut_checked(HEAD) else { return 0 };
         // First, and whoever reads: JS may have been woken while it couldn't read, and a completion that comes in from
         // here on wakes again.
-        self.shared.bell.answer();
+        self.shared.wake_flag.clear();
         let mut outbox = lock(&self.shared.outbox);
         let length = outbox.drain(rows);
         head.copy_from_slice(&[ms_at(Moment::now()), f64::from(u8::from(!outbox.is_empty()))]);
@@ -346,14 +346,14 @@ fn send(clients: &HashMap<u32, Client>, client: u32, batch: &mut Vec<Command>) {
 
 impl Shared {
     /// Does something on JS's thread, which reads afterwards what it is told meanwhile on this thread, or never.
-    fn without_bell(&self, work: impl FnOnce()) {
+    fn without_wake(&self, work: impl FnOnce()) {
         let before = ATTENTIVE.replace(self);
         work();
         ATTENTIVE.set(before);
     }
 
     fn wake(&self) {
-        if ptr::eq(ATTENTIVE.get(), self) || !self.bell.ring() {
+        if ptr::eq(ATTENTIVE.get(), self) || !self.wake_flag.set() {
             return;
         }
         if let Some(wake) = &*lock(&self.wake) {

@@ -1,22 +1,22 @@
-//! The bell between the core's thread and JS, through every interleaving: no completion is ever left without a wake.
+//! The flag that wakes JS, through every interleaving: no completion is ever left without a wake.
 //!
-//! The bell is the one that the binding uses, compiled here against atomics that know all schedules; the outbox and the
+//! It is the flag that the binding uses, compiled here against atomics that know all schedules; the outbox and the
 //! queue of wakes, which Node keeps, are a number and a flag under a lock.
 
-#[path = "../src/bell.rs"]
-mod bell;
+#[path = "../src/wake_flag.rs"]
+mod wake_flag;
 
 mod sync {
     pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};
 }
 
-use bell::Bell;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
+use wake_flag::WakeFlag;
 
 /// What the threads share: completions that lie ready, and wakes that JS has not seen yet.
 struct Border {
-    bell: Bell,
+    wake_flag: WakeFlag,
     outbox: Mutex<u32>,
     wakes: Mutex<u32>,
     woken: Condvar,
@@ -25,7 +25,7 @@ struct Border {
 impl Border {
     fn tell(&self) {
         *self.outbox.lock().expect("no panic") += 1;
-        if self.bell.ring() {
+        if self.wake_flag.set() {
             *self.wakes.lock().expect("no panic") += 1;
             self.woken.notify_one();
         }
@@ -60,7 +60,7 @@ impl Border {
     }
 
     fn read(&self) -> u32 {
-        self.bell.answer();
+        self.wake_flag.clear();
         std::mem::take(&mut *self.outbox.lock().expect("no panic"))
     }
 }
@@ -68,7 +68,7 @@ impl Border {
 fn every_interleaving(tellers: u32, each: u32, hear: fn(&Border) -> u32) {
     loom::model(move || {
         let border = Arc::new(Border {
-            bell: Bell::new(),
+            wake_flag: WakeFlag::new(),
             outbox: Mutex::new(0),
             wakes: Mutex::new(0),
             woken: Condvar::new(),
