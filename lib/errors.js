@@ -190,7 +190,7 @@ function unknownOption(option, given, names) {
 
 const seconds = (ms) => Math.round(ms) / 1000
 
-// By the name that the core gives to a refusal: see codes.js; `terms` are those of an acquire, or only a key, or nothing.
+// By the name that the core gives to a refusal (codes.js); `terms` are those of an acquire, or only a key, or nothing.
 const BY_NAME = {
   LimitExceeded: ({ numbers: [waitedMs, held, waiting, retryAfterMs] }, { key, limit, limitTimeout, holders }) =>
     new ConcurrencyLimitExceededError({

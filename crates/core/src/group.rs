@@ -73,7 +73,7 @@ impl Group {
         }
     }
 
-    /// A session whose call was carried out says beside it who it is (R40). Without state there is nobody to be told of.
+    /// A session whose call was carried out says beside it who it is (R40). Without state nothing is kept.
     pub fn introduce(&mut self, now_us: u64, session: SessionId, said: &Introduction) {
         if let Some(state) = &mut self.state {
             state.introductions.add(Now::at_us(now_us).ms, session, said);

@@ -23,8 +23,8 @@ pub(super) struct Introduced {
 }
 
 impl Introduced {
-    /// What a call of this verb is to say of the session, because the group doesn't know it, or would forget it before a
-    /// lease ends.
+    /// What a call of this verb is to say of the session, because the group doesn't know it, or would forget it before
+    /// a lease ends.
     pub(super) fn due(
         &mut self,
         identity: Option<&Arc<Identity>>,

@@ -21,8 +21,8 @@ use crate::error::Error;
 pub(super) enum Trust {
     /// Whoever is vouched for.
     Trusted(Trusted),
-    /// Anybody (`rejectUnauthorized: false`), with a certificate of any age, version and kind of key. That the other end
-    /// owns its key isn't checked either: whoever sits between could show one of his own.
+    /// Anybody (`rejectUnauthorized: false`), with a certificate of any age, version and kind of key. That the other
+    /// end owns its key isn't checked either: whoever sits between could show one of his own.
     Anybody,
 }
 
