@@ -14,10 +14,6 @@ const LIMIT = 5
 
 const server = useRedis()
 
-const connections = async (port, what) => {
-  const list = await redis(port, 'CLIENT', 'LIST')
-  return list.split('\n').filter((line) => what.test(line)).length
-}
 describe.each(KINDS)('%s in bad times', (kind) => {
   test('the limit holds over processes with this client and with none', async () => {
     const config = { key: `mixed ${kind}`, limit: LIMIT, limitExpire: 5, limitTimeout: 20 }

@@ -4,7 +4,7 @@ import { Redis } from 'ioredis'
 import { createClient, createClientPool, createCluster } from 'redis'
 import { describe, expect, test } from 'vitest'
 import { useRedis } from '../support/fixtures.mjs'
-import { redis, rejection } from '../support/helpers.mjs'
+import { rejection } from '../support/helpers.mjs'
 import { freePort } from '../support/programs.mjs'
 
 const server = useRedis()
