@@ -280,9 +280,8 @@ async fn a_server_that_is_loading_is_worth_another_try() {
     let _: redis::Value = filled.run(&["EVAL", fill, "0"]);
     let _: String = filled.run(&["SAVE"]);
     let directory = filled.directory().to_str().expect("a name in UTF-8");
-    // It looks at its connections after every key, and loads for longer than this test may take until it's told to hurry.
-    let slowly = ["--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024"];
-    let server = RedisServer::start(&[&["--dir", directory], &slowly[..]].concat());
+    // It looks at its connections every 2 MB, which is about once a second, until it's told to hurry.
+    let server = RedisServer::start(&["--dir", directory, "--key-load-delay", "1000"]);
     let store = store(server.url(""));
     let error = refusal(&store).await;
     assert!(!error.fatal && error.message.contains("LOADING"), "{error}");
