@@ -53,6 +53,8 @@ export interface LimitConfig {
 
   /**
    * Refuse with {@link QueueFullError} when so many wait already. An integer, 0 or more, or `Infinity`, the default.
+   *
+   * Requests that wait inside another process for its own slots don't count; see {@link Limiter.status}.
    */
   maxWaiting?: number | undefined
 
@@ -364,9 +366,15 @@ export interface Lease {
   readonly slot: number
   /** All slots, as many as the weight, ascending. */
   readonly slots: readonly number[]
-  /** Grows with every grant of the group, for ever: a resource that remembers the highest can refuse a late writer. */
+  /**
+   * Grows with every grant of a slot, for ever, so with a limit of 1 with every grant of the key: a resource that remembers
+   * the highest can refuse a late writer. With a larger limit it has to remember the highest of each slot.
+   */
   readonly fencingToken: number
-  /** Names this lease in {@link Limiter.status} and {@link Limiter.release}. */
+  /**
+   * Names this lease in {@link Limiter.status} and {@link Limiter.release}. A slot that goes on to the next request of this
+   * process without asking Redis keeps it; with the token it names one holder.
+   */
   readonly leaseId: string
   /** How long the request waited, in seconds. */
   readonly waited: number
@@ -467,6 +475,8 @@ export interface Stats {
   forgotten: number
   /** Leases granted by a push. */
   handedOff: number
+  /** Slots that went from a released lease to the next request of this process, without asking Redis. */
+  passed: number
   /** Calls sent to Redis; one call carries many requests. */
   calls: number
   /** Connections made after the first. */
@@ -685,7 +695,12 @@ export class Limiter extends EventEmitter<LimiterEvents> {
    */
   ready(options?: { timeout?: number | undefined; signal?: AbortSignal | undefined }): Promise<{ warnings: string[] }>
 
-  /** Who holds and who waits, now. */
+  /**
+   * Who holds and who waits, now.
+   *
+   * While a process has a key to itself, its requests wait inside it: only its own limiters show them, and who has a slot
+   * there is shown to others within a second.
+   */
   status(key: string): Promise<Status>
 
   /** The keys of the groups that exist, as Redis lists them; one may come twice. `pattern` is a glob over them. */
@@ -695,12 +710,15 @@ export class Limiter extends EventEmitter<LimiterEvents> {
   clean(key: string): Promise<number>
 
   /**
-   * Gives back the lease of a holder's name, or any lease by its id, from any process. True if there was one.
+   * Gives back the lease of a holder's name, or any lease by its id, from any process. True if there was one. With the
+   * `fencingToken` that {@link Limiter.status} showed nobody is hit who has got the slot since.
    *
    * Danger: the work of that lease goes on until it looks at its `signal`.
    */
   release(
-    target: { key: string; holder: string; leaseId?: undefined } | { key: string; holder?: undefined; leaseId: string },
+    target:
+      | { key: string; holder: string; leaseId?: undefined }
+      | { key: string; holder?: undefined; leaseId: string; fencingToken?: number },
   ): Promise<boolean>
 
   /** What happened since this process first used these options; limiters that share a connection share the counters. */

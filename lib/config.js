@@ -37,6 +37,7 @@ const RELEASE_BY = rules({
     'a lease id: 16 hexadecimal digits, a hyphen and a number',
     undefined,
   ),
+  fencingToken: integer(0, Number.MAX_SAFE_INTEGER, undefined),
 })
 
 const CLOSE = rules({ release: boolean(true) })
@@ -86,13 +87,16 @@ function readLimit(config) {
   }
 }
 
-/** What `release` is to give back: its key, and either a holder's name or a lease id. */
+/** What `release` is to give back: its key, and either a holder's name or a lease id, with its token or without. */
 function readReleaseBy(target) {
-  const { key, holder, leaseId } = check(RELEASE_BY, target, 'target')
+  const { key, holder, leaseId, fencingToken } = check(RELEASE_BY, target, 'target')
   if ((holder === undefined) === (leaseId === undefined)) {
     throw new ConfigError('target', target, 'either holder or leaseId beside the key')
   }
-  return { key, holder, leaseId }
+  if (holder !== undefined && fencingToken !== undefined) {
+    throw new ConfigError('target', target, 'a fencingToken beside a leaseId only')
+  }
+  return { key, holder, lease: fencingToken === undefined ? leaseId : `${leaseId} ${fencingToken}` }
 }
 
 function readClose(options) {

@@ -156,8 +156,8 @@ class Limiter extends EventEmitter {
   }
 
   async release(target) {
-    const { key, holder, leaseId } = config.readReleaseBy(target)
-    const answer = await this.#question('ReleaseBy', key, holder === undefined, holder ?? leaseId)
+    const { key, holder, lease } = config.readReleaseBy(target)
+    const answer = await this.#question('ReleaseBy', key, holder === undefined, holder ?? lease)
     if (answer instanceof border.Refusal) throw failure(answer, { key })
     return answer === 1
   }

@@ -39,10 +39,10 @@ const BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 const states = ({ held }) => ({ held })
 
 /** What a session has counted, as the counters take it. */
-const counts = ({ calls, reconnects, handedOff, grantedAfterWaiting }) => ({
+const counts = ({ calls, reconnects, handedOff, passed, grantedAfterWaiting }) => ({
   redisCalls: calls,
   reconnects,
-  handoffs: { pushed: handedOff, polled: Math.max(0, grantedAfterWaiting - handedOff) },
+  handoffs: { pushed: handedOff, polled: Math.max(0, grantedAfterWaiting - handedOff - passed), passed },
 })
 
 module.exports = { BOUNDS, attributes, counts, instruments, states }

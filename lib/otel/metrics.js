@@ -82,7 +82,7 @@ function metricListeners(meter, groups) {
 
 /** What all sessions of this thread have counted. Those that have ended count with what they said last. */
 class Totals {
-  #ended = counts({ calls: 0, reconnects: 0, handedOff: 0, grantedAfterWaiting: 0 })
+  #ended = counts({ calls: 0, reconnects: 0, handedOff: 0, passed: 0, grantedAfterWaiting: 0 })
   #last = new Map() // session → its counts
 
   async read() {

@@ -83,6 +83,7 @@ pub(crate) fn stats(stats: &Stats) -> String {
         "aborted": stats.aborted,
         "lost": stats.lost,
         "handedOff": stats.handed_off,
+        "passed": stats.passed,
         "calls": stats.calls,
         "reconnects": stats.reconnects,
         "held": stats.held,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use concurrency_limit::driver::Command;
 use concurrency_limit::error::Error;
-use concurrency_limit::lease::{Key, LeaseId};
+use concurrency_limit::lease::{FencingToken, Key, LeaseId};
 use concurrency_limit::moment::whole_ms;
 use concurrency_limit::protocol::{Target, Terms};
 use concurrency_limit::session::{AdminAnswer, AdminQuery, ClientId, Event, Granted, Request};
@@ -81,7 +81,14 @@ impl Reader<'_> {
     fn target(&mut self) -> Option<Target> {
         let by_holder = self.take()? == 0.0;
         let text = self.text()?;
-        if by_holder { Some(Target::Holder(text)) } else { text.parse::<LeaseId>().ok().map(Target::Lease) }
+        if by_holder {
+            return Some(Target::Holder(text));
+        }
+        // With a token after it, or without.
+        match text.split_once(' ') {
+            Some((id, token)) => Some(Target::Grant(id.parse().ok()?, FencingToken(token.parse().ok()?))),
+            None => text.parse::<LeaseId>().ok().map(Target::Lease),
+        }
     }
 
     fn request(&mut self, client: u32, tag: u64) -> Option<Request> {

@@ -251,7 +251,6 @@ impl Local {
     /// The client ends.
     pub(super) fn close(&mut self, now: Moment, client: ClientId, release: bool) {
         self.closing.insert(client, (None, false));
-        self.holders.leave_all_of(now, client, &mut self.session);
         let held_back: Vec<Name> =
             self.held_back.iter().filter(|(owner, _)| *owner == client).copied().collect();
         for name in held_back {
@@ -260,6 +259,8 @@ impl Local {
             }
         }
         self.session.close(now, client, Tag::MAX, release);
+        // What that frees is for those who stay.
+        self.holders.leave_all_of(now, client, &mut self.session);
     }
 
     /// One of the two sessions has told a client's end, the first one with this tag; the tag, when both have.

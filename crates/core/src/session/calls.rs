@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::ids::{AcquisitionId, GroupIndex, QueryId};
+use crate::lease::FencingToken;
 use crate::moment::Moment;
 use crate::protocol::CallId;
 
@@ -39,6 +40,18 @@ pub(super) enum Items {
         own_from: Option<u64>,
     },
     Clean,
+    /// The terms of the note, and its number if it was confirmed.
+    Note {
+        terms: NoteTerms,
+        number: Option<FencingToken>,
+    },
+}
+
+/// What a note is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NoteTerms {
+    pub(super) limit: u32,
+    pub(super) lease_ms: u64,
 }
 
 #[derive(Debug, Default)]

@@ -195,6 +195,8 @@ pub struct Stats {
     pub lost: u64,
     /// Leases granted by a push.
     pub handed_off: u64,
+    /// Leases passed from one request to the next in this process, without a call.
+    pub passed: u64,
     /// Calls sent.
     pub calls: u64,
     /// Connections opened after the first.

@@ -37,6 +37,11 @@ impl Registry {
         }
     }
 
+    /// A request goes on under the id of another, whose lease it has got.
+    pub(super) fn rename(&mut self, client: ClientId, tag: Tag, group: GroupIndex, id: AcquisitionId) {
+        self.by_name.insert((client, tag), (group, id));
+    }
+
     /// A grant of the request is checked on the replicas.
     pub(super) fn expect_check(&mut self, id: AcquisitionId, group: GroupIndex) {
         self.checked.insert(id, group);

@@ -9,7 +9,7 @@ use super::output::{AdminAnswer, Check, Output};
 use super::state::Session;
 use crate::lease::Key;
 use crate::moment::Moment;
-use crate::protocol::{Call, CallError, CallId, Outgoing, Push, Reply};
+use crate::protocol::{Call, CallError, CallId, Outgoing, Push, Reply, Target};
 
 impl Session {
     /// A call is answered. A group's answers come in the order of its calls, and all of them nearly so.
@@ -82,14 +82,33 @@ impl Session {
             Ok(reply) => reply,
             Err(error) => return self.queries.refuse(&mut self.cx, now, id, error),
         };
+        let gone = match self.queries.get(id) {
+            Some(AdminQuery::Release(_, Target::Lease(id) | Target::Grant(id, _))) => Some(*id),
+            _ => None,
+        };
         let key = match self.queries.get(id) {
             Some(AdminQuery::Release(key, _) | AdminQuery::Clean(key)) => Some(key.clone()),
             _ => None,
         };
-        let Some(answer) = self.queries.take(id, reply.answers, reply.again, reply.now_ms) else { return };
+        let shown = match self.queries.get(id) {
+            Some(AdminQuery::Status(key)) => self.groups.find(key),
+            _ => None,
+        };
+        let Some(mut answer) = self.queries.take(id, reply.answers, reply.again, reply.now_ms) else {
+            return;
+        };
+        if let (AdminAnswer::Status(picture), Some(index)) = (&mut answer, shown) {
+            self.groups.get(index).show_inside(&self.cx, now, picture);
+        }
         if let Some(index) = key.and_then(|key| self.groups.find(&key)) {
             let found = (reply.again, reply.epoch, reply.handed);
-            self.with_group(now, index, |group, cx| group.take_side_effects(cx, now, sent_at, found));
+            let gone = gone.filter(|_| answer == AdminAnswer::Released(true));
+            self.with_group(now, index, |group, cx| {
+                group.take_side_effects(cx, now, sent_at, found);
+                if let Some(id) = gone {
+                    group.take_gone(cx, now, id);
+                }
+            });
         }
         self.queries.finish(&mut self.cx, id, Ok(answer));
     }

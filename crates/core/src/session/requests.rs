@@ -49,7 +49,7 @@ impl Session {
             self.cx.tell(Event::Released { client, tag, was_held: false });
         }
         let answer_by = was_held.then(|| now + self.cx.settings.command_timeout);
-        self.with_group(now, index, |group, _| group.give_back(id, answer_by));
+        self.with_group(now, index, |group, cx| group.pass_or_give_back(cx, now, id, answer_by));
     }
 
     /// The client doesn't want the request any more. Exactly one event ends each request: if the grant was told

@@ -4,6 +4,7 @@ mod desk;
 mod holding;
 mod introduced;
 mod linking;
+mod passing;
 mod unheard;
 mod unwanted;
 mod waiting;

@@ -12,12 +12,15 @@ pub struct Explorer {
     scenario: Scenario,
     seen: HashSet<u64>,
     schedules: u64,
+    /// Slots that went on without a call, in all of them.
+    passed: u64,
 }
 
 impl Explorer {
-    pub fn explore(scenario: Scenario) {
+    /// How many slots were passed.
+    pub fn explore(scenario: Scenario) -> u64 {
         let started = Instant::now();
-        let mut explorer = Self { scenario, seen: HashSet::new(), schedules: 0 };
+        let mut explorer = Self { scenario, seen: HashSet::new(), schedules: 0, passed: 0 };
         let mut open = vec![Vec::new()];
         while let Some(mut choices) = open.pop() {
             let follow = AssertUnwindSafe(|| explorer.follow(&mut choices, &mut open));
@@ -27,14 +30,16 @@ impl Explorer {
             }
         }
         println!(
-            "{:?}, limit {}, {:?}: {} schedules, {} states, {:?}",
+            "{:?}, limit {}, {:?}: {} schedules, {} states, {} passed, {:?}",
             scenario.plans,
             scenario.limit,
             scenario.fault,
             explorer.schedules,
             explorer.seen.len(),
+            explorer.passed,
             started.elapsed()
         );
+        explorer.passed
     }
 
     /// Goes along the choices, then on by always taking the first; what else could be chosen there stays open.
@@ -60,5 +65,6 @@ impl Explorer {
         }
         self.schedules += 1;
         world.come_to_an_end();
+        self.passed += world.passed();
     }
 }

@@ -13,10 +13,9 @@ use explorer::Explorer;
 use scenario::{Fault, Plan, Scenario};
 
 /// Two users, or three, and how many choices are free where nothing goes wrong and where something does.
-fn all(plans: &'static [Plan], limit: u32, depth: usize, faults: &[Option<Fault>]) {
-    for fault in faults {
-        Explorer::explore(Scenario { limit, plans, fault: *fault, depth });
-    }
+fn all(plans: &'static [Plan], limit: u32, depth: usize, faults: &[Option<Fault>]) -> u64 {
+    let explore = |fault: &Option<Fault>| Explorer::explore(Scenario { limit, plans, fault: *fault, depth });
+    faults.iter().map(explore).sum()
 }
 
 const ALL: &[Option<Fault>] = &[None, Some(Fault::Cut), Some(Fault::LostPush), Some(Fault::Crash)];
@@ -39,6 +38,18 @@ fn one_whose_time_is_over_beside_one_who_holds() {
 #[test]
 fn three_who_share_one_slot() {
     all(&[Plan::Use, Plan::Cancel, Plan::Use], 1, 9, ALL);
+}
+
+/// The crowd's process gets the note; the other one ends it, or comes too late for it.
+#[test]
+fn a_crowd_in_one_process_beside_one_who_comes() {
+    assert!(all(&[Plan::Crowd, Plan::Use], 1, 12, ALL) > 0);
+    assert!(all(&[Plan::Crowd, Plan::Hurry], 1, 12, ALL) > 0);
+}
+
+#[test]
+fn two_crowds() {
+    assert!(all(&[Plan::Crowd, Plan::Crowd], 1, 11, ALL) > 0);
 }
 
 #[test]

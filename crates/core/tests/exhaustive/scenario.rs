@@ -9,6 +9,16 @@ pub enum Plan {
     Cancel,
     /// Acquires for half a second at most, and releases when it's granted.
     Hurry,
+    /// Three requests of one process: acquires them one after the other, and releases each when it's granted. Those that
+    /// wait while it has the note, wait inside.
+    Crowd,
+}
+
+impl Plan {
+    /// How many requests it has.
+    pub fn requests(self) -> u64 {
+        if self == Self::Crowd { 3 } else { 1 }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

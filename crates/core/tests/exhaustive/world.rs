@@ -10,7 +10,7 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use concurrency_limit::group::{Group, Receivers};
-use concurrency_limit::lease::{Epoch, FencingToken, Key, LeaseId, SessionId, Slot};
+use concurrency_limit::lease::{Epoch, FencingToken, Key, LeaseId, SessionId, Slot, Ticket};
 use concurrency_limit::moment::Moment;
 use concurrency_limit::protocol::{Call, CallError, CallId, Caller, Outgoing, Push, Reply, Terms};
 use concurrency_limit::session::{ClientId, Output, Request, Session, Settings, Tag};
@@ -18,7 +18,6 @@ use concurrency_limit::session::{ClientId, Output, Request, Session, Settings, T
 use super::scenario::{Fault, Plan, Scenario, Step};
 
 const CLIENT: ClientId = ClientId(1);
-const TAG: Tag = 1;
 const LEASE: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
@@ -56,13 +55,21 @@ struct Peer {
     connected: bool,
     alive: bool,
     plan: Plan,
-    stage: Stage,
-    answered: bool,
+    /// Of each request, the first is tag 0.
+    stages: Vec<Stage>,
+    answered: Vec<bool>,
+}
+
+impl Peer {
+    fn is_done(&self) -> bool {
+        self.stages.iter().all(|stage| *stage == Stage::Done)
+    }
 }
 
 #[derive(Debug)]
 struct Lease {
     peer: usize,
+    tag: Tag,
     slots: Vec<Slot>,
     deadline: Moment,
 }
@@ -77,7 +84,8 @@ pub struct World {
     inside: Vec<Lease>,
     /// The last token of each slot.
     last: Vec<FencingToken>,
-    line: Vec<LeaseId>,
+    /// Who waits in the group, by place.
+    line: Vec<(Ticket, LeaseId)>,
 }
 
 impl World {
@@ -99,8 +107,8 @@ impl World {
                 connected: false,
                 alive: true,
                 plan: *plan,
-                stage: Stage::Idle,
-                answered: false,
+                stages: vec![Stage::Idle; plan.requests() as usize],
+                answered: vec![false; plan.requests() as usize],
             }
         };
         Self {
@@ -128,7 +136,7 @@ impl World {
             if peer.alive && peer.connected && peer.links.last().is_some_and(|link| !link.down.is_empty()) {
                 steps.push(Step::Hear(number));
             }
-            if peer.alive && self.may_act(peer) {
+            if peer.alive && next_deed(peer).is_some() {
                 steps.push(Step::Act(number));
             }
         }
@@ -139,22 +147,13 @@ impl World {
         let may = |(_, peer): &(usize, &Peer)| match self.fault {
             None => false,
             Some(Fault::Cut) => peer.alive && peer.connected,
-            Some(Fault::Crash) => peer.alive && peer.stage != Stage::Done,
+            Some(Fault::Crash) => peer.alive && !peer.is_done(),
             Some(Fault::LostPush) => {
                 let next = peer.links.last().and_then(|link| link.down.front());
                 matches!(next, Some(Down::Push(_)))
             }
         };
         self.peers.iter().enumerate().filter(may).map(|(number, _)| Step::Strike(number)).collect()
-    }
-
-    fn may_act(&self, peer: &Peer) -> bool {
-        match peer.stage {
-            Stage::Idle => true,
-            Stage::Asked => peer.plan == Plan::Cancel,
-            Stage::Inside => true,
-            Stage::Done => false,
-        }
     }
 
     pub fn take(&mut self, step: Step) {
@@ -206,21 +205,23 @@ impl World {
     fn act(&mut self, peer: usize) {
         let (now, limit) = (self.now, self.limit);
         let it = &mut self.peers[peer];
-        match (it.stage, it.plan) {
+        let Some(tag) = next_deed(it) else { return };
+        let at = tag as usize;
+        match (it.stages[at], it.plan) {
             (Stage::Idle, plan) => {
-                it.stage = Stage::Asked;
-                it.session.submit(now, request(limit, plan));
+                it.stages[at] = Stage::Asked;
+                it.session.submit(now, request(limit, plan, tag));
             }
             (Stage::Asked, Plan::Cancel) => {
-                it.stage = Stage::Done;
-                it.session.cancel(CLIENT, TAG);
+                it.stages[at] = Stage::Done;
+                it.session.cancel(CLIENT, tag);
             }
             (Stage::Inside, plan) => {
-                it.stage = Stage::Done;
-                self.inside.retain(|lease| lease.peer != peer);
+                it.stages[at] = Stage::Done;
+                self.inside.retain(|lease| (lease.peer, lease.tag) != (peer, tag));
                 match plan {
-                    Plan::Cancel => it.session.cancel(CLIENT, TAG),
-                    Plan::Use | Plan::Hurry => it.session.release(now, CLIENT, TAG),
+                    Plan::Cancel => it.session.cancel(CLIENT, tag),
+                    Plan::Use | Plan::Hurry | Plan::Crowd => it.session.release(now, CLIENT, tag),
                 }
             }
             (Stage::Asked | Stage::Done, _) => {}
@@ -292,7 +293,7 @@ impl World {
     pub fn come_to_an_end(&mut self) {
         for _ in 0..2_000 {
             let step = self.steps().first().copied();
-            let done = self.peers.iter().all(|p| !p.alive || (p.stage == Stage::Done && p.session.idle()));
+            let done = self.peers.iter().all(|p| !p.alive || (p.is_done() && p.session.idle()));
             match step {
                 Some(step) => self.take(step),
                 None if done => return self.settle_accounts(),
@@ -300,6 +301,11 @@ impl World {
             }
         }
         panic!("never done: {:#?}", self.peers);
+    }
+
+    /// How many slots went on without a call.
+    pub fn passed(&self) -> u64 {
+        self.peers.iter().map(|peer| peer.session.stats().passed).sum()
     }
 
     /// Everything that matters for what follows. (Maps in another order look like another state: that costs time only.)
@@ -322,11 +328,18 @@ impl Peer {
     }
 }
 
-fn request(limit: u32, plan: Plan) -> Request {
+/// A crowd comes first, then the first of it goes.
+fn next_deed(peer: &Peer) -> Option<Tag> {
+    let first = |stage: Stage| peer.stages.iter().position(|other| *other == stage).map(|at| at as Tag);
+    let cancels = first(Stage::Asked).filter(|_| peer.plan == Plan::Cancel);
+    first(Stage::Idle).or_else(|| first(Stage::Inside)).or(cancels)
+}
+
+fn request(limit: u32, plan: Plan, tag: Tag) -> Request {
     let lease_ms = LEASE.as_millis() as u64;
     Request {
         client: CLIENT,
-        tag: TAG,
+        tag,
         key: Key::new("k").expect("a key"),
         terms: Terms {
             limit,

@@ -7,10 +7,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use concurrency_limit::lease::{Epoch, FencingToken, Key, LeaseId};
+use concurrency_limit::lease::{Epoch, FencingToken, Key, LeaseId, Ticket};
 use concurrency_limit::protocol::{
     Acquired, Answers, Ask, Call, CallError, Caller, Grant, Left, Push, Renewed, Reply, Settle, Settled,
-    Target, Verb, Waiting,
+    Target, Terms, Verb, Waiting,
 };
 
 #[derive(Debug)]
@@ -27,7 +27,6 @@ struct Page {
     stated: HashMap<LeaseId, FencingToken>,
     given_back: HashSet<LeaseId>,
     line: Vec<Place>,
-    joined: u64,
     names: HashMap<LeaseId, Arc<str>>,
 }
 
@@ -35,7 +34,7 @@ struct Page {
 #[derive(Debug, Clone)]
 struct Place {
     id: LeaseId,
-    joined: u64,
+    joined: Ticket,
     terms: (u32, u32, i8),
     named: bool,
 }
@@ -71,7 +70,7 @@ impl Ledger {
         page.tokens_grow(&made_by(reply, pushes));
         page.nobody_comes_back(caller, &call.verb, &reply.answers, &grants);
         if self.judges_order {
-            page.first_come_first_granted(&call.verb, &grants);
+            page.first_come_first_granted(&call.verb, &reply.answers, &grants);
         }
         page.learn_names(&call.verb);
         let name = |grant: &&Grant| Some((Arc::clone(page.names.get(&grant.id)?), grant.token));
@@ -106,9 +105,19 @@ impl Page {
         }
     }
 
-    fn first_come_first_granted(&mut self, verb: &Verb, grants: &[&Grant]) {
+    fn first_come_first_granted(&mut self, verb: &Verb, answers: &Answers, grants: &[&Grant]) {
         match verb {
-            Verb::Acquire(asks) => asks.iter().for_each(|ask| self.join(ask)),
+            Verb::Acquire(asks) => {
+                // Whoever isn't put in line came after those who were there.
+                let last = self.line.iter().map(|place| place.joined).max().unwrap_or_default();
+                for (ask, ticket) in asks.iter().zip(answered(answers)) {
+                    let is_bounded = ask.terms.max_waiting.is_some();
+                    self.join(ask.id, &ask.terms, ticket.unwrap_or(Ticket(last.0 + 1)), is_bounded);
+                }
+            }
+            Verb::Join(join) => join.items.iter().zip(answered(answers)).for_each(|(ask, ticket)| {
+                self.join(ask.id, &ask.terms, ticket.unwrap_or(ask.ticket), false);
+            }),
             Verb::Leave(ids) => self.line.retain(|place| !ids.contains(&place.id)),
             Verb::Reconcile { items, .. } => {
                 let drops = |id| items.contains(&Settle::Drop(id));
@@ -139,16 +148,24 @@ impl Page {
         self.names.extend(asks.iter().filter_map(name));
     }
 
-    fn join(&mut self, ask: &Ask) {
-        if self.line.iter().any(|place| place.id == ask.id) {
+    fn join(&mut self, id: LeaseId, terms: &Terms, joined: Ticket, is_bounded: bool) {
+        if self.line.iter().any(|place| place.id == id) {
             return;
         }
-        self.joined += 1;
-        let terms = (ask.terms.limit, ask.terms.weight, ask.terms.priority);
         // One with a bound of its own may have been refused at the door.
-        let named = ask.terms.holder.is_some() || ask.terms.max_waiting.is_some();
-        self.line.push(Place { id: ask.id, joined: self.joined, terms, named });
+        let named = terms.holder.is_some() || is_bounded;
+        let terms = (terms.limit, terms.weight, terms.priority);
+        self.line.push(Place { id, joined, terms, named });
     }
+}
+
+/// The tickets of those that joined, for each item.
+fn answered(answers: &Answers) -> impl Iterator<Item = Option<Ticket>> {
+    let answers = if let Answers::Acquire(answers) = answers { answers.as_slice() } else { &[] };
+    answers.iter().map(|answer| match answer {
+        Acquired::Queued { ticket, .. } => Some(*ticket),
+        _ => None,
+    })
 }
 
 /// The grants that this very call made, as far as it says so. (Of those made to sessions that don't listen, only a

@@ -1,4 +1,4 @@
-//! Ten ways to break the limiter, each between the sessions and the groups, to see that the simulation notices.
+//! Thirteen ways to break the limiter, each between the sessions and the groups, to see that the simulation notices.
 //!
 //! A mutant changes what is asked of a group or what it answers, never the group itself or the session. What can't be
 //! bent from there is shown by its effect: the look is made to find nothing, the second slot of a retry is asked for
@@ -7,9 +7,10 @@
 use std::collections::{HashMap, HashSet};
 
 use concurrency_limit::group::{Group, Receivers};
-use concurrency_limit::lease::{Epoch, LeaseId, SessionId};
+use concurrency_limit::lease::{Epoch, FencingToken, LeaseId, SessionId, Ticket};
 use concurrency_limit::protocol::{
-    Answers, Ask, CallError, Caller, Grant, Keep, News, Push, Renewed, Reply, Settle, Settled, Terms, Verb,
+    Answers, Ask, CallError, Caller, Grant, Keep, News, Noted, Push, Renewed, Reply, Settle, Settled, Terms,
+    Verb,
 };
 
 type Publish<'a> = &'a mut dyn FnMut(SessionId, Epoch, News) -> Receivers;
@@ -37,6 +38,12 @@ pub(crate) enum Mutation {
     OwnIdsAreNotTold,
     /// Reconcile extends every lease to its full length.
     EveryKeptLeaseIsExtended,
+    /// A session whose note is wanted doesn't hear of it, and has it confirmed.
+    NotesAreForEver,
+    /// Every session that asks for a note has one.
+    NotesAreForAll,
+    /// A note brings tokens of the time to come.
+    TokensAreAheadOfTheClock,
 }
 
 /// The place where a mutation sits; without one it only passes on.
@@ -47,6 +54,8 @@ pub(crate) struct Mutant {
     unheard: HashSet<LeaseId>,
     granted: HashMap<LeaseId, (Grant, std::sync::Arc<Terms>)>,
     asked: HashMap<LeaseId, std::sync::Arc<Terms>>,
+    /// What sessions were told last of their notes, by their numbers.
+    notes: HashMap<FencingToken, Noted>,
 }
 
 impl Mutant {
@@ -57,6 +66,7 @@ impl Mutant {
             unheard: HashSet::new(),
             granted: HashMap::new(),
             asked: HashMap::new(),
+            notes: HashMap::new(),
         }
     }
 
@@ -101,6 +111,32 @@ impl Mutant {
                 if let Some(revival) = self.revival(now_us, verb, &reply) {
                     let revived = on(caller, &revival, publish)?;
                     pretend_extended(verb, &mut reply, &revival, &revived);
+                }
+                Ok(reply)
+            }
+            Mutation::NotesAreForEver => {
+                let mut reply = on(caller, verb, &mut |session, epoch, news| match news {
+                    News::Wanted { .. } => Receivers::Somebody,
+                    news => publish(session, epoch, news),
+                })?;
+                self.pretend_confirmed(now_us, verb, &mut reply);
+                Ok(reply)
+            }
+            Mutation::NotesAreForAll => {
+                let mut reply = on(caller, verb, publish)?;
+                if let (Verb::Note(ask), Answers::Note(noted @ Noted::No { .. })) = (verb, &mut reply.answers)
+                    && ask.number.is_none()
+                {
+                    let number = FencingToken(now_us);
+                    *noted = Noted::Sole { number, begun: Ticket(now_us), after: number, last: number };
+                }
+                self.pretend_confirmed(now_us, verb, &mut reply);
+                Ok(reply)
+            }
+            Mutation::TokensAreAheadOfTheClock => {
+                let mut reply = on(caller, verb, publish)?;
+                if let Answers::Note(Noted::Sole { last, .. }) = &mut reply.answers {
+                    last.0 += 20_000_000;
                 }
                 Ok(reply)
             }
@@ -167,6 +203,19 @@ impl Mutant {
                     self.granted.insert(grant.id, (grant.clone(), terms.clone()));
                 }
             }
+        }
+    }
+
+    /// A note that was there once is there still.
+    fn pretend_confirmed(&mut self, now_us: u64, verb: &Verb, reply: &mut Reply) {
+        let (Verb::Note(ask), Answers::Note(noted)) = (verb, &mut reply.answers) else { return };
+        if let (Some(number), Noted::Wanted { .. } | Noted::No { .. }) = (ask.number, &noted)
+            && let Some(Noted::Sole { begun, last, .. }) = self.notes.get(&number)
+        {
+            *noted = Noted::Sole { number, begun: *begun, after: *last, last: FencingToken(now_us) };
+        }
+        if let Noted::Sole { number, .. } = noted {
+            self.notes.insert(*number, *noted);
         }
     }
 

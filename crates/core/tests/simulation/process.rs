@@ -17,7 +17,7 @@ use crate::network::{Deed, LinkId, Parcel, Way};
 use crate::users::Wanted;
 use crate::world::World;
 
-const USERS: u64 = 6;
+const USERS: u64 = 8;
 
 #[derive(Debug)]
 pub(crate) struct Process {

@@ -128,6 +128,7 @@ impl World {
             Some(refusal) => Err(refusal),
             None => self.ask_group(&caller, &call, &mut told),
         };
+        self.arrivals.hear(self.now, &call, &result);
         let pushes: Vec<_> = told.iter().map(|(_, push)| push).collect();
         for (name, token) in self.ledger.hear(&caller, &call, &result, &pushes) {
             self.audit.take_over(&call.key, &name, token);

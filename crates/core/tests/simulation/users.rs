@@ -1,6 +1,7 @@
 //! What people want of a process: leases of several kinds, answers, and now and then to be rid of a client.
 //!
-//! Three keys: a plain one, one whose requests bring different limits, one with names and priorities.
+//! Four keys: a plain one, one whose requests bring different limits, one with names and priorities, and one that a
+//! process has to itself for a while.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,12 @@ use crate::audit::Inside;
 use crate::network::{Deed, Parcel};
 use crate::trace;
 use crate::world::World;
+
+/// The key that processes have to themselves, one after the other.
+pub(crate) const ALONE: &str = "alone";
+
+/// For how long.
+const TERM: u64 = 7;
 
 /// The client that stays.
 const RESIDENT: ClientId = ClientId(1);
@@ -55,14 +62,15 @@ impl World {
         if self.calm {
             return;
         }
-        let (key, terms) = self.terms();
+        let (key, terms) = if self.goes_alone(process) { self.terms_alone() } else { self.terms() };
+        let alone = key.as_str() == ALONE;
         let timeout = match self.dice.below(10) {
             0 => Some(Duration::ZERO),
             1 => None,
             _ => Some(self.dice.ms(10, 15_000)),
         };
-        let renew = !self.dice.one_in(10);
-        let hold = self.dice.one_in(10).then(|| self.dice.ms(300, 5_000));
+        let renew = alone || !self.dice.one_in(10);
+        let hold = (!alone && self.dice.one_in(10)).then(|| self.dice.ms(300, 5_000));
         let hold_ms = hold.map_or(u64::MAX, |hold| hold.as_millis() as u64);
         let lease = Duration::from_millis(terms.lease_ms.min(hold_ms));
         let cancel = self.dice.one_in(8).then(|| self.dice.ms(0, 2_000));
@@ -88,6 +96,31 @@ impl World {
         if let Some(after) = cancel {
             self.network.post(self.now + after, Parcel::Deed { process, deed: Deed::Cancel { tag } });
         }
+    }
+
+    /// In its term most of what a process asks for is of the key that it has to itself then; now and then somebody else
+    /// asks for that, too.
+    fn goes_alone(&mut self, process: usize) -> bool {
+        let living: Vec<usize> = (0..self.processes.len()).filter(|it| self.processes[*it].alive).collect();
+        let term = self.now.since_start().as_secs() / TERM;
+        let mine = living[term as usize % living.len()] == process;
+        if mine { !self.dice.one_in(5) } else { self.dice.one_in(250) }
+    }
+
+    fn terms_alone(&mut self) -> (Key, Terms) {
+        let max_waiting = self.dice.one_in(20).then_some(3);
+        let (limit, lease_ms) = (self.limit_alone, 6_000);
+        let terms = Terms {
+            limit,
+            weight: 1,
+            priority: 0,
+            lease_ms,
+            claim_ms: lease_ms,
+            max_waiting,
+            holder: None,
+            label: None,
+        };
+        (key(ALONE), terms)
     }
 
     fn terms(&mut self) -> (Key, Terms) {
@@ -144,7 +177,7 @@ impl World {
         if self.calm {
             return;
         }
-        let key = key(self.dice.pick(&["plain", "mixed", "named"]));
+        let key = key(self.dice.pick(&["plain", "mixed", "named", ALONE]));
         let question = match self.dice.below(5) {
             0 => AdminQuery::Status(key),
             1 => AdminQuery::Clean(key),
@@ -203,6 +236,7 @@ impl World {
                 let wanted = it.open.remove(&tag).unwrap_or_else(|| panic!("a second answer for {tag}"));
                 assert_eq!(client, wanted.client);
                 self.must_be_in_time(process, &wanted);
+                self.judge_arrival(process, &wanted);
                 self.enter(process, tag, wanted, lease);
                 self.come_again(process);
             }
@@ -237,6 +271,7 @@ impl World {
     fn enter(&mut self, process: usize, tag: Tag, wanted: Wanted, lease: Granted) {
         let Granted { id, slots, token, deadline, stood_in, .. } = lease;
         assert_eq!(slots.len(), wanted.weight as usize, "as many slots as asked for");
+        let alone = wanted.key.as_str() == ALONE;
         let least = Duration::from_millis(500).min(wanted.lease / 4);
         assert!(
             self.now + least <= deadline,
@@ -256,7 +291,13 @@ impl World {
         let processes = &self.processes;
         self.audit.enter(self.now, (process, tag), inside, |other| processes[other].awake());
         self.processes[process].held.insert(tag, (wanted.client, id));
-        let hold = if self.dice.one_in(10) { self.dice.ms(0, 12_000) } else { self.dice.ms(0, 400) };
+        let hold = if alone && !self.dice.one_in(4) {
+            self.dice.ms(0, 40)
+        } else if self.dice.one_in(10) {
+            self.dice.ms(0, 12_000)
+        } else {
+            self.dice.ms(0, 400)
+        };
         self.network.post(self.now + hold, Parcel::Deed { process, deed: Deed::Release { tag } });
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use concurrency_limit::moment::Moment;
 
+use crate::arrivals::Arrivals;
 use crate::audit::Audit;
 use crate::dice::Dice;
 use crate::faults::Faults;
@@ -38,6 +39,9 @@ pub(crate) struct World {
     pub(crate) audit: Audit,
     pub(crate) ledger: Ledger,
     pub(crate) patience: Patience,
+    pub(crate) arrivals: Arrivals,
+    /// Of the key that processes have to themselves in turn.
+    pub(crate) limit_alone: u32,
     pub(crate) mutant: Mutant,
     pub(crate) traced: bool,
     inspected_at: Moment,
@@ -59,6 +63,8 @@ impl World {
             audit: Audit::default(),
             ledger: Ledger::new(faults.leave_order()),
             patience: Patience::default(),
+            arrivals: Arrivals::new(faults),
+            limit_alone: 1 + (seed % 2) as u32,
             mutant: Mutant::new(mutation),
             traced: false,
             inspected_at: now,
@@ -111,6 +117,11 @@ impl World {
         }
         self.local_stores_are_empty();
         assert!(self.audit.granted > 20, "hardly anybody was served: {}", self.audit.granted);
+    }
+
+    /// How many slots went on without a call.
+    pub(crate) fn passed(&mut self) -> u64 {
+        self.processes.iter_mut().map(|process| process.session().stats().passed).sum()
     }
 
     pub(crate) fn server_us(&self) -> u64 {

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use super::members::State;
-use super::outcomes::{Fullness, Stated};
+use super::outcomes::Stated;
+use super::requests::Fullness;
 use super::state::GroupState;
 use crate::lease::{Epoch, LeaseId};
 use crate::moment::Moment;
@@ -51,9 +52,16 @@ impl GroupState {
         }
     }
 
-    /// The session was told of grants in this group.
+    /// The session was told something of this group.
     pub(in crate::session) fn take_push(&mut self, cx: &mut Context, now: Moment, push: Push) {
-        let News::Grants(grants) = push.news else { return };
+        let grants = match push.news {
+            News::Grants(grants) => grants,
+            News::Wanted { number, ticket } => {
+                let ended = self.sole.want(number, ticket);
+                return self.leave_inside(ended);
+            }
+            News::Gone(id) => return self.take_gone(cx, now, id),
+        };
         for grant in grants {
             let id = AcquisitionId(grant.id.number);
             if grant.id.session != cx.settings.id {
@@ -162,6 +170,10 @@ impl GroupState {
                     self.take_reconciled(cx, now, id, answer, stated);
                 }
                 self.take_own(cx, own, own_next);
+            }
+            (Items::Note { terms, number }, Answers::Note(noted)) => {
+                let ended = self.sole.take(now, stated.sent_at, stated.epoch, (terms, number), noted);
+                self.leave_inside(ended);
             }
             _ => {}
         }

@@ -45,7 +45,11 @@ impl GroupState {
                     Items::Acquire(_) | Items::Renew { .. } => self.fail_asks(cx, now, items, &refusal),
                     // To forget what isn't cleared away would leave a waiter in line, or a lease held, that nobody
                     // knows of.
-                    Items::Release(_) | Items::Leave(_) | Items::Reconcile { .. } | Items::Clean => {
+                    Items::Release(_)
+                    | Items::Leave(_)
+                    | Items::Reconcile { .. }
+                    | Items::Clean
+                    | Items::Note { .. } => {
                         self.ask_all_again(cx, now, items, refusal);
                     }
                 }
@@ -70,6 +74,9 @@ impl GroupState {
         self.flow.answered(items);
         if let Items::Renew { poll: true, .. } = items {
             self.poll.answered();
+        }
+        if let Items::Note { .. } = items {
+            self.sole.answered();
         }
     }
 
@@ -101,6 +108,7 @@ impl GroupState {
                 }
             }
             Items::Clean => self.flow.want_clean(true),
+            Items::Note { .. } => self.sole.refused(now),
         }
     }
 
@@ -115,7 +123,11 @@ impl GroupState {
                     self.refuse_waiters(cx, failure);
                 }
             }
-            Items::Release(_) | Items::Leave(_) | Items::Reconcile { .. } | Items::Clean => {}
+            Items::Release(_)
+            | Items::Leave(_)
+            | Items::Reconcile { .. }
+            | Items::Clean
+            | Items::Note { .. } => {}
         }
     }
 
@@ -128,6 +140,10 @@ impl GroupState {
                 ids.into_iter().for_each(|id| self.end_without(cx, now, id, failure));
             }
             Items::Clean => {}
+            Items::Note { .. } => {
+                let ended = self.sole.end(None);
+                self.leave_inside(ended);
+            }
             items => self.fail_asks(cx, now, items, failure),
         }
     }

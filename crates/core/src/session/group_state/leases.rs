@@ -57,7 +57,9 @@ impl GroupState {
         let held = Held {
             since: now,
             slots: grant.slots,
+            granted: token,
             token,
+            passed_at: None,
             epoch,
             end_at_ms: grant.end_at_ms,
             valid_until,
@@ -233,7 +235,9 @@ impl GroupState {
             since: now,
             slots: holding.slots,
             // Below every token of this store: whoever has one of the slots here keeps it.
+            granted: FencingToken(0),
             token: FencingToken(0),
+            passed_at: None,
             epoch: Epoch(0),
             end_at_ms: u64::MAX,
             valid_until: now + Duration::from_millis(holding.terms.lease_ms),

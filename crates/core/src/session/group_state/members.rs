@@ -5,7 +5,7 @@
 
 mod acquisition;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 pub(in crate::session) use self::acquisition::{Acquisition, Held, State, margin};
 use crate::moment::Moment;
@@ -21,10 +21,18 @@ pub(in crate::session) struct Members {
     all: IdMap<AcquisitionId, Acquisition>,
     /// To be asked for, oldest first: `Pending`.
     pending: VecDeque<AcquisitionId>,
+    /// Asked for, without an answer: `Asked`.
+    asked: usize,
+    /// Waiting in the process, oldest first: `Inside`.
+    inside: BTreeSet<AcquisitionId>,
     /// In line as far as Redis knows: `InLine` and `Leaving`.
     waiting: IdSet<AcquisitionId>,
     /// `Held`.
     held: IdSet<AcquisitionId>,
+    /// `Idle`.
+    idle: BTreeSet<AcquisitionId>,
+    /// Lost, or being given back: `Lost` and `Releasing`.
+    ending: usize,
     /// No held lease is due before this, so that not all are looked at each time.
     held_due_at: Option<Moment>,
     /// To be given back. An id without a request is a stray grant.
@@ -88,6 +96,65 @@ impl Members {
         self.pending.len()
     }
 
+    /// How many are asked for, or about to be.
+    pub(super) fn asks_count(&self) -> usize {
+        self.pending.len() + self.asked
+    }
+
+    pub(super) fn asked_count(&self) -> usize {
+        self.asked
+    }
+
+    pub(super) fn inside_count(&self) -> usize {
+        self.inside.len()
+    }
+
+    /// Slots that Redis has for this session, as far as it's known here.
+    pub(super) fn in_redis_count(&self) -> usize {
+        self.held.len() + self.idle.len() + self.ending
+    }
+
+    pub(super) fn idle_count(&self) -> usize {
+        self.idle.len()
+    }
+
+    pub(super) fn first_idle(&self) -> Option<AcquisitionId> {
+        self.idle.first().copied()
+    }
+
+    /// A held lease waits for a token, or one that has waited is held again.
+    pub(super) fn turn_idle(&mut self, id: AcquisitionId, idle: bool) {
+        self.leave(id);
+        if let Some(acquisition) = self.all.get_mut(&id) {
+            let state = std::mem::replace(&mut acquisition.state, State::Lost);
+            acquisition.state = match state {
+                State::Held(held) if idle => State::Idle(held),
+                State::Idle(held) if !idle => State::Held(held),
+                state => state,
+            };
+            self.enter(id);
+        }
+    }
+
+    pub(super) fn first_inside(&self) -> Option<AcquisitionId> {
+        self.inside.first().copied()
+    }
+
+    /// Those that wait inside, oldest first.
+    pub(super) fn inside(&self) -> Vec<AcquisitionId> {
+        self.inside.iter().copied().collect()
+    }
+
+    /// Those that are to be asked for, oldest first.
+    pub(super) fn pending(&self) -> Vec<AcquisitionId> {
+        self.pending.iter().copied().collect()
+    }
+
+    /// One of those in line.
+    pub(super) fn any_waiter(&self) -> Option<&Acquisition> {
+        self.waiting.iter().next().and_then(|id| self.get(*id))
+    }
+
     pub(super) fn insert(&mut self, id: AcquisitionId, acquisition: Acquisition) {
         self.without_timer.push(id);
         self.all.insert(id, acquisition);
@@ -118,7 +185,11 @@ impl Members {
             }
             Some(State::InLine { .. } | State::Leaving) => drop(self.waiting.remove(&id)),
             Some(State::Held(_)) => drop(self.held.remove(&id)),
-            _ => {}
+            Some(State::Inside) => drop(self.inside.remove(&id)),
+            Some(State::Idle(_)) => drop(self.idle.remove(&id)),
+            Some(State::Asked) => self.asked -= 1,
+            Some(State::Lost | State::Releasing { .. }) => self.ending -= 1,
+            Some(State::Unclear) | None => {}
         }
     }
 
@@ -140,8 +211,15 @@ impl Members {
                 self.lease_due_by(due_at);
             }
             Some(State::Unclear) => self.unclear.push(id),
-            Some(State::Releasing { .. }) => self.to_release.push(id),
-            Some(State::Asked | State::Lost) | None => {}
+            Some(State::Inside) => drop(self.inside.insert(id)),
+            Some(State::Idle(_)) => drop(self.idle.insert(id)),
+            Some(State::Releasing { .. }) => {
+                self.ending += 1;
+                self.to_release.push(id);
+            }
+            Some(State::Lost) => self.ending += 1,
+            Some(State::Asked) => self.asked += 1,
+            None => {}
         }
     }
 
@@ -194,7 +272,9 @@ impl Members {
     /// Everything that Redis may know of these requests has to be reconciled.
     pub(super) fn reconcile_all(&mut self) {
         let mut known: Vec<AcquisitionId> = Vec::new();
-        known.extend(self.iter().filter(|(_, a)| !matches!(a.state, State::Pending)).map(|(id, _)| id));
+        known.extend(
+            self.iter().filter(|(_, a)| !matches!(a.state, State::Pending | State::Inside)).map(|(id, _)| id),
+        );
         // What is to be released is reconciled as unwanted; strays have no request that would say so.
         let strays = std::mem::take(&mut self.to_release);
         known.extend(strays.into_iter().filter(|id| !self.contains(*id)));
@@ -236,10 +316,18 @@ impl Members {
         batch
     }
 
-    /// The next batch of requests to ask for. Their states have to be set.
+    /// The next batch of requests to ask for, without a place or under one note. Their states have to be set.
     pub(super) fn next_pending(&self) -> Option<Vec<AcquisitionId>> {
-        let many = self.touchable(self.pending.iter());
+        let note = |id: &AcquisitionId| self.get(*id).and_then(|acquisition| Some(acquisition.place?.0));
+        let first = note(self.pending.front()?);
+        let many = self.touchable(self.pending.iter().take_while(|id| note(id) == first));
         (many > 0).then(|| self.pending.iter().take(many).copied().collect())
+    }
+
+    /// The next batch of them, if it's of those that have a place.
+    pub(super) fn next_with_place(&self) -> Option<Vec<AcquisitionId>> {
+        self.get(*self.pending.front()?)?.place?;
+        self.next_pending()
     }
 
     /// Cuts off the front as many as one call may touch.

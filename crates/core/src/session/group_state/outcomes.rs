@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::members::State;
+use super::requests::Fullness;
 use super::state::GroupState;
 use crate::error::{Error, Loss};
 use crate::lease::{Epoch, Ticket};
@@ -12,21 +13,12 @@ use crate::moment::Moment;
 use crate::protocol::{Acquired, Left, MAX_WAITING_LIMITS, Renewed, Settled, Waiting};
 use crate::session::context::Context;
 use crate::session::ids::AcquisitionId;
-use crate::session::output::Event;
 
 /// When a reply's call was sent, and which life of the group's state answered.
 #[derive(Clone, Copy)]
 pub(super) struct Stated {
     pub(super) sent_at: Moment,
     pub(super) epoch: Epoch,
-}
-
-/// How full a group was.
-#[derive(Clone, Copy)]
-pub(super) struct Fullness {
-    pub(super) held: u64,
-    pub(super) waiting: u64,
-    pub(super) next_end_in_ms: Option<u64>,
 }
 
 impl GroupState {
@@ -219,32 +211,16 @@ impl GroupState {
             // The release that was pending when the connection was lost did it, or this call.
             (State::Releasing { .. }, Settled::Dropped { .. }) => self.end_release(cx, id, true),
             (State::Lost, Settled::Held(_)) => self.members.release([id]),
-            (State::Releasing { .. } | State::Lost | State::Pending | State::Asked, _) => {}
+            (
+                State::Releasing { .. }
+                | State::Lost
+                | State::Pending
+                | State::Inside
+                | State::Asked
+                | State::Idle(_),
+                _,
+            ) => {}
             (State::InLine { .. } | State::Unclear, _) => self.remove(cx, id),
         }
-    }
-
-    /// It has left the line: its requester, if it still waits, hears how full the group was.
-    fn time_out(&mut self, cx: &mut Context, now: Moment, id: AcquisitionId, fullness: Fullness) {
-        let Some(acquisition) = self.members.get(id) else { return };
-        if acquisition.wanted {
-            let (client, tag) = (acquisition.client, acquisition.tag);
-            cx.stats.timed_out += 1;
-            let error = self.limit_exceeded(now, id, fullness);
-            cx.tell(Event::Failed { client, tag, error });
-        }
-        self.remove(cx, id);
-    }
-
-    fn limit_exceeded(&self, now: Moment, id: AcquisitionId, fullness: Fullness) -> Option<Error> {
-        let acquisition = self.members.get(id)?;
-        Some(Error::LimitExceeded {
-            key: self.key.clone(),
-            limit: acquisition.terms.limit,
-            waited: now.saturating_since(acquisition.asked_at),
-            held: fullness.held,
-            waiting: fullness.waiting,
-            retry_after: fullness.next_end_in_ms.map(Duration::from_millis),
-        })
     }
 }

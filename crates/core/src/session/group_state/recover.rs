@@ -15,6 +15,7 @@ impl GroupState {
         self.introduced.doubt();
         self.poll.lose();
         self.members.forget_leaving();
+        self.end_note();
     }
 
     /// One of the calls that won't be answered.
@@ -36,8 +37,15 @@ impl GroupState {
                     }
                 }
             }
-            Items::Leave(_) | Items::Clean => {}
+            Items::Leave(_) | Items::Clean | Items::Note { .. } => {}
         }
+    }
+
+    /// What is passed and who waits inside is Redis's to say again (R33).
+    fn end_note(&mut self) {
+        self.sole.lose();
+        let ended = self.sole.end(None);
+        self.leave_inside(ended);
     }
 
     /// Everything that Redis may know of this session has to be reconciled, with `own` also what this session doesn't
@@ -51,6 +59,7 @@ impl GroupState {
     pub(in crate::session) fn age(&mut self, length: Duration, bound: Moment) {
         self.members.iter_mut().for_each(|acquisition| acquisition.age(length, bound));
         self.poll.age(length);
+        self.end_note();
         self.members.reconcile_held();
         self.members.lease_due_by(bound);
     }

@@ -1,5 +1,7 @@
 //! One request: it comes, it's answered in time (R23), and it goes.
 
+use std::time::Duration;
+
 use super::members::{Acquisition, State};
 use super::state::GroupState;
 use crate::error::Error;
@@ -7,19 +9,22 @@ use crate::moment::Moment;
 use crate::session::connection::{GRACE, said_before};
 use crate::session::context::Context;
 use crate::session::ids::AcquisitionId;
-use crate::session::input::{ClientId, Request};
+use crate::session::input::ClientId;
 use crate::session::output::Event;
 use crate::session::timers::Timer;
 
 /// So many that have been sent are left among those without a timer before they are cleared out.
 const SENT_WITHOUT_TIMER: usize = 64;
 
-impl GroupState {
-    /// A new request: it's asked with the next calls of the group.
-    pub(in crate::session) fn submit(&mut self, cx: &mut Context, now: Moment, request: Request) {
-        self.add(cx, Acquisition::new(now, request));
-    }
+/// How full a group was.
+#[derive(Clone, Copy)]
+pub(super) struct Fullness {
+    pub(super) held: u64,
+    pub(super) waiting: u64,
+    pub(super) next_end_in_ms: Option<u64>,
+}
 
+impl GroupState {
     pub(super) fn add(&mut self, cx: &mut Context, acquisition: Acquisition) -> AcquisitionId {
         let id = cx.registry.register(acquisition.client, acquisition.tag, self.index);
         self.members.insert(id, acquisition);
@@ -33,7 +38,7 @@ impl GroupState {
         acquisition.wanted = false;
         let (client, tag) = (acquisition.client, acquisition.tag);
         match acquisition.state() {
-            State::Pending => self.remove(cx, id),
+            State::Pending | State::Inside => self.remove(cx, id),
             State::InLine { .. } => self.members.set_state(id, State::Leaving),
             State::Held(_) => self.give_back(id, None),
             // What is pending or unclear is cleared away when it's answered or reconciled.
@@ -106,6 +111,40 @@ impl GroupState {
             cx.tell(Event::Failed { client, tag, error: Some(error) });
         }
         self.remove(cx, id);
+    }
+
+    /// It has left the line: its requester, if it still waits, hears how full the group was.
+    pub(super) fn time_out(&mut self, cx: &mut Context, now: Moment, id: AcquisitionId, fullness: Fullness) {
+        let Some(acquisition) = self.members.get(id) else { return };
+        if acquisition.wanted {
+            let (client, tag) = (acquisition.client, acquisition.tag);
+            cx.stats.timed_out += 1;
+            let error = self.limit_exceeded(now, id, fullness);
+            cx.tell(Event::Failed { client, tag, error });
+        }
+        self.remove(cx, id);
+    }
+
+    pub(super) fn limit_exceeded(&self, now: Moment, id: AcquisitionId, fullness: Fullness) -> Option<Error> {
+        let acquisition = self.members.get(id)?;
+        Some(Error::LimitExceeded {
+            key: self.key.clone(),
+            limit: acquisition.terms.limit,
+            waited: now.saturating_since(acquisition.asked_at),
+            held: fullness.held,
+            waiting: fullness.waiting,
+            retry_after: fullness.next_end_in_ms.map(Duration::from_millis),
+        })
+    }
+
+    /// How full the group is, as far as it's known here.
+    pub(super) fn fullness_inside(&self, now: Moment) -> Fullness {
+        let ends = self.members.held().map(|(_, _, held)| held.valid_until.saturating_since(now));
+        Fullness {
+            held: self.members.held_count() as u64,
+            waiting: (self.members.waiting_count() + self.members.inside_count()) as u64,
+            next_end_in_ms: ends.min().map(|left| left.as_millis() as u64),
+        }
     }
 
     /// Redis doesn't know the request: it's asked again.
@@ -184,6 +223,12 @@ impl GroupState {
         if acquisition.take_answer_by() {
             let (client, tag) = (acquisition.client, acquisition.tag);
             return cx.tell(Event::Released { client, tag, was_held: false });
+        }
+        if let State::Inside = acquisition.state() {
+            // Whoever has waited isn't one of the others.
+            let Fullness { held, waiting, next_end_in_ms } = self.fullness_inside(now);
+            let fullness = Fullness { held, waiting: waiting.saturating_sub(1), next_end_in_ms };
+            return self.time_out(cx, now, id, fullness);
         }
         if let State::InLine { .. } = acquisition.state() {
             acquisition.excuse(now);

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::members::{Acquisition, BATCH, Held, State};
 use super::state::GroupState;
 use crate::moment::{Moment, whole_ms};
-use crate::protocol::{Ask, Call, Extend, Keep, Renew, Settle, Target, Verb};
-use crate::session::calls::{About, Items};
+use crate::protocol::{Ask, Call, Extend, Join, JoinAsk, Keep, NoteAsk, Passed, Renew, Settle, Target, Verb};
+use crate::session::calls::{About, Items, NoteTerms};
 use crate::session::context::Context;
 use crate::session::ids::AcquisitionId;
 
@@ -20,6 +20,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(6);
 impl GroupState {
     /// Sends what has gathered, as far as it may go now.
     pub(in crate::session) fn flush(&mut self, cx: &mut Context, now: Moment) {
+        self.keep_inside(cx, now);
         self.send_gathered(cx, now);
         self.arm_unsent(cx, now);
     }
@@ -30,6 +31,11 @@ impl GroupState {
         }
         if self.flow.take_clean() {
             self.send(cx, now, Verb::Clean, Items::Clean);
+        }
+        let may_ask = cx.connection.ready(now) && self.find_places();
+        if may_ask && let Some(batch) = self.members.next_with_place() {
+            // Before the next releases, whose slots would go to those behind; the rest in turn with them.
+            self.send_asks(cx, now, batch);
         }
         while self.flow.window_is_open()
             && let Some(batch) = self.members.next_releases()
@@ -43,12 +49,42 @@ impl GroupState {
             let ids = batch.iter().map(|id| cx.lease_id(*id)).collect();
             self.send(cx, now, Verb::Leave(ids), Items::Leave(batch));
         }
-        while cx.connection.ready(now)
+        while may_ask
             && self.flow.window_is_open()
             && let Some(batch) = self.members.next_pending()
         {
-            let asks = batch.iter().filter_map(|id| self.ask(cx, now, *id)).collect();
-            self.send(cx, now, Verb::Acquire(asks), Items::Acquire(batch));
+            self.send_asks(cx, now, batch);
+        }
+        self.send_note(cx, now);
+    }
+
+    /// Asks for new leases; those that waited inside, by joining the line in their places.
+    fn send_asks(&mut self, cx: &mut Context, now: Moment, batch: Vec<AcquisitionId>) {
+        let place = |id: &AcquisitionId| self.members.get(*id).and_then(|acquisition| acquisition.place);
+        let places: Vec<_> = batch.iter().filter_map(place).collect();
+        let asks: Vec<Ask> = batch.iter().filter_map(|id| self.ask(cx, now, *id)).collect();
+        let verb = match places.first() {
+            None => Verb::Acquire(asks),
+            Some((number, _)) => {
+                let join = |(Ask { id, terms, .. }, (_, ticket))| JoinAsk { id, terms, ticket };
+                Verb::Join(Join {
+                    number: *number,
+                    items: asks.into_iter().zip(places.clone()).map(join).collect(),
+                })
+            }
+        };
+        self.send(cx, now, verb, Items::Acquire(batch));
+    }
+
+    /// Asks for the note, or confirms it.
+    fn send_note(&mut self, cx: &mut Context, now: Moment) {
+        let inside = self.members.inside_count() > 0;
+        let confirms = self.sole.confirmation().filter(|_| self.sole.is_due(now, inside));
+        let terms = || self.note_to_ask(cx, now);
+        let ask = |terms: NoteTerms| (terms, NoteAsk { limit: terms.limit, number: None });
+        if let Some((terms, ask)) = confirms.or_else(|| terms().map(ask)) {
+            self.sole.sent(now);
+            self.send(cx, now, Verb::Note(ask), Items::Note { terms, number: ask.number });
         }
     }
 
@@ -70,6 +106,9 @@ impl GroupState {
 
     /// The first of several also asks for the ids of this session that it may not know.
     fn send_reconcile(&mut self, cx: &mut Context, now: Moment, ids: Vec<AcquisitionId>) {
+        // Who isn't sure of what it has has no note (R33).
+        let ended = self.sole.end(None);
+        self.leave_inside(ended);
         let items = ids.iter().map(|id| self.reconcile_item(cx, now, *id)).collect();
         let own_from = self.flow.take_own_from();
         self.send(cx, now, Verb::Reconcile { items, own_from }, Items::Reconcile { ids, own_from });
@@ -84,7 +123,7 @@ impl GroupState {
                 id,
                 terms,
                 epoch: held.epoch,
-                token: held.token,
+                token: held.granted,
                 current: held.token,
                 slots: held.slots.clone(),
                 end_at_ms: held.end_at_ms,
@@ -137,8 +176,10 @@ impl GroupState {
         poll: bool,
     ) {
         let extend = |(id, length): &(AcquisitionId, Duration)| {
-            let holder = self.members.get(*id).and_then(|acquisition| acquisition.terms.holder.clone());
-            Extend { id: cx.lease_id(*id), lease_ms: whole_ms(*length), holder, passed: None }
+            let acquisition = self.members.get(*id);
+            let holder = acquisition.and_then(|acquisition| acquisition.terms.holder.clone());
+            let passed = acquisition.and_then(passed);
+            Extend { id: cx.lease_id(*id), lease_ms: whole_ms(*length), holder, passed }
         };
         let renew = Renew {
             leases: leases.iter().map(extend).collect(),
@@ -162,4 +203,10 @@ fn extension(cx: &Context, now: Moment, acquisition: &Acquisition, held: &Held) 
         return None;
     }
     Some(acquisition.length_from(now, held)).filter(|length| !length.is_zero())
+}
+
+/// Who has a lease by a pass.
+fn passed(acquisition: &Acquisition) -> Option<Passed> {
+    let held = acquisition.held().filter(|held| held.token != held.granted)?;
+    Some(Passed { token: held.token, label: acquisition.terms.label.clone() })
 }

@@ -4,6 +4,7 @@ use super::flow::Flow;
 use super::introduced::Introduced;
 use super::members::{Acquisition, Members};
 use super::poll::SafetyPoll;
+use super::sole::Sole;
 use crate::lease::Key;
 use crate::moment::Moment;
 use crate::session::ids::{AcquisitionId, GroupIndex};
@@ -16,6 +17,7 @@ pub(in crate::session) struct GroupState {
     pub(super) flow: Flow,
     pub(super) poll: SafetyPoll,
     pub(super) introduced: Introduced,
+    pub(super) sole: Sole,
     /// Redis's clock, as the last reply said it.
     pub(super) heard_ms: u64,
     /// When the group's timer is due.
@@ -31,6 +33,7 @@ impl GroupState {
             flow: Flow::default(),
             poll: SafetyPoll::default(),
             introduced: Introduced::default(),
+            sole: Sole::default(),
             heard_ms: 0,
             timer: None,
         }
@@ -50,7 +53,8 @@ impl GroupState {
 
     /// How many leases are held, and how many requests wait.
     pub(in crate::session) fn counts(&self) -> (u64, u64) {
-        let waiting = self.members.waiting_count() + self.members.pending_count();
+        let waiting =
+            self.members.waiting_count() + self.members.pending_count() + self.members.inside_count();
         (self.members.held_count() as u64, waiting as u64)
     }
 

@@ -57,7 +57,9 @@ impl GroupState {
     fn next_due(&self, cx: &Context, now: Moment) -> Option<Moment> {
         let may_poll = cx.connection.up() && !self.flow.reconciling() && !self.members.has_unclear();
         let poll = self.poll.next_at().filter(|_| may_poll);
-        [self.members.lease_due_at(), poll, self.flow.refused_until(now)].into_iter().flatten().min()
+        let note = self.sole.due_at(self.members.inside_count() > 0).filter(|_| cx.connection.up());
+        let note = note.map(|at| at.max(self.flow.not_before()));
+        [self.members.lease_due_at(), poll, self.flow.refused_until(now), note].into_iter().flatten().min()
     }
 
     fn lose_overdue(&mut self, cx: &mut Context, now: Moment) {

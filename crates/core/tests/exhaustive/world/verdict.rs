@@ -7,32 +7,37 @@ use concurrency_limit::session::Event;
 use super::{Lease, Plan, Stage, World};
 
 impl World {
-    /// Who has joined, in order; who is granted out of it must have been the first (R4).
+    /// Who is granted out of the line must have been the first in it (R4).
     pub(super) fn watch_line(&mut self) {
         let picture = self.group.snapshot(0);
+        let waits = |id: &LeaseId| picture.waiters.iter().any(|waiter| waiter.id == *id);
         if self.faultless {
             let granted = |id: &LeaseId| picture.leases.iter().any(|lease| lease.id == *id);
-            let waits = |id: &LeaseId| picture.waiters.iter().any(|waiter| waiter.id == *id);
-            let first_waiting = self.line.iter().position(waits).unwrap_or(usize::MAX);
-            let last_granted = self.line.iter().rposition(granted);
+            let first_waiting = self.line.iter().position(|(_, id)| waits(id)).unwrap_or(usize::MAX);
+            let last_granted = self.line.iter().rposition(|(_, id)| granted(id));
             assert!(last_granted.is_none_or(|at| at < first_waiting), "out of order: {picture:?}");
         }
-        self.line.retain(|id| picture.waiters.iter().any(|waiter| waiter.id == *id));
-        for waiter in &picture.waiters {
-            if !self.line.contains(&waiter.id) {
-                self.line.push(waiter.id);
-            }
-        }
+        self.line = picture.waiters.iter().map(|waiter| (waiter.ticket, waiter.id)).collect();
+        self.line.sort_unstable();
     }
 
     pub(super) fn tell(&mut self, peer: usize, event: Event) {
         let now = self.now;
         let it = &mut self.peers[peer];
         match event {
-            Event::Granted { lease, .. } => {
-                assert!(!std::mem::replace(&mut it.answered, true), "a second answer");
-                assert_ne!(it.stage, Stage::Done, "granted after it was cancelled");
-                it.stage = Stage::Inside;
+            Event::Granted { tag, lease, .. } => {
+                let at = tag as usize;
+                assert!(!std::mem::replace(&mut it.answered[at], true), "a second answer");
+                assert_ne!(it.stages[at], Stage::Done, "granted after it was cancelled");
+                if self.faultless {
+                    let earlier = it.stages[..at].iter().all(|stage| *stage != Stage::Asked);
+                    assert!(
+                        earlier,
+                        "{tag} was served before an earlier one of its process: {:?}",
+                        it.stages
+                    );
+                }
+                it.stages[at] = Stage::Inside;
                 self.inside.retain(|other| now < other.deadline);
                 let shared = |slot| self.inside.iter().any(|other| other.slots.contains(slot));
                 assert!(!lease.slots.iter().any(shared), "two have a slot: {lease:?} {:?}", self.inside);
@@ -41,17 +46,18 @@ impl World {
                     let last = std::mem::replace(&mut self.last[*slot as usize], lease.token);
                     assert!(lease.token > last, "a token that doesn't grow: {lease:?}");
                 }
-                self.inside.push(Lease { peer, slots: lease.slots, deadline: lease.deadline });
+                self.inside.push(Lease { peer, tag, slots: lease.slots, deadline: lease.deadline });
             }
-            Event::Failed { error, .. } => {
-                assert!(!std::mem::replace(&mut it.answered, true), "a second answer");
-                let may = it.plan != Plan::Use && (error.is_some() == (it.plan == Plan::Hurry));
+            Event::Failed { tag, error, .. } => {
+                assert!(!std::mem::replace(&mut it.answered[tag as usize], true), "a second answer");
+                let may = !matches!(it.plan, Plan::Use | Plan::Crowd)
+                    && (error.is_some() == (it.plan == Plan::Hurry));
                 assert!(may, "{:?} failed: {error:?}", it.plan);
-                it.stage = Stage::Done;
+                it.stages[tag as usize] = Stage::Done;
             }
-            Event::Lost { .. } => self.inside.retain(|lease| lease.peer != peer),
-            Event::Renewed { deadline, .. } => {
-                for lease in self.inside.iter_mut().filter(|lease| lease.peer == peer) {
+            Event::Lost { tag, .. } => self.inside.retain(|lease| (lease.peer, lease.tag) != (peer, tag)),
+            Event::Renewed { tag, deadline, .. } => {
+                for lease in self.inside.iter_mut().filter(|lease| (lease.peer, lease.tag) == (peer, tag)) {
                     lease.deadline = deadline;
                 }
             }
@@ -67,6 +73,8 @@ impl World {
         assert!(holds.is_none(), "a ghost holds: {holds:?}");
         let waits = picture.waiters.iter().find(|waiter| lives(&waiter.id));
         assert!(waits.is_none(), "a ghost waits: {waits:?}");
-        assert!(self.peers.iter().all(|peer| !peer.alive || peer.answered), "somebody heard nothing");
+        let answered =
+            self.peers.iter().all(|peer| !peer.alive || peer.answered.iter().all(|answered| *answered));
+        assert!(answered, "somebody heard nothing");
     }
 }

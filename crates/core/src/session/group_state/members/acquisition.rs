@@ -15,6 +15,9 @@ use crate::session::input::{ClientId, Request, Tag};
 /// times the longest time between two safety polls.
 const CLAIM: Duration = Duration::from_secs(5);
 
+/// So soon a slot that was passed is renewed, or after a third of what is left, so that Redis shows who has it (R36).
+const SHOW_AFTER: Duration = Duration::from_secs(1);
+
 /// How long, after its lease, a trace is kept that couldn't be cleared away: waiters are out of the line by then.
 const TRACE: Duration = Duration::from_secs(60);
 
@@ -46,6 +49,10 @@ pub(in crate::session) struct Acquisition {
     pub(in crate::session) late_grants: u32,
     /// Why the last grant was given back before its requester heard of it.
     pub(in crate::session) returned: Option<String>,
+    /// It waited inside until the note ended, and has no place yet.
+    pub(in crate::session) was_inside: bool,
+    /// Its place in Redis's line, and the note under which it waited inside (R38).
+    pub(in crate::session) place: Option<(FencingToken, Ticket)>,
     /// Changed only by `Members::set_state`.
     pub(super) state: State,
 }
@@ -54,6 +61,8 @@ pub(in crate::session) struct Acquisition {
 pub(in crate::session) enum State {
     /// Redis surely knows nothing of it.
     Pending,
+    /// It waits in this process for a slot of its session's, and Redis knows nothing of it (R35).
+    Inside,
     /// An acquire call is pending.
     Asked,
     /// What Redis has of it isn't known: for instance, the connection was lost with an acquire call pending.
@@ -64,6 +73,8 @@ pub(in crate::session) enum State {
     Leaving,
     /// Granted. Still wanted: its requester hears of it when enough replicas have it.
     Held(Held),
+    /// Its holder has released it, and it waits for a token to be passed with (R37).
+    Idle(Held),
     /// The holder was told that it's lost and hasn't released it yet.
     Lost,
     /// Being given back; by `answer_by` the holder is told, whatever happens.
@@ -75,7 +86,11 @@ pub(in crate::session) struct Held {
     /// When its holder was told.
     pub(in crate::session) since: Moment,
     pub(in crate::session) slots: Vec<Slot>,
+    /// The token of its grant by Redis, and the present one: a later one, if it was passed since.
+    pub(in crate::session) granted: FencingToken,
     pub(in crate::session) token: FencingToken,
+    /// When it was passed last, if Redis may not show it yet.
+    pub(in crate::session) passed_at: Option<Moment>,
     pub(in crate::session) epoch: Epoch,
     pub(in crate::session) end_at_ms: u64,
     /// The local verdict: from here on it's lost (R10).
@@ -106,6 +121,28 @@ impl Held {
         self.valid_until = self.ends_by.map_or(valid_until, |until| valid_until.min(until));
         let last = self.ends_by.is_some_and(|until| sent_at + length >= until);
         self.renew_at = (renew && !last).then(|| sent_at + length / 3);
+        self.passed_at = self.passed_at.filter(|at| *at >= sent_at);
+        if let Some(at) = self.passed_at {
+            self.renew_by(self.shown_by(at));
+        }
+    }
+
+    /// It goes to the next one, by a pass.
+    pub(in crate::session) fn pass(&mut self, now: Moment, token: FencingToken) {
+        self.since = now;
+        self.token = token;
+        self.ends_by = None;
+        self.passed_at = Some(now);
+        self.renew_by(self.shown_by(now));
+    }
+
+    /// By when Redis is to show who has it by a pass at this moment.
+    fn shown_by(&self, at: Moment) -> Moment {
+        at + SHOW_AFTER.min(self.valid_until.saturating_since(at) / 3)
+    }
+
+    fn renew_by(&mut self, at: Moment) {
+        self.renew_at = Some(self.renew_at.map_or(at, |planned| planned.min(at)));
     }
 
     /// When something is to be done about it: renew it, or declare it lost.
@@ -140,6 +177,8 @@ impl Acquisition {
             left_late: Duration::ZERO,
             late_grants: 0,
             returned: None,
+            was_inside: false,
+            place: None,
             state: State::Pending,
         }
     }
@@ -157,9 +196,21 @@ impl Acquisition {
             wanted: true,
             queued: false,
             returned: Some(why),
+            place: None,
             state: State::Pending,
             ..*self
         }
+    }
+
+    /// Its lease goes to another request, which is told of it.
+    pub(in crate::session) fn go_to(&mut self, newcomer: Self) {
+        let lease = std::mem::replace(self, Self { wanted: false, timer: None, ..newcomer });
+        self.state = lease.state;
+    }
+
+    /// The lease, if it is idle.
+    pub(in crate::session) fn idle(&self) -> Option<&Held> {
+        if let State::Idle(held) = &self.state { Some(held) } else { None }
     }
 
     pub(in crate::session) fn state(&self) -> &State {
@@ -236,7 +287,7 @@ impl Acquisition {
         }
         let give_up_at = self.give_up_at?;
         match self.state {
-            State::InLine { .. } => Some(give_up_at),
+            State::InLine { .. } | State::Inside => Some(give_up_at),
             // While it could be asked, it will be: only then is the answer "full" rather than "not available".
             State::Pending if !ready && !self.tries_once() => Some(give_up_at),
             _ => Some(give_up_at + self.left_late + command_timeout),

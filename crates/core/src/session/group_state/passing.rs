@@ -1,0 +1,255 @@
+//! Passing: while this session has the group's note, its requests wait inside and get the slots of its own released
+//! leases, in order and without a call (R35, R36). When the note ends they join Redis's line (R33, R38).
+
+use std::time::Duration;
+
+use super::members::{Acquisition, State};
+use super::sole::{Interval, terms_of};
+use super::state::GroupState;
+use crate::error::{Error, Loss};
+use crate::lease::{FencingToken, LeaseId, Ticket};
+use crate::moment::Moment;
+use crate::protocol::{Picture, WaiterView};
+use crate::session::calls::NoteTerms;
+use crate::session::context::Context;
+use crate::session::ids::AcquisitionId;
+use crate::session::input::Request;
+use crate::session::output::{Event, Granted};
+
+impl GroupState {
+    /// A new request: it's asked with the next calls of the group, or waits inside.
+    pub(in crate::session) fn submit(&mut self, cx: &mut Context, now: Moment, request: Request) {
+        let acquisition = Acquisition::new(now, request);
+        if let Some(terms) = self.sole.terms() {
+            if terms_of(&acquisition) != Some(terms) {
+                self.sole.is_given_up(now);
+                let ended = self.sole.end(None);
+                self.leave_inside(ended);
+            } else if self.is_sole(cx, now) && self.busy() >= terms.limit as usize {
+                return self.wait_inside(cx, now, acquisition);
+            }
+        }
+        self.add(cx, acquisition);
+    }
+
+    /// Its place is inside, unless it has no time or there is no room for it.
+    fn wait_inside(&mut self, cx: &mut Context, now: Moment, acquisition: Acquisition) {
+        let (tries_once, max_waiting) = (acquisition.tries_once(), acquisition.terms.max_waiting);
+        let waiting = (self.members.waiting_count() + self.members.inside_count()) as u64;
+        let id = self.add(cx, acquisition);
+        if tries_once {
+            let error = self.limit_exceeded(now, id, self.fullness_inside(now));
+            return self.answer_inside(cx, id, error);
+        }
+        if let Some(max_waiting) = max_waiting.filter(|most| waiting >= *most) {
+            let error = Error::QueueFull { key: self.key.clone(), max_waiting, waiting };
+            return self.answer_inside(cx, id, Some(error));
+        }
+        self.members.set_state(id, State::Inside);
+        if let Some(acquisition) = self.members.get_mut(id) {
+            acquisition.queued = true;
+        }
+        self.arm(cx, now, id);
+    }
+
+    fn answer_inside(&mut self, cx: &mut Context, id: AcquisitionId, error: Option<Error>) {
+        if let Some(error) = error {
+            self.refuse(cx, id, error);
+        }
+    }
+
+    /// Slots that this session has or asks for, waits for in line included.
+    fn busy(&self) -> usize {
+        let held = self.members.held_count() + self.members.idle_count();
+        held + self.members.asks_count() + self.members.waiting_count()
+    }
+
+    /// Whether its note is good (R33).
+    pub(super) fn is_sole(&self, cx: &Context, now: Moment) -> bool {
+        let linked = cx.connection.ready(now) && cx.connection.listens();
+        let sure = !self.members.has_unclear() && !self.flow.reconciling();
+        self.sole.is_good(now) && linked && sure
+    }
+
+    /// Ends a note that isn't good any more, and has no more wait inside than may (R35).
+    pub(super) fn keep_inside(&mut self, cx: &mut Context, now: Moment) {
+        let Some(terms) = self.sole.terms() else { return };
+        if !self.is_sole(cx, now) {
+            let ended = self.sole.end(None);
+            return self.leave_inside(ended);
+        }
+        self.pass_idle(cx, now);
+        while self.busy() < terms.limit as usize
+            && let Some(first) = self.members.first_inside()
+        {
+            self.members.set_state(first, State::Pending);
+        }
+    }
+
+    /// The note has ended, if it says so: all that waits inside joins Redis's line.
+    pub(super) fn leave_inside(&mut self, ended: Option<Option<Interval>>) {
+        let Some(interval) = ended else { return };
+        while let Some(id) = self.members.first_idle() {
+            self.give_back(id, None);
+        }
+        let inside = self.members.inside();
+        if inside.is_empty() {
+            return;
+        }
+        for id in &inside {
+            self.members.set_state(*id, State::Pending);
+            if let Some(acquisition) = self.members.get_mut(*id) {
+                acquisition.was_inside = interval.is_some();
+            }
+        }
+        if let Some(interval) = interval {
+            self.sole.join_in(interval);
+        }
+    }
+
+    /// Those that waited inside get their places, after all that was asked before them. False when that isn't answered
+    /// yet (R38).
+    pub(super) fn find_places(&mut self) -> bool {
+        let Some(Interval { number, begun, ended_by }) = self.sole.interval() else { return true };
+        if self.members.asked_count() > 0 {
+            return false;
+        }
+        let last_own = self.members.iter().filter_map(|(_, acquisition)| match acquisition.state() {
+            State::InLine { ticket, .. } => Some(*ticket),
+            _ => None,
+        });
+        let mut place = begun.max(last_own.filter(|ticket| *ticket < ended_by).max().unwrap_or_default());
+        for id in self.members.pending() {
+            let Some(acquisition) = self.members.get_mut(id) else { continue };
+            if std::mem::take(&mut acquisition.was_inside) {
+                place = Ticket(place.0 + 1);
+                acquisition.place = (place < ended_by).then_some((number, place));
+            }
+        }
+        self.sole.placed();
+        true
+    }
+
+    /// Gives a held lease back: to the first that waits inside, if that may be, else to Redis.
+    pub(in crate::session) fn pass_or_give_back(
+        &mut self,
+        cx: &mut Context,
+        now: Moment,
+        id: AcquisitionId,
+        answer_by: Option<Moment>,
+    ) {
+        let above = self.passable(cx, now, id).filter(|_| answer_by.is_some());
+        let Some(above) = above.filter(|_| self.members.inside_count() > 0) else {
+            return self.give_back(id, answer_by);
+        };
+        if let Some(acquisition) = self.members.get(id) {
+            cx.tell(Event::Released { client: acquisition.client, tag: acquisition.tag, was_held: true });
+        }
+        match self.sole.take_token(now, above) {
+            Some(token) => self.pass(cx, now, id, token),
+            None => self.members.turn_idle(id, true),
+        }
+    }
+
+    /// There may be tokens now: slots that have waited for them go on. Those that can't go back to Redis.
+    fn pass_idle(&mut self, cx: &mut Context, now: Moment) {
+        while let Some(id) = self.members.first_idle() {
+            let above = self.passable(cx, now, id).filter(|_| self.members.inside_count() > 0);
+            let Some(above) = above else {
+                self.give_back(id, None);
+                continue;
+            };
+            let Some(token) = self.sole.take_token(now, above) else { return };
+            self.members.turn_idle(id, false);
+            self.pass(cx, now, id, token);
+        }
+    }
+
+    /// A slot goes on to the first that waits inside, under the id that it has.
+    fn pass(&mut self, cx: &mut Context, now: Moment, id: AcquisitionId, token: FencingToken) {
+        let Some(next) = self.members.first_inside() else { return };
+        self.disarm(cx, next);
+        let Some(newcomer) = self.members.remove(next) else { return };
+        let Some(lease) = self.members.get_mut(id) else { return };
+        let (former, tag) = (lease.client, lease.tag);
+        let (client, new_tag) = (newcomer.client, newcomer.tag);
+        let waited = now.saturating_since(newcomer.asked_at);
+        lease.go_to(newcomer);
+        let Some(held) = lease.held_mut() else { return };
+        held.pass(now, token);
+        let (slots, deadline, due_at) = (held.slots.clone(), held.valid_until, held.due_at());
+        self.members.lease_due_by(due_at);
+        cx.registry.forget(former, tag, id);
+        cx.registry.rename(client, new_tag, self.index, id);
+        cx.clients.one_less(former);
+        for ended in cx.clients.take_ended(None) {
+            cx.tell(Event::Closed { client: ended.client, tag: ended.tag });
+        }
+        cx.stats.passed += 1;
+        cx.stats.granted_after_waiting += 1;
+        cx.stats.waits.record(waited);
+        let lease = Granted { id: cx.lease_id(id), slots, token, deadline, waited, stood_in: false };
+        cx.tell(Event::Granted { client, tag: new_tag, lease });
+    }
+
+    /// Whether the slot of this lease may be passed (R35); its token, if so.
+    fn passable(&self, cx: &Context, now: Moment, id: AcquisitionId) -> Option<FencingToken> {
+        let terms = self.sole.terms().filter(|_| self.is_sole(cx, now))?;
+        let asks = self.members.asks_count() + self.members.waiting_count();
+        if asks > 0 || self.members.in_redis_count() > terms.limit as usize {
+            return None;
+        }
+        let acquisition = self.members.get(id)?;
+        let held = acquisition.held().or_else(|| acquisition.idle())?;
+        let lasts = now + Duration::from_millis(terms.lease_ms) / 3 <= held.valid_until;
+        let plain = terms_of(acquisition).is_some() && held.slots.iter().all(|slot| *slot <= terms.limit);
+        (lasts && plain && self.sole.epoch() == Some(held.epoch)).then_some(held.token)
+    }
+
+    /// Somebody else has released this lease (R36).
+    pub(in crate::session) fn take_gone(&mut self, cx: &mut Context, now: Moment, id: LeaseId) {
+        let number = AcquisitionId(id.number);
+        if id.session == cx.settings.id && matches!(self.members.state(number), Some(State::Held(_))) {
+            self.lose(cx, now, number, Loss::Gone);
+        }
+    }
+
+    /// Redis's picture of the group, with what only this session knows: who waits inside, and who has a slot by a pass.
+    pub(in crate::session) fn show_inside(&self, cx: &Context, now: Moment, picture: &mut Picture) {
+        for shown in picture.holders.iter_mut().filter(|shown| shown.id.session == cx.settings.id) {
+            let acquisition = self.members.get(AcquisitionId(shown.id.number));
+            if let Some((acquisition, held)) = acquisition.and_then(|it| Some((it, it.held()?))) {
+                shown.token = held.token;
+                shown.label.clone_from(&acquisition.terms.label);
+            }
+        }
+        let now_us = picture.now_ms * 1_000;
+        let view = |id: AcquisitionId| {
+            let Acquisition { terms, asked_at, .. } = self.members.get(id)?;
+            let waited = now.saturating_since(*asked_at).as_micros() as u64;
+            Some(WaiterView {
+                id: cx.lease_id(id),
+                ticket: Ticket(now_us.saturating_sub(waited)),
+                limit: terms.limit,
+                weight: terms.weight,
+                priority: terms.priority,
+                holder: terms.holder.clone(),
+                label: terms.label.clone(),
+                identity: cx.settings.identity.clone(),
+            })
+        };
+        picture.waiting += self.members.inside_count() as u64;
+        picture.waiters.extend(self.members.inside().into_iter().filter_map(view));
+    }
+
+    /// The terms of the note that is to be asked for now (R32): of a request that waits while as many slots as its limit
+    /// are held.
+    pub(super) fn note_to_ask(&self, cx: &Context, now: Moment) -> Option<NoteTerms> {
+        if self.members.waiting_count() == 0 || !self.sole.may_ask(now) {
+            return None;
+        }
+        let may = cx.connection.ready(now) && cx.connection.listens() && !cx.settings.checked;
+        let terms = terms_of(self.members.any_waiter().filter(|_| may)?)?;
+        (self.members.held_count() >= terms.limit as usize).then_some(terms)
+    }
+}
