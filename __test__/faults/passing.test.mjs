@@ -1,0 +1,168 @@
+// A process that passes slots among its own requests, on the bad days: judged by the clock that all processes share.
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { Limiter } from 'concurrency-limit'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { useRedis } from '../support/fixtures.mjs'
+import { redis, until } from '../support/helpers.mjs'
+
+const WORKER = fileURLToPath(new URL('../support/crowd.worker.mjs', import.meta.url))
+const LEASE = 2
+
+const server = useRedis()
+let witness
+beforeAll(() => {
+  witness = new Limiter(server.url)
+})
+afterAll(() => witness?.close())
+
+const crowds = []
+afterEach(async () => {
+  for (const crowd of crowds.splice(0)) {
+    crowd.process.kill('SIGCONT')
+    crowd.process.kill('SIGKILL')
+    await crowd.ended
+  }
+})
+
+/** A process with a crowd in it; `ask` tells what it has done, and keeps all that. */
+async function startCrowd(key, { url = server.url, tasks = 20, holdMs = 0, limit = 2 } = {}) {
+  const config = { key, limit, limitExpire: LEASE, limitTimeout: 60 }
+  const process = fork(WORKER, [JSON.stringify({ url, config, tasks, holdMs })])
+  const crowd = { process, ended: once(process, 'exit'), inside: [], turns: [], passed: 0 }
+  crowds.push(crowd)
+  crowd.ask = async (message = 'tell') => {
+    process.send(message)
+    const [said] = await once(process, 'message')
+    crowd.inside.push(...said.inside)
+    Object.assign(crowd, { turns: said.turns, passed: said.passed ?? crowd.passed })
+    return crowd
+  }
+  await once(process, 'message')
+  return crowd
+}
+
+const passes = (crowd) => {
+  const before = crowd.passed
+  return until(async () => (await crowd.ask()).passed > before + 50, 'it passes slots')
+}
+
+/** Nobody was inside a slot while somebody else was, and its tokens grew. */
+function expectNoneTogether(all) {
+  for (const slot of new Set(all.map((one) => one.slot))) {
+    const ofSlot = all.filter((one) => one.slot === slot).sort((a, b) => a.from - b.from)
+    for (let i = 1; i < ofSlot.length; i++) {
+      const [before, one] = [ofSlot[i - 1], ofSlot[i]]
+      if (one.from < before.to || one.token <= before.token) expect.fail(JSON.stringify({ slot, before, one }))
+    }
+  }
+}
+
+const now = () => Number(process.hrtime.bigint()) / 1e6
+
+/** Gets a slot beside them, and says how long that took. */
+async function comeIn(key, limit = 2) {
+  const start = now()
+  const lease = await witness.acquire({ key, limit, limitTimeout: 10 })
+  const from = now()
+  await lease.release()
+  return { took: from - start, slot: lease.slot, token: lease.fencingToken, from, to: from }
+}
+
+test('a process that is killed while it passes is joined when its leases are over', async () => {
+  const crowd = await startCrowd('killed')
+  await passes(crowd)
+  const { passed } = await crowd.ask()
+  crowd.process.kill('SIGKILL')
+  await crowd.ended
+  const { took, ...came } = await comeIn('killed')
+  expect(passed).toBeGreaterThan(50)
+  expect(took).toBeLessThan(LEASE * 1000 + 500)
+  expectNoneTogether([...crowd.inside, came])
+})
+
+test('a process that ends by process.exit while it passes has its slots back at once', async () => {
+  const crowd = await startCrowd('exits')
+  await passes(crowd)
+  crowd.process.send('exit')
+  await crowd.ended
+  const { took } = await comeIn('exits')
+  expect(took).toBeLessThan(500)
+})
+
+test('somebody else is let in as soon as they wait, and again and again', async () => {
+  const crowd = await startCrowd('others', { tasks: 50, holdMs: 2 })
+  const came = []
+  // Each time it's later that it passes again: 3 s, then 6.
+  for (let i = 0; i < 3; i++) {
+    await passes(crowd)
+    // All that were there before: 50 tasks on two slots.
+    const one = await comeIn('others')
+    expect(one.took).toBeLessThan(2000)
+    came.push(one)
+  }
+  await crowd.ask('stop')
+  expectNoneTogether([...crowd.inside, ...came])
+}, 90_000)
+
+test('a push that is lost on its way is made up for within a second', async () => {
+  // What it can't read says nothing.
+  const proxy = createServer((near) => {
+    const far = connect(server.port, '127.0.0.1')
+    near.pipe(far)
+    far.on('data', (data) =>
+      near.write(Buffer.from(data.toString('latin1').replaceAll(' wanted ', ' wantex '), 'latin1')),
+    )
+    for (const socket of [near, far])
+      socket.on('error', () => {}).on('close', () => [near, far].map((it) => it.destroy()))
+  })
+  proxy.listen(0, '127.0.0.1')
+  await once(proxy, 'listening')
+  const crowd = await startCrowd('lost', { url: `redis://127.0.0.1:${proxy.address().port}`, holdMs: 1 })
+  await passes(crowd)
+  const one = await comeIn('lost')
+  expect(one.took).toBeLessThan(2500)
+  await crowd.ask('stop')
+  expectNoneTogether([...crowd.inside, one])
+  proxy.close()
+})
+
+test('two processes take turns, and none starves', async () => {
+  const both = await Promise.all([1, 2].map(() => startCrowd('turns', { tasks: 10, holdMs: 3 })))
+  await sleep(6_000)
+  await Promise.all(both.map((crowd) => crowd.ask('stop')))
+  expectNoneTogether(both.flatMap((crowd) => crowd.inside))
+  const [one, other] = both.map((crowd) => crowd.turns.reduce((sum, turns) => sum + turns, 0))
+  expect(Math.min(one, other) / Math.max(one, other)).toBeGreaterThan(0.5)
+  for (const { turns } of both)
+    expect(Math.max(...turns) - Math.min(...turns)).toBeLessThan(0.2 * Math.max(...turns) + 4)
+}, 60_000)
+
+test('a process that is suspended while it passes has lost its slots when it goes on', async () => {
+  const crowd = await startCrowd('suspended', { holdMs: 5 })
+  await passes(crowd)
+  crowd.process.kill('SIGSTOP')
+  const came = []
+  for (let i = 0; i < 3; i++) came.push(await comeIn('suspended'))
+  expect(came[0].took).toBeLessThan(LEASE * 1000 + 500)
+  crowd.process.kill('SIGCONT')
+  await passes(crowd)
+  await crowd.ask('stop')
+  expectNoneTogether([...crowd.inside, ...came])
+}, 60_000)
+
+test('a Redis that has lost all while a process passes knows of its slots again within two seconds', async () => {
+  const crowd = await startCrowd('flushed', { holdMs: 1 })
+  await passes(crowd)
+  await redis(server.port, 'FLUSHALL')
+  const start = now()
+  await until(async () => (await witness.status('flushed')).held === 2, 'both slots are held')
+  expect(now() - start).toBeLessThan(2000)
+  const one = await comeIn('flushed')
+  expect(one.took).toBeLessThan(2000)
+  await crowd.ask('stop')
+  expectNoneTogether([...crowd.inside, one])
+}, 60_000)
