@@ -157,12 +157,14 @@ test('a process that is suspended while it passes has lost its slots when it goe
 test('a Redis that has lost all while a process passes knows of its slots again within two seconds', async () => {
   const crowd = await startCrowd('flushed', { holdMs: 1 })
   await passes(crowd)
-  await redis(server.port, 'FLUSHALL')
   const start = now()
+  await redis(server.port, 'FLUSHALL')
   await until(async () => (await witness.status('flushed')).held === 2, 'both slots are held')
-  expect(now() - start).toBeLessThan(2000)
+  const again = now()
+  expect(again - start).toBeLessThan(2000)
   const one = await comeIn('flushed')
   expect(one.took).toBeLessThan(2000)
   await crowd.ask('stop')
-  expectNoneTogether([...crowd.inside, one])
+  // Between the two newcomers may get in beside those who hold, as docs/operations.md says.
+  expectNoneTogether([...crowd.inside.filter((it) => it.to < start || it.from > again), one])
 }, 60_000)
