@@ -82,7 +82,7 @@ describe.concurrent('a process that is killed', () => {
         const { at: releasedAt } = await holder.call('release', leaseId)
         const { fencingToken, at } = await granted
         // By Redis's own clock, which a token is, whatever the machine does to the processes in between.
-        const release = await commands.find((line) => line.endsWith(`"l${leaseId}"`))
+        const release = await commands.find((line) => line.endsWith(`"release" "1" "l${leaseId}"`))
         expect(fencingToken - microseconds(release)).toBeLessThan(50_000)
         // Nor did it wait for a safety look or a keep-alive.
         expect(at - releasedAt).toBeLessThan(500)
