@@ -367,13 +367,13 @@ export interface Lease {
   /** All slots, as many as the weight, ascending. */
   readonly slots: readonly number[]
   /**
-   * Grows with every grant of a slot, for ever, so with a limit of 1 with every grant of the key: a resource that remembers
-   * the highest can refuse a late writer. With a larger limit it has to remember the highest of each slot.
+   * Grows with every grant of a slot, for ever, so with a limit of 1 with every grant of the key: a resource that
+   * remembers the highest can refuse a late writer. With a larger limit it has to remember the highest of each slot.
    */
   readonly fencingToken: number
   /**
-   * Names this lease in {@link Limiter.status} and {@link Limiter.release}. A slot that goes on to the next request of this
-   * process without asking Redis keeps it; with the token it names one holder.
+   * Names this lease in {@link Limiter.status} and {@link Limiter.release}. A slot that goes on to the next request of
+   * this process without asking Redis keeps it; with the token it names one holder.
    */
   readonly leaseId: string
   /** How long the request waited, in seconds. */
@@ -698,8 +698,8 @@ export class Limiter extends EventEmitter<LimiterEvents> {
   /**
    * Who holds and who waits, now.
    *
-   * While a process has a key to itself, its requests wait inside it: only its own limiters show them, and who has a slot
-   * there is shown to others within a second.
+   * While a process has a key to itself, its requests wait inside it: only its own limiters show them, and who has a
+   * slot there is shown to others within a second.
    */
   status(key: string): Promise<Status>
 

@@ -1,5 +1,5 @@
-// One test file at a time, since many start processes and redis-servers of their own and measure what those do. Those that
-// mostly wait for time-outs go two at a time, first.
+// One test file at a time, since many start processes and redis-servers of their own and measure what those do. Those
+// that mostly wait for time-outs go two at a time, first.
 import { defineConfig } from 'vitest/config'
 
 const ALL = '__test__/**/*.test.mjs'

@@ -1,5 +1,5 @@
-// Clients that users bring, in bad times: processes that are killed, servers that vanish, rights that lack, threads that
-// hang or end.
+// Clients that users bring, in bad times: processes that are killed, servers that vanish, rights that lack, threads
+// that hang or end.
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'

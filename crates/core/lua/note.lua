@@ -1,9 +1,10 @@
 -- note: one session serves its own requests on one limit from the slots that it has, until somebody else asks
 -- (R32, R34, R37, R38).
 --
--- sole     of the hash: session limit number begun confirmed ticket heard wanted cool: the last ticket when the note was
---          written · when it was confirmed, ms · the ticket that ended it, 0 as long as it stands · 1 if its session
---          knows · when a note was last wanted, ms · for how long none is written then, ms; - and 0 without a note
+-- sole     of the hash: session limit number begun confirmed ticket heard wanted cool: the last ticket when the note
+--          was written · when it was confirmed, ms · the ticket that ended it, 0 as long as it stands · 1 if its
+--          session knows · when a note was last wanted, ms · for how long none is written then, ms; - and 0 without a
+--          note
 --
 -- ARGV     limit · the number of the caller's note, or nothing
 -- ANSWER   sole number begun after last: the tokens after one, up to another, are the caller's · wanted ticket · no ms

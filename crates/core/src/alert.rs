@@ -1,7 +1,7 @@
 //! Wakes a task for something that came, but not while another thread does the task's work and takes it in anyway.
 //!
-//! That thread has the lock of what the task works on. It calls `look` before it takes in what came, so what comes later
-//! is noted, and `leave` tells it. `tests/interleavings.rs` runs this file through every interleaving.
+//! That thread has the lock of what the task works on. It calls `look` before it takes in what came, so what comes
+//! later is noted, and `leave` tells it. `tests/interleavings.rs` runs this file through every interleaving.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};

@@ -1,7 +1,7 @@
 //! Moves calls, replies, pushes and time between sessions and their stores.
 //!
-//! No rule of the limiter lives here. A session is guarded by a lock (`desk`). A caller takes the lock and hands in what
-//! it wants on its own thread, so what the process can answer by itself crosses no thread. One thread of the whole
+//! No rule of the limiter lives here. A session is guarded by a lock (`desk`). A caller takes the lock and hands in
+//! what it wants on its own thread, so what the process can answer by itself crosses no thread. One thread of the whole
 //! process does what is left, with a task for each session (`task`): sending, hearing from servers, time. `outbox` is
 //! what a client is told, `leg` the way to one store, `replicas` what finds out whether replicas have a grant. Clients
 //! with the same resolved options share a session, and with it one connection, whatever thread they live on.

@@ -35,8 +35,8 @@ export const RULES = {
       let highest
       for (const lease of list.filter(({ standIn }) => !standIn)) {
         const isBelow = highest && lease.token <= highest.token && lease.from > highest.good
-        // A grant that was taken over at once may be heard of after the one that took it over; those of two primaries at
-        // once come in any order.
+        // A grant that was taken over at once may be heard of after the one that took it over; those of two primaries
+        // at once come in any order.
         const isMixed = () => {
           const { from } = lease
           return allowanceFor({ first: highest, second: lease, from, to: from }, record) === 'a failover'

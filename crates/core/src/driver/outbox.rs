@@ -38,7 +38,8 @@ impl Outbox {
         self.pile().end = Some(message.to_owned());
     }
 
-    /// Tells the client all events. Not to be called under the session's lock: the client may ask for something at once.
+    /// Tells the client all events. Not to be called under the session's lock: the client may ask for something at
+    /// once.
     pub(super) fn tell(&self) {
         let mut events = Vec::new();
         {

@@ -9,8 +9,8 @@ pub enum Plan {
     Cancel,
     /// Acquires for half a second at most, and releases when it's granted.
     Hurry,
-    /// Three requests of one process: acquires them one after the other, and releases each when it's granted. Those that
-    /// wait while it has the note, wait inside.
+    /// Three requests of one process: acquires them one after the other, and releases each when it's granted. Those
+    /// that wait while it has the note, wait inside.
     Crowd,
 }
 

@@ -242,8 +242,8 @@ impl GroupState {
         picture.waiters.extend(self.members.inside().into_iter().filter_map(view));
     }
 
-    /// The terms of the note that is to be asked for now (R32): of a request that waits while as many slots as its limit
-    /// are held.
+    /// The terms of the note that is to be asked for now (R32): of a request that waits while as many slots as its
+    /// limit are held.
     pub(super) fn note_to_ask(&self, cx: &Context, now: Moment) -> Option<NoteTerms> {
         if self.members.waiting_count() == 0 || !self.sole.may_ask(now) {
             return None;

@@ -1,8 +1,8 @@
 //! What writes and reads on a connection: a task, and in its place whoever has just sent something.
 //!
-//! The client library puts what is sent into a queue, which its driver takes to the socket. Waking the driver's task for
-//! that costs more than the writing. So a thread that sends a little on an idle connection polls the driver itself, and
-//! the task isn't woken.
+//! The client library puts what is sent into a queue, which its driver takes to the socket. Waking the driver's task
+//! for that costs more than the writing. So a thread that sends a little on an idle connection polls the driver itself,
+//! and the task isn't woken.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

@@ -7,8 +7,8 @@ use redis::RedisError;
 
 use crate::protocol::CallError;
 
-/// What an error of the connection or of the server means for the call. What a server said is told in its own words: the
-/// client library has names of its own for some codes, and puts others in quotes.
+/// What an error of the connection or of the server means for the call. What a server said is told in its own words:
+/// the client library has names of its own for some codes, and puts others in quotes.
 pub fn call_error(error: &RedisError) -> CallError {
     match (error.code(), error.detail()) {
         (Some(code), detail) => of_text(format!("{code} {}", detail.unwrap_or_default())),
