@@ -105,10 +105,10 @@ pub enum Verb {
     Renew(Renew),
     /// Take waiters out of the line.
     Leave(Vec<LeaseId>),
-    /// Settle the session's own ids after an unclear outcome, and store the caller's connection number (R12).
+    /// Reconcile the session's own ids after an unclear outcome, and store the caller's connection number (R12).
     Reconcile {
         /// The ids that the session knows of.
-        items: Vec<Settle>,
+        items: Vec<ReconcileItem>,
         /// The rank from which on the answer lists what else the group has of the session; `None` when nobody asks.
         own_from: Option<u64>,
     },
@@ -218,7 +218,7 @@ pub struct Extend {
 
 /// One id of a reconcile call.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Settle {
+pub enum ReconcileItem {
     /// The session believes that it holds this; it re-enters if the rules allow (R14, R30).
     Keep(Keep),
     /// The session wants this granted and doesn't know what became of it. With a ticket it was in line and re-enters
@@ -314,7 +314,7 @@ pub enum Answers {
     /// To [`Verb::Reconcile`].
     Reconcile {
         /// One per item.
-        settled: Vec<Settled>,
+        reconciled: Vec<Reconciled>,
         /// The ids of the caller's session that the group has after the call: leases by end, then waiters by place,
         /// both of the ranks that were asked for.
         own: Vec<LeaseId>,
@@ -389,7 +389,7 @@ pub enum Renewed {
         /// The new end.
         end_at_ms: u64,
     },
-    /// Not there. Whether that is a loss depends on the epoch: see [`Settle::Keep`].
+    /// Not there. Whether that is a loss depends on the epoch: see [`ReconcileItem::Keep`].
     Gone,
     /// The holder name belongs to another lease now (R16).
     TakenOver,
@@ -417,7 +417,7 @@ pub enum Left {
 
 /// What became of one id of a reconcile call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settled {
+pub enum Reconciled {
     /// Held: as it was, restored, or granted meanwhile. The end is as [`Keep::extend_ms`] asks; what was wanted has its
     /// full length.
     Held(Grant),

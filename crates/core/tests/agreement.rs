@@ -17,7 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use concurrency_limit::group::{Group, Receivers};
 use concurrency_limit::lease::{Epoch, Key, SessionId};
 use concurrency_limit::protocol::{
-    Acquired, Answers, Call, CallError, Caller, News, Noted, Renewed, Reply, Settled, Verb,
+    Acquired, Answers, Call, CallError, Caller, News, Noted, Reconciled, Renewed, Reply, Verb,
 };
 use concurrency_limit::store::redis::keys::GroupKeys;
 use concurrency_limit::store::redis::library::{Layout, Way, rehearsal};
@@ -57,9 +57,9 @@ fn learn(known: &mut Known, session: SessionId, verb: &Verb, reply: &Reply) {
                 }
             }
         }
-        Answers::Reconcile { settled, .. } => {
-            for answer in settled {
-                if let Settled::Held(grant) = answer {
+        Answers::Reconcile { reconciled, .. } => {
+            for answer in reconciled {
+                if let Reconciled::Held(grant) = answer {
                     known.grants.insert(grant.id, (reply.epoch, grant.clone()));
                 }
             }

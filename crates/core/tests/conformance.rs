@@ -10,7 +10,7 @@ use common::peer::{Peer, key, limit};
 use concurrency_limit::lease::{Identity, Slot};
 use concurrency_limit::protocol::{
     Acquired, Answers, Ask, Call, CallError, CallId, Extend, Grant, Introduction, Keep, Left, Outgoing, Page,
-    Picture, Push, Renew, Renewed, Settle, Settled, Target, Terms, Verb, Waiting,
+    Picture, Push, ReconcileItem, Reconciled, Renew, Renewed, Target, Terms, Verb, Waiting,
 };
 use concurrency_limit::store::Store;
 
@@ -331,7 +331,7 @@ async fn reconciling_settles_each_id(store: &dyn Store) {
     };
     peer.caller.connection = 2;
     let keep = |grant: &Grant, number| {
-        Settle::Keep(Keep {
+        ReconcileItem::Keep(Keep {
             id: peer.id(number),
             terms: Arc::clone(&two),
             epoch: reply.epoch,
@@ -342,38 +342,38 @@ async fn reconciling_settles_each_id(store: &dyn Store) {
             extend_ms: Some(two.lease_ms),
         })
     };
-    let want = |number| Settle::Want { id: peer.id(number), terms: Arc::clone(&two), ticket: None };
+    let want = |number| ReconcileItem::Want { id: peer.id(number), terms: Arc::clone(&two), ticket: None };
     let items = vec![
         keep(first, 1),
         want(3),
         want(8),
         keep(first, 9),
-        Settle::Drop(peer.id(4)),
-        Settle::Drop(peer.id(2)),
+        ReconcileItem::Drop(peer.id(4)),
+        ReconcileItem::Drop(peer.id(2)),
     ];
-    let settled = peer.answer(&group, Verb::Reconcile { items, own_from: None }).await;
-    let Answers::Reconcile { settled: answers, .. } = &settled.answers else {
-        panic!("not reconciled: {settled:?}")
+    let reconciled = peer.answer(&group, Verb::Reconcile { items, own_from: None }).await;
+    let Answers::Reconcile { reconciled: answers, .. } = &reconciled.answers else {
+        panic!("not reconciled: {reconciled:?}")
     };
     match answers.as_slice() {
         [
-            Settled::Held(kept),
-            Settled::InLine { ticket: place },
-            Settled::Unknown,
-            Settled::Unknown,
-            Settled::Dropped { held: false },
-            Settled::Dropped { held: true },
+            Reconciled::Held(kept),
+            Reconciled::InLine { ticket: place },
+            Reconciled::Unknown,
+            Reconciled::Unknown,
+            Reconciled::Dropped { held: false },
+            Reconciled::Dropped { held: true },
         ] => assert_eq!((kept.token, place), (first.token, ticket)),
-        other => panic!("not settled as expected: {other:?}"),
+        other => panic!("not reconciled as expected: {other:?}"),
     }
     // The lease that was given back made room for the one that waits.
-    assert_eq!(settled.handed.iter().map(|grant| grant.id).collect::<Vec<_>>(), [peer.id(3)]);
+    assert_eq!(reconciled.handed.iter().map(|grant| grant.id).collect::<Vec<_>>(), [peer.id(3)]);
 }
 
 async fn a_session_is_told_what_the_group_has_of_it(store: &dyn Store) {
     let (mut peer, mut other) = (Peer::connect(store).await, Peer::connect(store).await);
     let look = Verb::Reconcile { items: vec![], own_from: Some(0) };
-    let nothing = Answers::Reconcile { settled: vec![], own: vec![], own_next: None };
+    let nothing = Answers::Reconcile { reconciled: vec![], own: vec![], own_next: None };
     assert_eq!(peer.answer(&key("group"), look.clone()).await.answers, nothing);
     assert_eq!(peer.keys("*").await, []);
     let two = Arc::new(limit(2));
@@ -382,16 +382,16 @@ async fn a_session_is_told_what_the_group_has_of_it(store: &dyn Store) {
     queued(&mut other, 2, &two).await;
     queued(&mut peer, 2, &two).await;
     peer.caller.connection = 2;
-    let settled = peer.answer(&key("group"), look).await.answers;
+    let reconciled = peer.answer(&key("group"), look).await.answers;
     let own = vec![peer.id(1), peer.id(2)];
-    assert_eq!(settled, Answers::Reconcile { settled: vec![], own, own_next: None });
+    assert_eq!(reconciled, Answers::Reconcile { reconciled: vec![], own, own_next: None });
 }
 
 async fn an_old_connection_comes_too_late(store: &dyn Store) {
     let mut peer = Peer::connect(store).await;
     let group = key("group");
     peer.caller.connection = 2;
-    let drop = vec![Settle::Drop(peer.id(9))];
+    let drop = vec![ReconcileItem::Drop(peer.id(9))];
     peer.answer(&group, Verb::Reconcile { items: drop, own_from: None }).await;
     peer.caller.connection = 1;
     let late = Verb::Acquire(vec![ask(&peer, 1, &Arc::new(limit(1)), true)]);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use concurrency_limit::group::{Group, LeaseSnapshot, Receivers, Snapshot, WaiterSnapshot};
 use concurrency_limit::lease::{Epoch, FencingToken, LeaseId, SessionId, Ticket};
 use concurrency_limit::protocol::{
-    Acquired, Answers, Ask, Caller, Extend, Grant, Keep, Left, News, NoteAsk, Noted, Renew, Reply, Settle,
-    Settled, Target, Terms, Verb, Waiting,
+    Acquired, Answers, Ask, Caller, Extend, Grant, Keep, Left, News, NoteAsk, Noted, ReconcileItem,
+    Reconciled, Renew, Reply, Target, Terms, Verb, Waiting,
 };
 use proptest::prelude::*;
 
@@ -153,15 +153,24 @@ impl History {
         Renew { leases: waiters.iter().map(extend).collect(), waiters }
     }
 
-    fn unclear(&self, session: SessionId, (a, b, _): (u8, u8, u8)) -> Option<Settle> {
+    fn unclear(&self, session: SessionId, (a, b, _): (u8, u8, u8)) -> Option<ReconcileItem> {
         let id = self.pick(a, Some(session))?;
         let Known { terms, grant, ticket } = self.known[&id].clone();
         Some(match (b % 5, grant) {
-            (0, _) => Settle::Drop(id),
-            (_, None) => Settle::Want { id, terms, ticket },
+            (0, _) => ReconcileItem::Drop(id),
+            (_, None) => ReconcileItem::Want { id, terms, ticket },
             (_, Some((epoch, Grant { slots, token, end_at_ms, .. }))) => {
                 let extend_ms = (!b.is_multiple_of(3)).then_some(terms.lease_ms);
-                Settle::Keep(Keep { id, terms, epoch, token, current: token, slots, end_at_ms, extend_ms })
+                ReconcileItem::Keep(Keep {
+                    id,
+                    terms,
+                    epoch,
+                    token,
+                    current: token,
+                    slots,
+                    end_at_ms,
+                    extend_ms,
+                })
             }
         })
     }
@@ -236,11 +245,13 @@ impl History {
                     Left::Left => None,
                 }));
             }
-            (Verb::Reconcile { items, .. }, Answers::Reconcile { settled, .. }) => {
-                for (item, settled) in items.iter().zip(settled) {
-                    match (item, settled) {
-                        (_, Settled::Held(grant)) => grants.push(grant.clone()),
-                        (Settle::Want { id, .. }, Settled::InLine { ticket }) => tickets.push((*id, *ticket)),
+            (Verb::Reconcile { items, .. }, Answers::Reconcile { reconciled, .. }) => {
+                for (item, reconciled) in items.iter().zip(reconciled) {
+                    match (item, reconciled) {
+                        (_, Reconciled::Held(grant)) => grants.push(grant.clone()),
+                        (ReconcileItem::Want { id, .. }, Reconciled::InLine { ticket }) => {
+                            tickets.push((*id, *ticket))
+                        }
                         _ => {}
                     }
                 }
@@ -313,7 +324,7 @@ fn granted<'a>(
 /// Whether a session asks for its lease to come back as it knows it.
 fn re_enters(verb: &Verb, id: LeaseId) -> bool {
     let Verb::Reconcile { items, .. } = verb else { return false };
-    items.iter().any(|item| matches!(item, Settle::Keep(keep) if keep.id == id))
+    items.iter().any(|item| matches!(item, ReconcileItem::Keep(keep) if keep.id == id))
 }
 
 /// A lease that re-enters has the token that its session knows, also where a state that went back had granted its id

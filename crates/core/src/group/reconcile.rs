@@ -1,4 +1,4 @@
-//! The reconcile call: a session settles its own ids after an unclear outcome (R12, R14, R30).
+//! The reconcile call: a session finds out about its own ids after an unclear outcome (R12, R14, R30).
 //!
 //! Only here does a lease come back into a group that has lost it, only here does a group find out that its state went
 //! back, and only here is a connection number guarded.
@@ -9,13 +9,13 @@ use super::hand_off::Turn;
 use super::leases::Lease;
 use super::state::State;
 use crate::lease::{LeaseId, SessionId, Ticket};
-use crate::protocol::{Answers, Keep, MAX_TOUCHED, Passed, Settle, Settled, Terms};
+use crate::protocol::{Answers, Keep, MAX_TOUCHED, Passed, ReconcileItem, Reconciled, Terms};
 
 impl State {
     pub(super) fn reconcile(
         &mut self,
         turn: &mut Turn<'_>,
-        items: &[Settle],
+        items: &[ReconcileItem],
         own_from: Option<u64>,
     ) -> Answers {
         let latest_ms = self.sessions.reconcile(turn.caller, turn.now.ms);
@@ -24,24 +24,30 @@ impl State {
         if went_back {
             self.epoch = turn.fresh;
         }
-        let settled: Vec<Settled> = items.iter().map(|item| self.settle(turn, item, went_back)).collect();
+        let reconciled: Vec<Reconciled> =
+            items.iter().map(|item| self.reconcile_item(turn, item, went_back)).collect();
         if !self.line.is_empty() {
             self.reap(turn);
             self.hand_off(turn);
         }
-        self.note_settled(turn, items, &settled);
+        self.end_note_if_needed(turn, items, &reconciled);
         let (own, own_next) = own_from.map_or((Vec::new(), None), |from| self.own(turn.caller.session, from));
-        Answers::Reconcile { settled, own, own_next }
+        Answers::Reconcile { reconciled, own, own_next }
     }
 
-    /// Who has come back into the line, and on which limits leases have.
-    fn note_settled(&mut self, turn: &mut Turn<'_>, items: &[Settle], settled: &[Settled]) {
-        let tickets = settled.iter().filter_map(|answer| match answer {
-            Settled::InLine { ticket } => Some(*ticket),
+    /// The note may end: requests came back into the line, or leases on another limit.
+    fn end_note_if_needed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        items: &[ReconcileItem],
+        reconciled: &[Reconciled],
+    ) {
+        let tickets = reconciled.iter().filter_map(|answer| match answer {
+            Reconciled::InLine { ticket } => Some(*ticket),
             _ => None,
         });
-        let limits = items.iter().zip(settled).filter_map(|(item, answer)| match (item, answer) {
-            (Settle::Keep(keep), Settled::Held(_)) => Some(keep.terms.limit),
+        let limits = items.iter().zip(reconciled).filter_map(|(item, answer)| match (item, answer) {
+            (ReconcileItem::Keep(keep), Reconciled::Held(_)) => Some(keep.terms.limit),
             _ => None,
         });
         self.note_reconciled(turn, tickets.min(), &limits.collect::<Vec<_>>());
@@ -49,9 +55,9 @@ impl State {
 
     /// Whether the state went back to what it was before one of these grants, as a replica that is promoted without the
     /// last writes does: it is of the same epoch and doesn't know the grant yet, or shows its id as it was before.
-    fn went_back(&self, turn: &Turn<'_>, items: &[Settle]) -> bool {
+    fn went_back(&self, turn: &Turn<'_>, items: &[ReconcileItem]) -> bool {
         items.iter().any(|item| {
-            let Settle::Keep(keep) = item else { return false };
+            let ReconcileItem::Keep(keep) = item else { return false };
             let granted_otherwise = self.leases.get(keep.id).is_some_and(|lease| !is_that(lease, keep));
             let before =
                 keep.current > self.last_token || granted_otherwise || self.line.get(keep.id).is_some();
@@ -69,23 +75,23 @@ impl State {
         (own, (next < self.leases.len().max(self.line.len())).then_some(next))
     }
 
-    fn settle(&mut self, turn: &mut Turn<'_>, item: &Settle, went_back: bool) -> Settled {
+    fn reconcile_item(&mut self, turn: &mut Turn<'_>, item: &ReconcileItem, went_back: bool) -> Reconciled {
         match item {
-            Settle::Keep(keep) => self.keep(turn, keep, went_back),
-            Settle::Want { id, terms, ticket } => self.want(turn, *id, terms, *ticket),
-            Settle::Drop(id) => {
+            ReconcileItem::Keep(keep) => self.keep(turn, keep, went_back),
+            ReconcileItem::Want { id, terms, ticket } => self.want(turn, *id, terms, *ticket),
+            ReconcileItem::Drop(id) => {
                 let held = self.leases.remove(*id).is_some();
                 if !held {
                     self.leave(turn.now, *id);
                 }
-                Settled::Dropped { held }
+                Reconciled::Dropped { held }
             }
         }
     }
 
     /// A lease that is there as its session knows it. Without a length it ends when that was stated last, also in a
     /// state that has gone back to before its renewal.
-    fn kept(&mut self, turn: &Turn<'_>, keep: &Keep) -> Option<Settled> {
+    fn kept(&mut self, turn: &Turn<'_>, keep: &Keep) -> Option<Reconciled> {
         let lease = self.leases.get(keep.id).filter(|lease| is_that(lease, keep))?;
         let extended = keep.extend_ms.map(|length_ms| turn.now.ms.saturating_add(length_ms));
         let end_at_ms = extended.unwrap_or(lease.end_at_ms.max(keep.end_at_ms));
@@ -93,10 +99,10 @@ impl State {
             self.last_token = self.last_token.max(keep.current);
         }
         let lease = self.end_at(keep.id, end_at_ms)?;
-        Some(Settled::Held(lease.as_grant(keep.id, turn.now.ms)))
+        Some(Reconciled::Held(lease.as_grant(keep.id, turn.now.ms)))
     }
 
-    fn keep(&mut self, turn: &mut Turn<'_>, keep: &Keep, went_back: bool) -> Settled {
+    fn keep(&mut self, turn: &mut Turn<'_>, keep: &Keep, went_back: bool) -> Reconciled {
         if let Some(kept) = self.kept(turn, keep) {
             return kept;
         }
@@ -111,7 +117,7 @@ impl State {
             self.outdate(keep);
         }
         if self.leases.named(keep.terms.holder.as_ref()).is_some() {
-            return Settled::TakenOver;
+            return Reconciled::TakenOver;
         }
         if may_return
             && !(self.has_room(&keep.terms) && self.leases.are_free(&keep.slots))
@@ -120,17 +126,17 @@ impl State {
             self.reap(turn);
         }
         if !may_return || !self.has_room(&keep.terms) {
-            return Settled::Unknown;
+            return Reconciled::Unknown;
         }
         let extended = keep.extend_ms.map(|length_ms| turn.now.ms.saturating_add(length_ms));
         let end_at_ms = extended.unwrap_or(keep.end_at_ms);
         let restored = self.leases.restore(keep.id, &keep.slots, keep.terms.clone(), keep.current, end_at_ms);
         let Some(grant) = restored.map(|lease| lease.as_grant(keep.id, turn.now.ms)) else {
-            return Settled::Unknown;
+            return Reconciled::Unknown;
         };
         self.outlive(end_at_ms);
         self.last_token = self.last_token.max(keep.current);
-        Settled::Held(grant)
+        Reconciled::Held(grant)
     }
 
     /// Slots and name were free, or taken over, when they were granted: whoever has them by an older grant has ended
@@ -141,21 +147,27 @@ impl State {
         }
     }
 
-    fn want(&mut self, turn: &Turn<'_>, id: LeaseId, terms: &Arc<Terms>, ticket: Option<Ticket>) -> Settled {
+    fn want(
+        &mut self,
+        turn: &Turn<'_>,
+        id: LeaseId,
+        terms: &Arc<Terms>,
+        ticket: Option<Ticket>,
+    ) -> Reconciled {
         if let Some(lease) = self.extend(turn.now, id, terms.lease_ms) {
-            return Settled::Held(lease.as_grant(id, turn.now.ms));
+            return Reconciled::Held(lease.as_grant(id, turn.now.ms));
         }
         if let Some(waiter) = self.line.get(id) {
-            return Settled::InLine { ticket: waiter.ticket };
+            return Reconciled::InLine { ticket: waiter.ticket };
         }
         let name_free =
             self.leases.named(terms.holder.as_ref()).is_none_or(|(_, lease)| lease.may_go_to(terms));
         match ticket {
             Some(ticket) if name_free && self.line.takes(terms.limit) => {
                 self.join_at(turn.now, turn.caller, id, terms, ticket);
-                Settled::InLine { ticket }
+                Reconciled::InLine { ticket }
             }
-            _ => Settled::Unknown,
+            _ => Reconciled::Unknown,
         }
     }
 }

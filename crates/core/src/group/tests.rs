@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::*;
 use crate::lease::{FencingToken, Slot, Ticket};
 use crate::protocol::{
-    Acquired, Ask, Grant, Keep, MAX_TOUCHED, MAX_WAITING_LIMITS, Page, Picture, Settle, Settled, Terms,
+    Acquired, Ask, Grant, Keep, MAX_TOUCHED, MAX_WAITING_LIMITS, Page, Picture, ReconcileItem, Reconciled,
+    Terms,
 };
 
 mod admission;
@@ -199,14 +200,14 @@ impl World {
         }
     }
 
-    fn settle(&mut self, by: u64, item: Settle) -> Settled {
+    fn reconcile_one(&mut self, by: u64, item: ReconcileItem) -> Reconciled {
         match self.reconcile(by, vec![item]).answers {
-            Answers::Reconcile { mut settled, .. } => settled.remove(0),
+            Answers::Reconcile { mut reconciled, .. } => reconciled.remove(0),
             other => panic!("{other:?}"),
         }
     }
 
-    fn reconcile(&mut self, by: u64, items: Vec<Settle>) -> Reply {
+    fn reconcile(&mut self, by: u64, items: Vec<ReconcileItem>) -> Reply {
         self.call(by, Verb::Reconcile { items, own_from: None })
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use concurrency_limit::lease::{Epoch, FencingToken, Identity, LeaseId, SessionId, Slot, Ticket};
 use concurrency_limit::protocol::{
-    Ask, Caller, Extend, Grant, Introduction, Join, JoinAsk, Keep, NoteAsk, Page, Passed, Renew, Settle,
-    Target, Terms, Verb,
+    Ask, Caller, Extend, Grant, Introduction, Join, JoinAsk, Keep, NoteAsk, Page, Passed, ReconcileItem,
+    Renew, Target, Terms, Verb,
 };
 use proptest::prelude::*;
 
@@ -253,7 +253,7 @@ impl Known {
             4 => Verb::Reconcile {
                 items: match items[0].kind {
                     0..16 => Vec::new(),
-                    _ => items.iter().map(|item| self.settle(step, item)).collect(),
+                    _ => items.iter().map(|item| self.reconcile_item(step, item)).collect(),
                 },
                 own_from: [Some(0), Some(1), Some(3), None][items[0].choice / 11 % 4],
             },
@@ -356,17 +356,19 @@ impl Known {
         renew
     }
 
-    fn settle(&self, step: &Step, item: &Item) -> Settle {
+    fn reconcile_item(&self, step: &Step, item: &Item) -> ReconcileItem {
         let own = |of: &dyn Fn(&LeaseId) -> bool| -> Vec<_> {
             self.asked.iter().filter(|(id, _)| id.session.0 == step.session && of(id)).cloned().collect()
         };
         let (asked, granted) = (own(&|_| true), own(&|id| self.grants.contains_key(id)));
         let recent = &granted[granted.len().saturating_sub(6)..];
         match (asked.get(item.choice % asked.len().max(1)).cloned(), item.kind % 8) {
-            (None, _) => Settle::Drop(self.any(item)),
-            (Some((id, _)), 0) => Settle::Drop(id),
-            (Some((id, terms)), 1) => Settle::Want { id, terms, ticket: None },
-            (Some((id, terms)), 2) => Settle::Want { id, terms, ticket: self.tickets.get(&id).copied() },
+            (None, _) => ReconcileItem::Drop(self.any(item)),
+            (Some((id, _)), 0) => ReconcileItem::Drop(id),
+            (Some((id, terms)), 1) => ReconcileItem::Want { id, terms, ticket: None },
+            (Some((id, terms)), 2) => {
+                ReconcileItem::Want { id, terms, ticket: self.tickets.get(&id).copied() }
+            }
             (Some((id, terms)), 3) => self.keep(item, id, terms),
             (Some(any), _) => {
                 let (id, terms) = recent.get(item.choice % recent.len().max(1)).cloned().unwrap_or(any);
@@ -375,7 +377,7 @@ impl Known {
         }
     }
 
-    fn keep(&self, item: &Item, id: LeaseId, terms: Arc<Terms>) -> Settle {
+    fn keep(&self, item: &Item, id: LeaseId, terms: Arc<Terms>) -> ReconcileItem {
         let (known, lease_ms) = (self.grants.get(&id), terms.lease_ms);
         let first = (item.choice / 7 % 12) as Slot + 1;
         let slots = match known {
@@ -388,7 +390,7 @@ impl Known {
         let token = known.map_or(unknown, |(_, grant)| grant.token);
         let current = FencingToken(token.0 + [0, 0, 0, 2, 40][item.choice / 5 % 5]);
         let epoch = known.map_or(Epoch(self.epoch), |(epoch, _)| *epoch);
-        Settle::Keep(Keep {
+        ReconcileItem::Keep(Keep {
             id,
             terms,
             epoch: if (item.kind / 8).is_multiple_of(4) { Epoch(77) } else { epoch },

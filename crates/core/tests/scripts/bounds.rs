@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use concurrency_limit::lease::Key;
 use concurrency_limit::protocol::{
-    Acquired, Answers, Ask, Call, Extend, Page, Renew, Settle, Target, Terms, Verb,
+    Acquired, Answers, Ask, Call, Extend, Page, ReconcileItem, Renew, Target, Terms, Verb,
 };
 
 use super::rig::{Rig, id, terms};
@@ -56,7 +56,7 @@ fn a_set_that_vanished_alone_gets_the_time_to_live_of_the_others_when_it_is_made
             rig.server.ask::<u64>(&["DEL", &ends]);
             rig.release(id(1, 1));
         }),
-        ("reconcile", |rig| drop(rig.reconcile(2, vec![Settle::Drop(id(1, 2))]))),
+        ("reconcile", |rig| drop(rig.reconcile(2, vec![ReconcileItem::Drop(id(1, 2))]))),
     ];
     for mut rig in Rig::each() {
         let mut made = BTreeMap::<usize, usize>::new();

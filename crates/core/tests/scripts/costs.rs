@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use concurrency_limit::lease::{Epoch, FencingToken, LeaseId, SessionId, Ticket};
 use concurrency_limit::protocol::{
-    Acquired, Answers, Ask, Call, Caller, Keep, Reply, Settle, Target, Terms, Verb,
+    Acquired, Answers, Ask, Call, Caller, Keep, ReconcileItem, Reply, Target, Terms, Verb,
 };
 use concurrency_limit::store::redis::library::{self, Layout, Way};
 use concurrency_limit::store::redis::reply;
@@ -40,7 +40,7 @@ fn keeps(rig: &Rig, session: u64, first_slot: u32) -> Verb {
         end_at_ms: now_ms + 60_000,
         extend_ms: Some(60_000),
     };
-    Verb::Reconcile { items: (1..=200).map(|n| Settle::Keep(keep(n))).collect(), own_from: None }
+    Verb::Reconcile { items: (1..=200).map(|n| ReconcileItem::Keep(keep(n))).collect(), own_from: None }
 }
 
 /// What is the same for all items of a call is done once.
@@ -66,7 +66,8 @@ fn a_call_of_many_items_runs_few_commands() {
     });
     few("waiters re-enter", 20, &|rig| {
         rig.hold(1, 1);
-        let want = |n| Settle::Want { id: id(2, n), terms: Arc::new(terms(1)), ticket: Some(Ticket(n)) };
+        let want =
+            |n| ReconcileItem::Want { id: id(2, n), terms: Arc::new(terms(1)), ticket: Some(Ticket(n)) };
         (2, Verb::Reconcile { items: (1..=200).map(want).collect(), own_from: Some(0) })
     });
     few("granted and refused in turn", 30, &|rig| {

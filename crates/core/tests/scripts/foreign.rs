@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use concurrency_limit::protocol::{Ask, CallError, Page, Renew, Settle, Target, Verb};
+use concurrency_limit::protocol::{Ask, CallError, Page, ReconcileItem, Renew, Target, Verb};
 
 use super::rig::{Rig, id, terms};
 
@@ -15,7 +15,7 @@ fn verbs() -> [Verb; 7] {
         Verb::Release(vec![Target::Lease(id(1, 1))]),
         Verb::Renew(Renew::default()),
         Verb::Leave(vec![id(1, 1)]),
-        Verb::Reconcile { items: vec![Settle::Drop(id(1, 1))], own_from: None },
+        Verb::Reconcile { items: vec![ReconcileItem::Drop(id(1, 1))], own_from: None },
         Verb::Inspect(Page::default()),
         Verb::Clean,
     ]

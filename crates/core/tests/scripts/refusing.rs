@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use concurrency_limit::protocol::{
-    Answers, Ask, CallError, Extend, Renew, Renewed, Settle, Settled, Target, Verb,
+    Answers, Ask, CallError, Extend, ReconcileItem, Reconciled, Renew, Renewed, Target, Verb,
 };
 
 use super::rig::{Rig, id, terms};
@@ -28,11 +28,12 @@ fn a_full_memory_refuses_acquire_alone_and_leaves_nothing_of_it() {
             matches!(&reply.answers, Answers::Renew { leases, .. } if matches!(leases[0], Renewed::Extended { .. }))
         );
         assert_eq!(rig.release(id(1, 1)).answers, Answers::Release(vec![true]));
-        let drop = rig.call(2, Verb::Reconcile { items: vec![Settle::Drop(id(2, 1))], own_from: None });
+        let drop =
+            rig.call(2, Verb::Reconcile { items: vec![ReconcileItem::Drop(id(2, 1))], own_from: None });
         assert_eq!(
             drop.answers,
             Answers::Reconcile {
-                settled: vec![Settled::Dropped { held: true }],
+                reconciled: vec![Reconciled::Dropped { held: true }],
                 own: vec![],
                 own_next: None
             },

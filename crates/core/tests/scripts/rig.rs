@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use concurrency_limit::lease::{Epoch, Key, LeaseId, SessionId, Ticket};
 use concurrency_limit::protocol::{
-    Acquired, Answers, Ask, Call, CallError, Caller, Grant, Page, Picture, Reply, Settle, Settled, Target,
-    Terms, Verb,
+    Acquired, Answers, Ask, Call, CallError, Caller, Grant, Page, Picture, ReconcileItem, Reconciled, Reply,
+    Target, Terms, Verb,
 };
 use concurrency_limit::store::redis::library::{Layout, Way, rehearsal};
 use concurrency_limit::store::redis::{keys::GroupKeys, reply};
@@ -139,9 +139,9 @@ impl Rig {
         self.call(id.session.0, Verb::Release(vec![Target::Lease(id)]))
     }
 
-    pub fn reconcile(&mut self, session: u64, items: Vec<Settle>) -> Vec<Settled> {
+    pub fn reconcile(&mut self, session: u64, items: Vec<ReconcileItem>) -> Vec<Reconciled> {
         match self.call(session, Verb::Reconcile { items, own_from: None }).answers {
-            Answers::Reconcile { settled, .. } => settled,
+            Answers::Reconcile { reconciled, .. } => reconciled,
             other => panic!("{other:?}"),
         }
     }

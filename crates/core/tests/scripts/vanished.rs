@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use concurrency_limit::lease::{Epoch, FencingToken, Slot};
-use concurrency_limit::protocol::{Acquired, Answers, Ask, Keep, Renew, Settle, Settled, Verb, Waiting};
+use concurrency_limit::protocol::{
+    Acquired, Answers, Ask, Keep, ReconcileItem, Reconciled, Renew, Verb, Waiting,
+};
 
 use super::rig::{Rig, id, terms};
 
@@ -90,9 +92,9 @@ fn a_lost_queue_is_begun_anew_and_its_waiters_come_back_with_their_tickets() {
             assert_eq!(in_line, 0);
         }
         for (id, ticket) in [(id(3, 1), second), (id(2, 1), first)] {
-            let want = Settle::Want { id, terms: Arc::new(terms(1)), ticket: Some(ticket) };
+            let want = ReconcileItem::Want { id, terms: Arc::new(terms(1)), ticket: Some(ticket) };
             let reply = rig.reconcile(id.session.0, vec![want]);
-            assert_eq!(reply, [Settled::InLine { ticket }]);
+            assert_eq!(reply, [Reconciled::InLine { ticket }]);
         }
         rig.release(id(1, 1));
         let look = Renew { waiters: vec![id(2, 1)], ..Renew::default() };
@@ -161,10 +163,10 @@ fn a_lease_on_a_high_slot_re_enters_without_writing_every_gap_below() {
             end_at_ms: u64::MAX >> 12,
             extend_ms: Some(10_000),
         };
-        let reply = rig.reconcile(1, vec![Settle::Keep(keep.clone())]);
-        assert!(matches!(&reply[..], [Settled::Held(_)]));
+        let reply = rig.reconcile(1, vec![ReconcileItem::Keep(keep.clone())]);
+        assert!(matches!(&reply[..], [Reconciled::Held(_)]));
         (keep.id, keep.slots) = (id(1, 2), vec![500]);
-        rig.reconcile(1, vec![Settle::Keep(keep)]);
+        rig.reconcile(1, vec![ReconcileItem::Keep(keep)]);
         let gaps = rig.server.ask::<Vec<String>>(&["ZRANGE", &rig.keys.gaps.clone(), "0", "-1"]);
         assert_eq!(gaps, ["1-499", "501-999999", "."]);
         assert_eq!(rig.acquire(id(2, 1), 3).slots, [1]);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use concurrency_limit::lease::{Epoch, FencingToken, Key, LeaseId, Ticket};
 use concurrency_limit::protocol::{
-    Acquired, Answers, Ask, Call, CallError, Caller, Grant, Left, Push, Renewed, Reply, Settle, Settled,
-    Target, Terms, Verb, Waiting,
+    Acquired, Answers, Ask, Call, CallError, Caller, Grant, Left, Push, ReconcileItem, Reconciled, Renewed,
+    Reply, Target, Terms, Verb, Waiting,
 };
 
 #[derive(Debug)]
@@ -120,7 +120,7 @@ impl Page {
             }),
             Verb::Leave(ids) => self.line.retain(|place| !ids.contains(&place.id)),
             Verb::Reconcile { items, .. } => {
-                let drops = |id| items.contains(&Settle::Drop(id));
+                let drops = |id| items.contains(&ReconcileItem::Drop(id));
                 self.line.retain(|place| !drops(place.id));
             }
             _ => {}
@@ -193,10 +193,12 @@ fn grants_in(answers: &Answers) -> Vec<&Grant> {
             Left::Granted(grant) => Some(grant),
             Left::Left => None,
         })),
-        Answers::Reconcile { settled, .. } => grants.extend(settled.iter().filter_map(|item| match item {
-            Settled::Held(grant) => Some(grant),
-            _ => None,
-        })),
+        Answers::Reconcile { reconciled, .. } => {
+            grants.extend(reconciled.iter().filter_map(|item| match item {
+                Reconciled::Held(grant) => Some(grant),
+                _ => None,
+            }))
+        }
         Answers::Release(_) | Answers::Inspect(_) | Answers::Clean(_) | Answers::Note(_) => {}
     }
     grants
@@ -221,11 +223,12 @@ fn given_back(verb: &Verb, answers: &Answers) -> Vec<LeaseId> {
             })
             .collect()
         }
-        (Verb::Reconcile { items, .. }, Answers::Reconcile { settled, .. }) => {
-            let dropped = items.iter().zip(settled).filter(|(_, s)| **s == Settled::Dropped { held: true });
+        (Verb::Reconcile { items, .. }, Answers::Reconcile { reconciled, .. }) => {
+            let dropped =
+                items.iter().zip(reconciled).filter(|(_, s)| **s == Reconciled::Dropped { held: true });
             dropped
                 .filter_map(|(item, _)| match item {
-                    Settle::Drop(id) => Some(*id),
+                    ReconcileItem::Drop(id) => Some(*id),
                     _ => None,
                 })
                 .collect()

@@ -115,7 +115,7 @@ impl World {
     }
 
     /// A strand breaks. What is sent until the process finds out is lost, or carried out so late that the next strand
-    /// may have been settled; what comes is lost.
+    /// may have been reconciled; what comes is lost.
     pub(crate) fn cut_part(&mut self, process: usize) {
         let strands = &self.processes[process].link.strands;
         let link = strands.get(self.dice.below(PARTS as u64) as usize).map(|strand| strand.id);

@@ -9,8 +9,8 @@ use std::collections::{HashMap, HashSet};
 use concurrency_limit::group::{Group, Receivers};
 use concurrency_limit::lease::{Epoch, FencingToken, LeaseId, SessionId, Ticket};
 use concurrency_limit::protocol::{
-    Answers, Ask, CallError, Caller, Grant, Keep, News, Noted, Push, Renewed, Reply, Settle, Settled, Terms,
-    Verb,
+    Answers, Ask, CallError, Caller, Grant, Keep, News, Noted, Push, ReconcileItem, Reconciled, Renewed,
+    Reply, Terms, Verb,
 };
 
 type Publish<'a> = &'a mut dyn FnMut(SessionId, Epoch, News) -> Receivers;
@@ -32,7 +32,7 @@ pub(crate) enum Mutation {
     RenewRevives,
     /// Cut or not, a session's calls have one connection number for ever.
     NumbersAreNotRaised,
-    /// What a session believes after a cut isn't settled, but taken for true.
+    /// What a session believes after a cut isn't reconciled but taken as true.
     CutsAreNotReconciled,
     /// A session isn't told what a group has of it and it doesn't know.
     OwnIdsAreNotTold,
@@ -146,7 +146,7 @@ impl Mutant {
                 let reply = on(caller, &Verb::Reconcile { items: Vec::new(), own_from: None }, publish)?;
                 let believed = items.iter().map(|item| believed(now_us, item)).collect();
                 Ok(Reply {
-                    answers: Answers::Reconcile { settled: believed, own: Vec::new(), own_next: None },
+                    answers: Answers::Reconcile { reconciled: believed, own: Vec::new(), own_next: None },
                     ..reply
                 })
             }
@@ -223,10 +223,10 @@ impl Mutant {
     fn revival(&self, now_us: u64, verb: &Verb, reply: &Reply) -> Option<Verb> {
         let (Verb::Renew(renew), Answers::Renew { leases, .. }) = (verb, &reply.answers) else { return None };
         let gone = renew.leases.iter().zip(leases).filter(|(_, answer)| **answer == Renewed::Gone);
-        let items: Vec<Settle> = gone
+        let items: Vec<ReconcileItem> = gone
             .filter_map(|(lease, _)| {
                 let (grant, terms) = self.granted.get(&lease.id)?;
-                Some(Settle::Keep(Keep {
+                Some(ReconcileItem::Keep(Keep {
                     id: lease.id,
                     terms: terms.clone(),
                     epoch: Epoch(1),
@@ -244,8 +244,8 @@ impl Mutant {
 
 fn with_a_wrong_epoch(verb: &Verb) -> Verb {
     let Verb::Reconcile { items, own_from } = verb else { return verb.clone() };
-    let bend = |item: &Settle| match item {
-        Settle::Keep(keep) => Settle::Keep(Keep { epoch: Epoch(1), ..keep.clone() }),
+    let bend = |item: &ReconcileItem| match item {
+        ReconcileItem::Keep(keep) => ReconcileItem::Keep(Keep { epoch: Epoch(1), ..keep.clone() }),
         other => other.clone(),
     };
     Verb::Reconcile { items: items.iter().map(bend).collect(), own_from: *own_from }
@@ -253,21 +253,23 @@ fn with_a_wrong_epoch(verb: &Verb) -> Verb {
 
 fn extending_all(verb: &Verb) -> Verb {
     let Verb::Reconcile { items, own_from } = verb else { return verb.clone() };
-    let extended = |item: &Settle| match item {
-        Settle::Keep(keep) => Settle::Keep(Keep { extend_ms: Some(keep.terms.lease_ms), ..keep.clone() }),
+    let extended = |item: &ReconcileItem| match item {
+        ReconcileItem::Keep(keep) => {
+            ReconcileItem::Keep(Keep { extend_ms: Some(keep.terms.lease_ms), ..keep.clone() })
+        }
         item => item.clone(),
     };
     Verb::Reconcile { items: items.iter().map(extended).collect(), own_from: *own_from }
 }
 
 /// The answer that a session hopes for.
-fn believed(now_us: u64, item: &Settle) -> Settled {
+fn believed(now_us: u64, item: &ReconcileItem) -> Reconciled {
     match item {
-        Settle::Keep(keep) => {
+        ReconcileItem::Keep(keep) => {
             let now_ms = now_us / 1_000;
             let end_at_ms = keep.extend_ms.map_or(keep.end_at_ms, |length_ms| now_ms + length_ms);
             let ttl_ms = end_at_ms.saturating_sub(now_ms);
-            Settled::Held(Grant {
+            Reconciled::Held(Grant {
                 id: keep.id,
                 slots: keep.slots.clone(),
                 token: keep.token,
@@ -275,20 +277,21 @@ fn believed(now_us: u64, item: &Settle) -> Settled {
                 ttl_ms,
             })
         }
-        Settle::Want { ticket: Some(ticket), .. } => Settled::InLine { ticket: *ticket },
-        Settle::Want { ticket: None, .. } => Settled::Unknown,
-        Settle::Drop(_) => Settled::Dropped { held: false },
+        ReconcileItem::Want { ticket: Some(ticket), .. } => Reconciled::InLine { ticket: *ticket },
+        ReconcileItem::Want { ticket: None, .. } => Reconciled::Unknown,
+        ReconcileItem::Drop(_) => Reconciled::Dropped { held: false },
     }
 }
 
 /// For each request that is asked about again and has been granted: the same once more, room or not.
 fn second_asks(verb: &Verb, reply: &Reply) -> Option<Verb> {
-    let (Verb::Reconcile { items, .. }, Answers::Reconcile { settled: answers, .. }) = (verb, &reply.answers)
+    let (Verb::Reconcile { items, .. }, Answers::Reconcile { reconciled: answers, .. }) =
+        (verb, &reply.answers)
     else {
         return None;
     };
     let again = items.iter().zip(answers).filter_map(|(item, answer)| match (item, answer) {
-        (Settle::Want { id, terms, .. }, Settled::Held(_)) => {
+        (ReconcileItem::Want { id, terms, .. }, Reconciled::Held(_)) => {
             let id = LeaseId { number: id.number + (1 << 40), ..*id };
             let terms = Terms { limit: terms.limit + terms.weight, ..(**terms).clone() };
             Some(Ask { id, terms: terms.into(), wait: false })
@@ -301,12 +304,12 @@ fn second_asks(verb: &Verb, reply: &Reply) -> Option<Verb> {
 
 fn pretend_extended(verb: &Verb, reply: &mut Reply, revival: &Verb, revived: &Reply) {
     let (Verb::Renew(renew), Answers::Renew { leases, .. }) = (verb, &mut reply.answers) else { return };
-    let (Verb::Reconcile { items, .. }, Answers::Reconcile { settled, .. }) = (revival, &revived.answers)
+    let (Verb::Reconcile { items, .. }, Answers::Reconcile { reconciled, .. }) = (revival, &revived.answers)
     else {
         return;
     };
-    for (item, answer) in items.iter().zip(settled) {
-        if let (Settle::Keep(keep), Settled::Held(grant)) = (item, answer)
+    for (item, answer) in items.iter().zip(reconciled) {
+        if let (ReconcileItem::Keep(keep), Reconciled::Held(grant)) = (item, answer)
             && let Some(at) = renew.leases.iter().position(|lease| lease.id == keep.id)
         {
             leases[at] = Renewed::Extended { end_at_ms: grant.end_at_ms };

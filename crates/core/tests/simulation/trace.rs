@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use concurrency_limit::protocol::{Answers, Call, CallError, Grant, Reply, Settle, Verb};
+use concurrency_limit::protocol::{Answers, Call, CallError, Grant, ReconcileItem, Reply, Verb};
 use concurrency_limit::session::Event;
 
 use crate::network::{Deed, LinkId, Parcel};
@@ -67,10 +67,10 @@ pub(crate) fn call(call: &Call) -> String {
         }
         Verb::Leave(ids) => format!("leave {ids:?}"),
         Verb::Reconcile { items, .. } => {
-            let item = |item: &Settle| match item {
-                Settle::Keep(keep) => format!("keep {}", keep.id),
-                Settle::Want { id, .. } => format!("want {id}"),
-                Settle::Drop(id) => format!("drop {id}"),
+            let item = |item: &ReconcileItem| match item {
+                ReconcileItem::Keep(keep) => format!("keep {}", keep.id),
+                ReconcileItem::Want { id, .. } => format!("want {id}"),
+                ReconcileItem::Drop(id) => format!("drop {id}"),
             };
             format!("reconcile {}", list(items.iter().map(item)))
         }

@@ -72,8 +72,9 @@ fn r4_at_most_32_distinct_limits_wait() {
     }
     assert_eq!(world.acquire(id(3, 1), heavy_of(100)), Acquired::TooManyLimits);
     ticket_in(&world.acquire(id(3, 2), heavy_of(2)));
-    let want = Settle::Want { id: id(3, 3), terms: Arc::new(heavy_of(100)), ticket: Some(Ticket(START_US)) };
-    assert_eq!(world.settle(3, want), Settled::Unknown);
+    let want =
+        ReconcileItem::Want { id: id(3, 3), terms: Arc::new(heavy_of(100)), ticket: Some(Ticket(START_US)) };
+    assert_eq!(world.reconcile_one(3, want), Reconciled::Unknown);
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn r12_calls_of_an_older_connection_are_refused_after_a_reconcile() {
     let mut world = world();
     let newer = Caller { connection: 2, ..world.caller(1) };
     let older = world.caller(1);
-    let drop = vec![Settle::Drop(id(1, 9))];
+    let drop = vec![ReconcileItem::Drop(id(1, 9))];
     world.try_call_as(&newer, Verb::Reconcile { items: drop, own_from: None }).unwrap();
     for verb in [
         Verb::Acquire(vec![ask(id(1, 1), terms(1))]),
@@ -65,14 +65,14 @@ fn r12_what_is_wanted_is_found_and_what_is_not_is_given_back() {
     world.fill(2);
     let ticket = ticket_in(&world.acquire(id(1, 3), terms(2)));
     world.acquire(id(1, 4), terms(2));
-    let want = |number, ticket| Settle::Want { id: id(1, number), terms: Arc::new(terms(2)), ticket };
-    assert!(matches!(world.settle(1, want(1, None)), Settled::Held(grant) if grant.slots == [1]));
-    assert_eq!(world.settle(1, want(3, None)), Settled::InLine { ticket });
-    assert_eq!(world.settle(1, want(8, None)), Settled::Unknown);
-    assert_eq!(world.settle(1, Settle::Drop(id(1, 4))), Settled::Dropped { held: false });
-    let reply = world.reconcile(1, vec![Settle::Drop(id(1, 2))]);
-    let settled = vec![Settled::Dropped { held: true }];
-    assert_eq!(reply.answers, Answers::Reconcile { settled, own: vec![], own_next: None });
+    let want = |number, ticket| ReconcileItem::Want { id: id(1, number), terms: Arc::new(terms(2)), ticket };
+    assert!(matches!(world.reconcile_one(1, want(1, None)), Reconciled::Held(grant) if grant.slots == [1]));
+    assert_eq!(world.reconcile_one(1, want(3, None)), Reconciled::InLine { ticket });
+    assert_eq!(world.reconcile_one(1, want(8, None)), Reconciled::Unknown);
+    assert_eq!(world.reconcile_one(1, ReconcileItem::Drop(id(1, 4))), Reconciled::Dropped { held: false });
+    let reply = world.reconcile(1, vec![ReconcileItem::Drop(id(1, 2))]);
+    let reconciled = vec![Reconciled::Dropped { held: true }];
+    assert_eq!(reply.answers, Answers::Reconcile { reconciled, own: vec![], own_next: None });
     assert_eq!(ids(&reply.handed), [id(1, 3)]);
     assert_eq!(world.in_line(), []);
 }
@@ -101,8 +101,8 @@ fn r16_a_held_name_moves_to_the_asker_with_its_slot_and_a_new_token() {
     assert!(second.token > first.token);
     assert_eq!(world.renew(id(2, 1), Some("a")), Renewed::TakenOver);
     assert!(!world.release(2, id(2, 1)).0);
-    let kept = Settle::Want { id: id(2, 1), terms: Arc::new(named(3, "a")), ticket: None };
-    assert_eq!(world.settle(2, kept), Settled::Unknown);
+    let kept = ReconcileItem::Want { id: id(2, 1), terms: Arc::new(named(3, "a")), ticket: None };
+    assert_eq!(world.reconcile_one(2, kept), Reconciled::Unknown);
     assert_eq!(world.slots_of(id(3, 1)), [2]);
 }
 
@@ -190,5 +190,5 @@ fn r16_a_lease_whose_name_went_on_is_told_so_when_it_is_kept() {
         end_at_ms: grant.end_at_ms,
         extend_ms: Some(LEASE_MS),
     };
-    assert_eq!(world.settle(2, Settle::Keep(keep)), Settled::TakenOver);
+    assert_eq!(world.reconcile_one(2, ReconcileItem::Keep(keep)), Reconciled::TakenOver);
 }

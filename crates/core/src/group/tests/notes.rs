@@ -113,12 +113,12 @@ fn r34_a_refusal_or_another_limit_ends_the_note() {
 #[test]
 fn r34_a_lease_that_re_enters_on_another_limit_ends_the_note() {
     let (mut world, number) = noted();
-    let lost = world.settle(2, Settle::Keep(returning(&world, 4)));
-    assert!(matches!(lost, Settled::Held(_)), "{lost:?}");
+    let lost = world.reconcile_one(2, ReconcileItem::Keep(returning(&world, 4)));
+    assert!(matches!(lost, Reconciled::Held(_)), "{lost:?}");
     assert_eq!(world.wanted().map(|(wanted, _)| wanted), Some(number));
     // A session that isn't sure of what it has ends its own.
     let (mut world, number) = noted();
-    world.settle(1, Settle::Drop(id(1, 9)));
+    world.reconcile_one(1, ReconcileItem::Drop(id(1, 9)));
     assert!(world.wanted().is_none() && !world.confirmed(number));
 }
 

@@ -35,7 +35,7 @@ fn r8_only_acquire_and_reconcile_make_a_group() {
     assert_eq!(world.clean().0, 0);
     assert_eq!(world.inspect(Page::default()), Picture::default());
     assert_eq!((world.group.expires_at_ms(), world.snapshot()), (None, Snapshot::default()));
-    assert_eq!(world.settle(1, Settle::Drop(id(1, 1))), Settled::Dropped { held: false });
+    assert_eq!(world.reconcile_one(1, ReconcileItem::Drop(id(1, 1))), Reconciled::Dropped { held: false });
     assert_eq!(world.snapshot().epoch, Some(EPOCH));
 }
 
@@ -85,7 +85,7 @@ fn r14_a_renewal_never_revives_a_lease_that_was_released_or_reaped() {
     let grants = world.fill(2);
     world.release(1, id(1, 1));
     assert_eq!(world.renew(id(1, 1), None), Renewed::Gone);
-    assert_eq!(world.settle(1, Settle::Keep(keep(&grants[0], terms(2)))), Settled::Unknown);
+    assert_eq!(world.reconcile_one(1, ReconcileItem::Keep(keep(&grants[0], terms(2)))), Reconciled::Unknown);
     world.pass_ms(LEASE_MS);
     assert_eq!(world.clean().0, 1);
     assert_eq!(world.renew(id(1, 2), None), Renewed::Gone);
@@ -97,15 +97,15 @@ fn r14_after_a_loss_a_lease_re_enters_with_its_slot_and_token() {
     let grants = world.fill(3);
     world.group = Group::default();
     world.now_us -= 1_000_000;
-    let lost = |n: usize| Settle::Keep(Keep { epoch: Epoch(1), ..keep(&grants[n], terms(3)) });
-    let Settled::Held(back) = world.settle(1, lost(2)) else { panic!("not held") };
+    let lost = |n: usize| ReconcileItem::Keep(Keep { epoch: Epoch(1), ..keep(&grants[n], terms(3)) });
+    let Reconciled::Held(back) = world.reconcile_one(1, lost(2)) else { panic!("not held") };
     assert_eq!((back.slots, back.token, back.ttl_ms), (vec![3], grants[2].token, LEASE_MS));
     // Tokens go on from there although the clock went back.
     assert_eq!(grant_in(&world.acquire(id(2, 1), terms(3))).token, FencingToken(grants[2].token.0 + 1));
     // Its slot has gone to somebody else meanwhile.
-    assert_eq!(world.settle(1, lost(0)), Settled::Unknown);
+    assert_eq!(world.reconcile_one(1, lost(0)), Reconciled::Unknown);
     grant_in(&world.acquire(id(2, 2), terms(3)));
-    assert_eq!(world.settle(1, lost(1)), Settled::Unknown);
+    assert_eq!(world.reconcile_one(1, lost(1)), Reconciled::Unknown);
 }
 
 #[test]
@@ -116,8 +116,8 @@ fn r14_a_lease_that_re_enters_does_not_wait_too() {
     world.acquire(id(2, 1), terms(3));
     world.acquire(id(2, 2), heavy(3, 3));
     ticket_in(&world.acquire(id(1, 2), terms(3)));
-    let lost = Settle::Keep(Keep { epoch: Epoch(1), ..keep(&grants[1], terms(3)) });
-    assert!(matches!(world.settle(1, lost), Settled::Held(_)));
+    let lost = ReconcileItem::Keep(Keep { epoch: Epoch(1), ..keep(&grants[1], terms(3)) });
+    assert!(matches!(world.reconcile_one(1, lost), Reconciled::Held(_)));
     assert_eq!((world.in_line(), world.slots_of(id(1, 2))), (vec![id(2, 2)], vec![2]));
 }
 
@@ -127,8 +127,8 @@ fn r14_a_lease_whose_stated_end_has_passed_does_not_re_enter() {
     let grants = world.fill(1);
     world.group = Group::default();
     world.pass_ms(LEASE_MS);
-    let lost = Settle::Keep(Keep { epoch: Epoch(1), ..keep(&grants[0], terms(1)) });
-    assert_eq!(world.settle(1, lost), Settled::Unknown);
+    let lost = ReconcileItem::Keep(Keep { epoch: Epoch(1), ..keep(&grants[0], terms(1)) });
+    assert_eq!(world.reconcile_one(1, lost), Reconciled::Unknown);
 }
 
 #[test]
@@ -140,10 +140,10 @@ fn r14_what_has_ended_gives_way_to_a_lease_that_re_enters() {
     let other = grant_in(&world.acquire(id(2, 1), Terms { lease_ms: 1_000, ..terms(2) })).clone();
     assert!(other.token > grants[0].token);
     world.pass_ms(999);
-    let lost = Settle::Keep(Keep { epoch: Epoch(1), ..keep(&grants[0], terms(2)) });
-    assert_eq!(world.settle(1, lost.clone()), Settled::Unknown);
+    let lost = ReconcileItem::Keep(Keep { epoch: Epoch(1), ..keep(&grants[0], terms(2)) });
+    assert_eq!(world.reconcile_one(1, lost.clone()), Reconciled::Unknown);
     world.pass_ms(1);
-    assert!(matches!(world.settle(1, lost), Settled::Held(_)));
+    assert!(matches!(world.reconcile_one(1, lost), Reconciled::Held(_)));
     assert_eq!((world.slots_of(id(1, 1)), world.snapshot().held), (vec![1], 1));
 }
 
@@ -166,7 +166,7 @@ fn r30_what_only_an_old_snapshot_still_shows_gives_way_to_the_lease_that_came_af
     world.group = old;
     world.settling = true;
     for (grant, terms) in [(&taken, one), (&renamed, other)] {
-        let Settled::Held(back) = world.settle(2, Settle::Keep(keep(grant, terms))) else {
+        let Reconciled::Held(back) = world.reconcile_one(2, ReconcileItem::Keep(keep(grant, terms))) else {
             panic!("not held")
         };
         assert_eq!((back.slots, back.token), (grant.slots.clone(), grant.token));
@@ -185,7 +185,7 @@ fn r30_an_older_lease_never_drives_out_a_younger_one() {
     world.release(1, id(1, 1));
     world.acquire(id(2, 1), terms(1));
     world.settling = true;
-    assert_eq!(world.settle(1, Settle::Keep(keep(&grants[0], terms(1)))), Settled::Unknown);
+    assert_eq!(world.reconcile_one(1, ReconcileItem::Keep(keep(&grants[0], terms(1)))), Reconciled::Unknown);
     assert_eq!(world.slots_of(id(2, 1)), [1]);
 }
 
@@ -195,7 +195,10 @@ fn r30_while_settling_a_lease_missing_under_the_same_epoch_re_enters() {
     let grants = world.fill(1);
     world.release(1, id(1, 1));
     world.settling = true;
-    assert!(matches!(world.settle(1, Settle::Keep(keep(&grants[0], terms(1)))), Settled::Held(_)));
+    assert!(matches!(
+        world.reconcile_one(1, ReconcileItem::Keep(keep(&grants[0], terms(1)))),
+        Reconciled::Held(_)
+    ));
 }
 
 #[test]
@@ -228,8 +231,8 @@ fn r15_a_ticket_that_re_enters_raises_the_last_one() {
     let mut world = world();
     world.fill(1);
     let ticket = Ticket(START_US + 77);
-    let want = Settle::Want { id: id(2, 1), terms: Arc::new(terms(1)), ticket: Some(ticket) };
-    assert_eq!(world.settle(2, want), Settled::InLine { ticket });
+    let want = ReconcileItem::Want { id: id(2, 1), terms: Arc::new(terms(1)), ticket: Some(ticket) };
+    assert_eq!(world.reconcile_one(2, want), Reconciled::InLine { ticket });
     assert_eq!(ticket_in(&world.acquire(id(2, 2), terms(1))), Ticket(ticket.0 + 1));
 }
 

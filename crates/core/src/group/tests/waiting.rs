@@ -145,8 +145,8 @@ fn r18_a_session_that_was_only_reconnecting_keeps_its_place() {
     world.release(1, id(1, 1));
     assert_eq!(world.take_pushed(), [id(3, 1)]);
     world.dead.clear();
-    let want = Settle::Want { id: id(2, 1), terms: Arc::new(terms(1)), ticket: Some(ticket) };
-    assert_eq!(world.settle(2, want), Settled::InLine { ticket });
+    let want = ReconcileItem::Want { id: id(2, 1), terms: Arc::new(terms(1)), ticket: Some(ticket) };
+    assert_eq!(world.reconcile_one(2, want), Reconciled::InLine { ticket });
     assert_eq!(world.in_line(), [id(2, 1), id(3, 2)]);
 }
 

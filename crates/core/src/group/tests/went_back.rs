@@ -17,8 +17,8 @@ fn keep(grant: &Grant) -> Keep {
     }
 }
 
-fn is_held(settled: &Settled, grant: &Grant) -> bool {
-    matches!(settled, Settled::Held(held) if (held.token, &held.slots) == (grant.token, &grant.slots))
+fn is_held(reconciled: &Reconciled, grant: &Grant) -> bool {
+    matches!(reconciled, Reconciled::Held(held) if (held.token, &held.slots) == (grant.token, &grant.slots))
 }
 
 impl World {
@@ -31,7 +31,7 @@ impl World {
 
     fn own(&mut self, by: u64, from: u64) -> (Vec<LeaseId>, Option<u64>) {
         match self.call(by, Verb::Reconcile { items: vec![], own_from: Some(from) }).answers {
-            Answers::Reconcile { settled, own, own_next } if settled.is_empty() => (own, own_next),
+            Answers::Reconcile { reconciled, own, own_next } if reconciled.is_empty() => (own, own_next),
             other => panic!("{other:?}"),
         }
     }
@@ -44,9 +44,9 @@ fn r14_a_grant_that_the_state_does_not_know_yet_re_enters() {
     let before = world.group.clone();
     let lost = grant_in(&world.acquire(id(2, 1), terms(2))).clone();
     world.goes_back_to(&before);
-    let reply = world.reconcile(2, vec![Settle::Keep(keep(&lost))]);
-    let Answers::Reconcile { settled, .. } = &reply.answers else { panic!("{reply:?}") };
-    assert!(is_held(&settled[0], &lost), "{settled:?}");
+    let reply = world.reconcile(2, vec![ReconcileItem::Keep(keep(&lost))]);
+    let Answers::Reconcile { reconciled, .. } = &reply.answers else { panic!("{reply:?}") };
+    assert!(is_held(&reconciled[0], &lost), "{reconciled:?}");
     assert_eq!((reply.epoch, world.snapshot().token), (NEW_EPOCH, lost.token));
     // What is there stays there, and is told the new epoch by its renewal.
     let extend = Extend { id: id(1, 1), lease_ms: LEASE_MS, holder: None, passed: None };
@@ -64,14 +64,14 @@ fn r14_one_proof_speaks_for_all_who_lost_their_grants() {
     let [one, two, three] =
         [2, 3, 4].map(|session| grant_in(&world.acquire(id(session, 1), terms(3))).clone());
     world.goes_back_to(&before);
-    assert!(is_held(&world.settle(3, Settle::Keep(keep(&two))), &two));
+    assert!(is_held(&world.reconcile_one(3, ReconcileItem::Keep(keep(&two))), &two));
     // A token as high as the one that came back, or lower, proves nothing any more.
-    let wide = |grant: &Grant| Settle::Keep(Keep { terms: Arc::new(terms(3)), ..keep(grant) });
-    assert!(is_held(&world.settle(2, wide(&one)), &one));
+    let wide = |grant: &Grant| ReconcileItem::Keep(Keep { terms: Arc::new(terms(3)), ..keep(grant) });
+    assert!(is_held(&world.reconcile_one(2, wide(&one)), &one));
     let newer = grant_in(&world.acquire(id(9, 1), terms(3))).clone();
     assert!(newer.token > three.token && newer.slots == [3]);
     world.release(9, id(9, 1));
-    assert!(is_held(&world.settle(4, wide(&three)), &three));
+    assert!(is_held(&world.reconcile_one(4, wide(&three)), &three));
     assert_eq!(world.snapshot().held, 3);
 }
 
@@ -86,14 +86,14 @@ fn r14_one_proof_speaks_for_the_whole_call_whichever_comes_first() {
         let lost = grant_in(&world.acquire(id(1, 3), terms(3))).clone();
         world.goes_back_to(&before);
         let lower = Grant { id: id(1, 4), slots: vec![3], ..released };
-        let mut items: Vec<Settle> = [&lower, &lost]
-            .map(|grant| Settle::Keep(Keep { terms: Arc::new(terms(3)), ..keep(grant) }))
+        let mut items: Vec<ReconcileItem> = [&lower, &lost]
+            .map(|grant| ReconcileItem::Keep(Keep { terms: Arc::new(terms(3)), ..keep(grant) }))
             .into();
         if reversed {
             items.reverse();
         }
-        let Answers::Reconcile { settled, .. } = world.reconcile(1, items).answers else { panic!() };
-        assert!(settled.iter().all(|one| matches!(one, Settled::Held(_))), "{settled:?}");
+        let Answers::Reconcile { reconciled, .. } = world.reconcile(1, items).answers else { panic!() };
+        assert!(reconciled.iter().all(|one| matches!(one, Reconciled::Held(_))), "{reconciled:?}");
     }
 }
 
@@ -110,8 +110,8 @@ fn r14_an_id_that_is_in_line_again_proves_it_and_keeps_its_lease() {
     // A grant with a higher token, so that tokens prove nothing any more.
     world.acquire(id(3, 1), terms(5));
     world.release(3, id(3, 1));
-    let kept = Settle::Keep(Keep { terms: Arc::new(terms(1)), ..keep(&granted) });
-    assert!(is_held(&world.settle(2, kept), &granted));
+    let kept = ReconcileItem::Keep(Keep { terms: Arc::new(terms(1)), ..keep(&granted) });
+    assert!(is_held(&world.reconcile_one(2, kept), &granted));
     assert_eq!((world.in_line(), world.snapshot().epoch), (vec![], Some(NEW_EPOCH)));
 }
 
@@ -129,7 +129,7 @@ fn r14_an_id_that_was_granted_again_is_given_back_and_its_first_lease_goes_on() 
     let again = world.pushed[1].1[0].clone();
     assert!(again.id == first.id && again.token > first.token && again.slots == [1]);
     world.release(1, id(1, 2));
-    assert!(is_held(&world.settle(2, Settle::Keep(keep(&first))), &first));
+    assert!(is_held(&world.reconcile_one(2, ReconcileItem::Keep(keep(&first))), &first));
     assert_eq!((world.slots_of(id(2, 1)), world.snapshot().held), (vec![2], 1));
     assert_eq!(world.snapshot().epoch, Some(NEW_EPOCH));
 }
@@ -143,8 +143,8 @@ fn r14_what_has_ended_proves_nothing_and_its_echo_goes() {
     world.goes_back_to(&before);
     world.acquire(id(3, 1), heavy(2, 2));
     world.acquire(id(2, 1), terms(2));
-    let ended = Settle::Keep(Keep { end_at_ms: world.now_us / 1_000, ..keep(&lost) });
-    assert_eq!(world.settle(2, ended), Settled::Unknown);
+    let ended = ReconcileItem::Keep(Keep { end_at_ms: world.now_us / 1_000, ..keep(&lost) });
+    assert_eq!(world.reconcile_one(2, ended), Reconciled::Unknown);
     assert_eq!((world.in_line(), world.snapshot().epoch), (vec![id(3, 1)], Some(EPOCH)));
 }
 
@@ -157,8 +157,8 @@ fn r12_a_kept_lease_is_extended_as_it_asks_and_else_ends_when_it_was_to() {
     world.goes_back_to(&before);
     for grant in [&held, &lost] {
         for (extend_ms, ttl_ms) in [(None, LEASE_MS - 1_000), (Some(7_000), 7_000)] {
-            let kept = Settle::Keep(Keep { extend_ms, ..keep(grant) });
-            let Settled::Held(kept) = world.settle(1, kept) else { panic!("not held") };
+            let kept = ReconcileItem::Keep(Keep { extend_ms, ..keep(grant) });
+            let Reconciled::Held(kept) = world.reconcile_one(1, kept) else { panic!("not held") };
             assert_eq!((kept.ttl_ms, kept.end_at_ms), (ttl_ms, world.now_us / 1_000 + ttl_ms));
         }
     }
@@ -177,7 +177,9 @@ fn r14_a_renewal_that_the_state_does_not_know_counts_as_it_was_stated() {
     world.goes_back_to(&before);
     let kept = Keep { extend_ms: None, end_at_ms: stated, ..keep(&held) };
     for end_at_ms in [stated, 0] {
-        let Settled::Held(kept) = world.settle(1, Settle::Keep(Keep { end_at_ms, ..kept.clone() })) else {
+        let Reconciled::Held(kept) =
+            world.reconcile_one(1, ReconcileItem::Keep(Keep { end_at_ms, ..kept.clone() }))
+        else {
             panic!("not held")
         };
         assert_eq!(kept.end_at_ms, stated, "an older statement shortens nothing");

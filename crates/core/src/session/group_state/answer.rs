@@ -165,8 +165,8 @@ impl GroupState {
                     self.take_left(cx, now, id, answer, fullness, stated);
                 }
             }
-            (Items::Reconcile { ids, .. }, Answers::Reconcile { settled, own, own_next }) => {
-                for (id, answer) in ids.into_iter().zip(settled) {
+            (Items::Reconcile { ids, .. }, Answers::Reconcile { reconciled, own, own_next }) => {
+                for (id, answer) in ids.into_iter().zip(reconciled) {
                     self.take_reconciled(cx, now, id, answer, stated);
                 }
                 self.take_own(cx, own, own_next);

@@ -10,7 +10,7 @@ use super::state::GroupState;
 use crate::error::{Error, Loss};
 use crate::lease::{Epoch, Ticket};
 use crate::moment::Moment;
-use crate::protocol::{Acquired, Left, MAX_WAITING_LIMITS, Renewed, Settled, Waiting};
+use crate::protocol::{Acquired, Left, MAX_WAITING_LIMITS, Reconciled, Renewed, Waiting};
 use crate::session::context::Context;
 use crate::session::ids::AcquisitionId;
 
@@ -179,28 +179,28 @@ impl GroupState {
         cx: &mut Context,
         now: Moment,
         id: AcquisitionId,
-        answer: Settled,
+        answer: Reconciled,
         stated: Stated,
     ) {
         let Some(acquisition) = self.members.get(id) else { return };
         match (acquisition.state(), answer) {
-            (State::Held(held), Settled::Held(grant)) if held.token == grant.token => {
+            (State::Held(held), Reconciled::Held(grant)) if held.token == grant.token => {
                 let length = Duration::from_millis(grant.ttl_ms);
                 self.extend(cx, id, grant.end_at_ms, length, (stated.sent_at, stated.epoch));
             }
             // It was in line when it was asked about; a push that came another way has overtaken this answer.
-            (State::Held(_), Settled::InLine { .. }) => {}
-            (State::Held(_), Settled::TakenOver) => self.lose(cx, now, id, Loss::TakenOver),
+            (State::Held(_), Reconciled::InLine { .. }) => {}
+            (State::Held(_), Reconciled::TakenOver) => self.lose(cx, now, id, Loss::TakenOver),
             (State::Held(_), _) => self.lose(cx, now, id, Loss::Gone),
-            (State::InLine { .. } | State::Unclear, Settled::Held(grant)) => {
+            (State::InLine { .. } | State::Unclear, Reconciled::Held(grant)) => {
                 self.accept(cx, now, grant, stated.epoch, stated.sent_at);
             }
-            (State::InLine { .. } | State::Unclear, Settled::InLine { ticket }) => {
+            (State::InLine { .. } | State::Unclear, Reconciled::InLine { ticket }) => {
                 self.stand_in_line(cx, now, id, ticket, stated.sent_at);
             }
             (State::InLine { .. } | State::Unclear, _) if acquisition.wanted => self.ask_again(cx, now, id),
             // Its requester gave up while the call was pending: what Redis has of it is cleared away next.
-            (State::Leaving, Settled::Held(_) | Settled::InLine { .. }) => {
+            (State::Leaving, Reconciled::Held(_) | Reconciled::InLine { .. }) => {
                 self.members.leave_if_not_listed(id);
             }
             // How full the group was when its time was over went with the lost connection.
@@ -209,8 +209,8 @@ impl GroupState {
                 self.time_out(cx, now, id, Fullness { held, waiting: 0, next_end_in_ms: None });
             }
             // The release that was pending when the connection was lost did it, or this call.
-            (State::Releasing { .. }, Settled::Dropped { .. }) => self.end_release(cx, id, true),
-            (State::Lost, Settled::Held(_)) => self.members.release([id]),
+            (State::Releasing { .. }, Reconciled::Dropped { .. }) => self.end_release(cx, id, true),
+            (State::Lost, Reconciled::Held(_)) => self.members.release([id]),
             (
                 State::Releasing { .. }
                 | State::Lost

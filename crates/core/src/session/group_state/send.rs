@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::members::{Acquisition, BATCH, Held, State};
 use super::state::GroupState;
 use crate::moment::{Moment, whole_ms};
-use crate::protocol::{Ask, Call, Extend, Join, JoinAsk, Keep, NoteAsk, Passed, Renew, Settle, Target, Verb};
+use crate::protocol::{
+    Ask, Call, Extend, Join, JoinAsk, Keep, NoteAsk, Passed, ReconcileItem, Renew, Target, Verb,
+};
 use crate::session::calls::{About, Items, NoteTerms};
 use crate::session::context::Context;
 use crate::session::ids::AcquisitionId;
@@ -90,8 +92,8 @@ impl GroupState {
 
     /// Reconciles what is unclear; true when nothing of it stands in the way of other calls.
     fn reconcile(&mut self, cx: &mut Context, now: Moment) -> bool {
-        // A server that has just started is told what is held and what isn't wanted. Who waits follows when it has
-        // settled, since coming back into the line may end in a grant (R30).
+        // A server that has just started is told what is held and what isn't wanted. Waiters follow when that
+        // time is over, since coming back into the line may end in a grant (R30).
         let settling = cx.connection.settling(now);
         let asks = |a: &Acquisition| a.wanted && !matches!(a.state(), State::Leaving | State::Held(_));
         let mut rest = self.members.take_unclear(|acquisition| settling && asks(acquisition));
@@ -114,12 +116,12 @@ impl GroupState {
         self.send(cx, now, Verb::Reconcile { items, own_from }, Items::Reconcile { ids, own_from });
     }
 
-    fn reconcile_item(&self, cx: &Context, now: Moment, number: AcquisitionId) -> Settle {
+    fn reconcile_item(&self, cx: &Context, now: Moment, number: AcquisitionId) -> ReconcileItem {
         let id = cx.lease_id(number);
-        let Some(acquisition) = self.members.get(number) else { return Settle::Drop(id) };
+        let Some(acquisition) = self.members.get(number) else { return ReconcileItem::Drop(id) };
         let terms = Arc::clone(&acquisition.terms);
         match acquisition.state() {
-            State::Held(held) => Settle::Keep(Keep {
+            State::Held(held) => ReconcileItem::Keep(Keep {
                 id,
                 terms,
                 epoch: held.epoch,
@@ -129,9 +131,9 @@ impl GroupState {
                 end_at_ms: held.end_at_ms,
                 extend_ms: extension(cx, now, acquisition, held).map(whole_ms),
             }),
-            State::InLine { ticket, .. } => Settle::Want { id, terms, ticket: Some(*ticket) },
-            State::Unclear if acquisition.wanted => Settle::Want { id, terms, ticket: None },
-            _ => Settle::Drop(id),
+            State::InLine { ticket, .. } => ReconcileItem::Want { id, terms, ticket: Some(*ticket) },
+            State::Unclear if acquisition.wanted => ReconcileItem::Want { id, terms, ticket: None },
+            _ => ReconcileItem::Drop(id),
         }
     }
 

@@ -4,7 +4,7 @@ use super::desk::{CLIENT, Desk, request, s, trying_once};
 use crate::error::Error;
 use crate::group::Group;
 use crate::lease::{Epoch, Key, Ticket};
-use crate::protocol::{CallError, Settle, Target, Verb};
+use crate::protocol::{CallError, ReconcileItem, Target, Verb};
 use crate::session::{AdminAnswer, AdminQuery, Event, Request};
 
 #[test]
@@ -15,7 +15,7 @@ fn what_redis_may_know_is_settled_before_anything_else_is_asked() {
     desk.connect(Some(s(3_600.0)));
     assert_eq!(desk.sent.len(), 1);
     assert!(
-        matches!(&desk.sent[0].call.verb, Verb::Reconcile { items, .. } if matches!(items[..], [Settle::Keep(_)]))
+        matches!(&desk.sent[0].call.verb, Verb::Reconcile { items, .. } if matches!(items[..], [ReconcileItem::Keep(_)]))
     );
     assert_eq!(desk.sent[0].caller.connection, 2);
     desk.exchange();
@@ -56,7 +56,8 @@ fn a_waiter_keeps_its_ticket_over_a_lost_connection() {
     desk.connect(Some(s(3_600.0)));
     let ticket = desk.group.snapshot(0).waiters[0].ticket;
     assert!(ticket > Ticket(0));
-    let want = |item: &Settle| matches!(item, Settle::Want { ticket: Some(t), .. } if *t == ticket);
+    let want =
+        |item: &ReconcileItem| matches!(item, ReconcileItem::Want { ticket: Some(t), .. } if *t == ticket);
     assert!(matches!(&desk.sent[0].call.verb, Verb::Reconcile { items, .. } if items.iter().any(want)));
 }
 
@@ -339,7 +340,8 @@ fn a_cut_settles_its_groups_anew_and_leaves_the_others_alone() {
     desk.pump();
     assert_eq!(desk.sent.len(), 1);
     assert_eq!(desk.sent[0].caller.connection, 2);
-    let keep_and_want = |items: &[Settle]| matches!(items, [Settle::Keep(_), Settle::Want { .. }]);
+    let keep_and_want =
+        |items: &[ReconcileItem]| matches!(items, [ReconcileItem::Keep(_), ReconcileItem::Want { .. }]);
     assert!(matches!(&desk.sent[0].call.verb, Verb::Reconcile { items, .. } if keep_and_want(items)));
     desk.exchange();
     assert_eq!(desk.granted(1).slots, [2]);

@@ -17,8 +17,8 @@ use self::words::{Words, as_bytes};
 use super::keys::user_key;
 use crate::lease::{Epoch, FencingToken, Identity, LeaseId, SessionId, Ticket};
 use crate::protocol::{
-    Acquired, Answers, Call, CallError, HolderView, Left, News, Noted, Page, Picture, Push, Renewed, Reply,
-    Settled, Verb, WaiterView, Waiting,
+    Acquired, Answers, Call, CallError, HolderView, Left, News, Noted, Page, Picture, Push, Reconciled,
+    Renewed, Reply, Verb, WaiterView, Waiting,
 };
 
 pub use self::errors::call_error;
@@ -114,7 +114,7 @@ fn answers(verb: &Verb, words: &mut Words<'_>) -> Option<Answers> {
             next_end_in_ms: words.maybe()?,
         },
         Verb::Reconcile { items, .. } => Answers::Reconcile {
-            settled: words.each(items.len(), settled)?,
+            reconciled: words.each(items.len(), reconciled)?,
             own: words.counted(Words::parse)?,
             own_next: words.maybe()?,
         },
@@ -166,13 +166,13 @@ fn left(words: &mut Words<'_>) -> Option<Left> {
     }
 }
 
-fn settled(words: &mut Words<'_>) -> Option<Settled> {
+fn reconciled(words: &mut Words<'_>) -> Option<Reconciled> {
     match words.next()? {
-        b"held" => words.grant().map(Settled::Held),
-        b"line" => Some(Settled::InLine { ticket: Ticket(words.parse()?) }),
-        b"unknown" => Some(Settled::Unknown),
-        b"taken" => Some(Settled::TakenOver),
-        b"dropped" => Some(Settled::Dropped { held: words.flag()? }),
+        b"held" => words.grant().map(Reconciled::Held),
+        b"line" => Some(Reconciled::InLine { ticket: Ticket(words.parse()?) }),
+        b"unknown" => Some(Reconciled::Unknown),
+        b"taken" => Some(Reconciled::TakenOver),
+        b"dropped" => Some(Reconciled::Dropped { held: words.flag()? }),
         _ => None,
     }
 }
@@ -232,7 +232,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{Ask, Join, JoinAsk, NoteAsk, Renew, Settle, Target, Terms};
+    use crate::protocol::{Ask, Join, JoinAsk, NoteAsk, ReconcileItem, Renew, Target, Terms};
 
     /// Replies that begin well, and go on with words of replies or with anything.
     fn text() -> impl Strategy<Value = Vec<u8>> {
@@ -286,7 +286,7 @@ mod tests {
         fn any_text_gives_a_result(text in text()) {
             for verb in [
                 Verb::Acquire(vec![ask()]), Verb::Release(vec![Target::Lease(id())]), Verb::Renew(Renew::default()),
-                Verb::Leave(vec![id()]), Verb::Reconcile { items: vec![Settle::Drop(id())], own_from: Some(0) }, Verb::Inspect(Page::default()),
+                Verb::Leave(vec![id()]), Verb::Reconcile { items: vec![ReconcileItem::Drop(id())], own_from: Some(0) }, Verb::Inspect(Page::default()),
                 Verb::Clean, Verb::Note(NoteAsk { limit: 1, number: None }),
                 Verb::Join(Join { number: FencingToken(1), items: vec![JoinAsk { id: id(), terms: ask().terms, ticket: Ticket(1) }] }),
             ] {

@@ -3,7 +3,7 @@
 //!
 //! It keeps no rule and asks nothing again that a member may have carried out. What surely wasn't (a redirection, a
 //! member that isn't reached yet) goes where it belongs, within the time that an answer may take; after that the
-//! session hears that it wasn't (R29). A member that fails is a cut: its groups are settled anew (R12), the others
+//! session hears that it wasn't (R29). A member that fails is a cut: its groups are reconciled (R12), the others
 //! don't notice. A member that has just started is asked for nothing new (R30).
 
 mod route;
@@ -274,7 +274,7 @@ impl Router {
         }
     }
 
-    /// A member's link is gone. What it hadn't answered stays unclear, and the session settles its groups anew; with
+    /// A member's link is gone. What it hadn't answered stays unclear, and the session reconciles its groups; with
     /// the last link the whole is gone.
     fn cut(&mut self, member: usize, reason: &str) -> bool {
         let mut slots = self.map.of(member);

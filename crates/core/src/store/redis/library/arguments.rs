@@ -8,7 +8,7 @@ use std::sync::Arc;
 use redis::{Cmd, RedisWrite as _};
 
 use crate::lease::{Epoch, Identity, Slot};
-use crate::protocol::{Ask, Call, Caller, Join, Keep, Renew, Settle, Target, Terms, Verb};
+use crate::protocol::{Ask, Call, Caller, Join, Keep, ReconcileItem, Renew, Target, Terms, Verb};
 use crate::store::redis::keys::{GroupKeys, channel_prefix};
 
 /// How the groups of one server are laid out.
@@ -65,7 +65,7 @@ fn ask(cmd: &mut Cmd, call: &Call) {
         Verb::Reconcile { items, own_from } => {
             maybe(cmd, *own_from);
             cmd.arg(items.len());
-            items.iter().for_each(|item| settle(cmd, item));
+            items.iter().for_each(|item| reconcile_item(cmd, item));
         }
         Verb::Inspect(page) => {
             cmd.arg(page.after_slot).arg(page.waiters_shown);
@@ -128,20 +128,20 @@ fn renew(cmd: &mut Cmd, renewal: &Renew) {
     renewal.waiters.iter().for_each(|id| cmd.write_arg_fmt(id));
 }
 
-fn settle(cmd: &mut Cmd, item: &Settle) {
+fn reconcile_item(cmd: &mut Cmd, item: &ReconcileItem) {
     match item {
-        Settle::Keep(keep) => {
+        ReconcileItem::Keep(keep) => {
             let Keep { id, terms, epoch, token, current, slots, end_at_ms, extend_ms } = keep;
             cmd.arg("keep").arg(id.to_string()).arg(terms_text(terms)).arg(epoch.to_string());
             cmd.arg(token.0).arg(runs(slots)).arg(*end_at_ms);
             maybe(cmd, *extend_ms);
             cmd.arg(current.0);
         }
-        Settle::Want { id, terms, ticket } => {
+        ReconcileItem::Want { id, terms, ticket } => {
             cmd.arg("want").arg(id.to_string()).arg(terms_text(terms));
             maybe(cmd, ticket.map(|ticket| ticket.0));
         }
-        Settle::Drop(id) => {
+        ReconcileItem::Drop(id) => {
             cmd.arg("drop").arg(id.to_string());
         }
     }

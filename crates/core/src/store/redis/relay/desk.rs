@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::errands::{errand, tell};
 use crate::carrier::{Errand, To};
 use crate::lease::{Key, LeaseId};
-use crate::protocol::{CallError, CallId, Outgoing, Push, Settle, Verb};
+use crate::protocol::{CallError, CallId, Outgoing, Push, ReconcileItem, Verb};
 use crate::store::LinkEvent;
 use crate::store::redis::bundle::{Bundle, Calls, Together};
 use crate::store::redis::names::Names;
@@ -46,7 +46,7 @@ impl Row {
             Verb::Acquire(asks) => asks.iter().any(|ask| granted(&ask.id)),
             Verb::Join(join) => join.items.iter().any(|ask| granted(&ask.id)),
             Verb::Reconcile { items, .. } => {
-                items.iter().any(|item| matches!(item, Settle::Want { id, .. } if granted(id)))
+                items.iter().any(|item| matches!(item, ReconcileItem::Want { id, .. } if granted(id)))
             }
             _ => false,
         })

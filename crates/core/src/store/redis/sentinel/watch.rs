@@ -2,7 +2,7 @@
 //!
 //! Each sentinel has a task beside the link, with one connection: subscribed to its switches where that can be had, and
 //! asked about once a second, or at once when there is reason to. What they say is judged together (`belief`). Decides
-//! nothing but that the link leads elsewhere: the session connects anew, and settles its groups there.
+//! nothing but that the link leads elsewhere: the session connects anew and reconciles its groups there.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
