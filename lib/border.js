@@ -16,9 +16,9 @@ const exits = require('./exits.js')
 const { loadBinary } = require('./native.js')
 const { outside, paced } = require('./pace.js')
 const { Questions, Source } = require('./questions.js')
-const { Relay } = require('./relay.js')
 const { Table } = require('./table.js')
 const { clearInterval, microtask, setInterval } = require('./timers.js')
+const { Transports } = require('./transport.js')
 
 const ROWS = 8192 // numbers in a buffer
 const CLOCK = 0 // a buffer of completions begins with the local clock in ms,
@@ -59,7 +59,7 @@ class Left {
 let port = null
 let codes = null // since the binary was loaded: see codes.js
 let granted = 0 // the number of what most rows up are
-let relay = null // between the core and the clients that users bring
+let transports = null // between the core and the clients of users
 let questions = null // between the core and the functions that users bring
 let letGo = null // ends the port
 let keepAlive = null
@@ -81,9 +81,9 @@ let lastNumber = 0
 /** Opens a client; `hear(event, text)` is told what happens to its connection. */
 function open(options, hear) {
   port ??= start()
-  const used = { brought: options.client === undefined ? undefined : relay.use(options.client), asked: [] }
+  const used = { transport: options.client === undefined ? undefined : transports.use(options.client), asked: [] }
   try {
-    const client = port.open({ ...withNumbers(options, used.asked), client: used.brought })
+    const client = port.open({ ...withNumbers(options, used.asked), client: used.transport })
     listeners.set(client, { hear, used })
     return client
   } catch (error) {
@@ -105,8 +105,8 @@ function withNumbers(options, asked) {
   return Object.fromEntries(entries)
 }
 
-function letGoOf({ brought, asked }) {
-  if (brought !== undefined) relay.letGo(brought)
+function letGoOf({ transport, asked }) {
+  if (transport !== undefined) transports.letGo(transport)
   for (const number of asked) questions.letGo(number)
 }
 
@@ -119,14 +119,14 @@ function start() {
   exits.add(exit)
   // The core keeps these functions for as long as there is a port, so they must not keep it. What a port says after
   // its end is for nobody; links over clients end then, each in its own time.
-  const mine = { port: null, relay: null, questions: null }
+  const mine = { port: null, transports: null, questions: null }
   const wake = () => port !== null && port === mine.port && hear()
   mine.port = new Port(
     wake,
-    (...order) => outside(() => mine.relay.obey(...order)),
+    (...order) => outside(() => mine.transports.order(...order)),
     (...question) => mine.questions.ask(...question),
   )
-  mine.relay = relay = new Relay(mine.port, codes)
+  mine.transports = transports = new Transports(mine.port, codes)
   mine.questions = questions = new Questions(mine.port)
   answers = paced(
     (at) => port !== null && port === mine.port && read(at),
@@ -135,7 +135,7 @@ function start() {
   letGo = () => {
     mine.port.end()
     mine.port = null
-    mine.relay.end()
+    mine.transports.end()
     mine.questions.end()
   }
   return mine.port
@@ -147,7 +147,7 @@ function stop() {
   handDown()
   letGo()
   port = null
-  relay = null
+  transports = null
   questions = null
   unread = 0
   isMoreReady = false

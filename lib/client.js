@@ -1,28 +1,28 @@
 'use strict'
 
-// Which client a user has brought, and its wire: the one face that clients of all libraries have here.
+// Finds the library of a user's client, and its adapter: the interface that is the same for all client libraries.
 //
-// A wire has `address` (without password), `isCluster`, `attend(link)` and `leave(link)`, `send(errands, settle)` and
-// `listen(channel, heard, deaf)`. What can't carry the limiter is refused here, with a ConfigError, before anything is
-// asked of it. A client has one wire for its whole life: its listeners are never taken off again.
+// An adapter has `address` (without password), `isCluster`, `attach(link)`, `detach(link)`, `busy()`,
+// `send(commands, onAnswer)` and `subscribe(channel, onPush, onEnd)`. A client that can't be used is refused here, with a
+// ConfigError, before anything is sent. A client keeps its adapter for life: its listeners are never removed.
 
 const { ConfigError } = require('./errors.js')
 const { Told, conceal } = require('./told.js')
-const { IoredisWire } = require('./client/ioredis.js')
-const { NodeRedisWire } = require('./client/node-redis.js')
+const { IoredisAdapter } = require('./client/ioredis.js')
+const { NodeRedisAdapter } = require('./client/node-redis.js')
 
 const EXPECTED = 'a client of ioredis (Redis or Cluster) or of node-redis 5 or newer (createClient)'
 
-const wires = new WeakMap()
+const adapters = new WeakMap()
 
 const has = (value, ...names) => names.every((name) => typeof value[name] === 'function')
 
-/** The kind of wire that a client needs; undefined if it's no client that is known. */
+/** The adapter's class for a client; undefined if it is no known client. */
 function kindOf(client) {
   if (client === null || typeof client !== 'object' || !has(client, 'on', 'duplicate')) return undefined
-  if (has(client, 'callBuffer', 'pipeline') && typeof client.status === 'string') return IoredisWire
+  if (has(client, 'callBuffer', 'pipeline') && typeof client.status === 'string') return IoredisAdapter
   if (has(client, 'sendCommand', 'withTypeMapping', 'unref') && typeof client.isReady === 'boolean')
-    return NodeRedisWire
+    return NodeRedisAdapter
   return undefined
 }
 
@@ -40,13 +40,13 @@ function checkClient(client) {
   return client
 }
 
-function wireOf(client) {
-  let wire = wires.get(client)
-  if (wire === undefined) {
-    wire = new (kindOf(client))(client)
-    wires.set(client, wire)
+function adapterOf(client) {
+  let adapter = adapters.get(client)
+  if (adapter === undefined) {
+    adapter = new (kindOf(client))(client)
+    adapters.set(client, adapter)
   }
-  return wire
+  return adapter
 }
 
-module.exports = { checkClient, wireOf }
+module.exports = { checkClient, adapterOf }

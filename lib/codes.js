@@ -6,11 +6,18 @@ const { loadBinary } = require('./native.js')
 
 let codes
 
-/** `{ op, completion, failure, event, order, word }`, each with its numbers by name and its names by number. */
+/** `{ op, completion, failure, event, order, transportEvent }`, each with its numbers by name and its names by number. */
 function loadCodes() {
   if (codes !== undefined) return codes
-  const { Op, Completion, Failure, ConnectionEvent, Order, Word } = loadBinary()
-  const all = { op: Op, completion: Completion, failure: Failure, event: ConnectionEvent, order: Order, word: Word }
+  const { Op, Completion, Failure, ConnectionEvent, TransportOrder, TransportEvent } = loadBinary()
+  const all = {
+    op: Op,
+    completion: Completion,
+    failure: Failure,
+    event: ConnectionEvent,
+    order: TransportOrder,
+    transportEvent: TransportEvent,
+  }
   codes = Object.freeze(Object.fromEntries(Object.entries(all).map(([kind, numbers]) => [kind, withNames(numbers)])))
   return codes
 }

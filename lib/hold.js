@@ -14,8 +14,8 @@ const LONGEST_TIMER_MS = 0x7fffffff
 
 class Hold {
   /**
-   * `owner.lost(hold)` hears of a loss; `owner.closed` says that the limiter gave everything back or let it go,
-   * `owner.isBrought` that it works over a client of the user's own.
+   * `owner.lost(hold)` is told of a loss; `owner.closed`: the limiter gave everything back or let it go;
+   * `owner.isOverTransport`: it uses a client of the user's own.
    */
   constructor(client, { key, limit }, owner) {
     this.client = client
@@ -174,12 +174,12 @@ class Hold {
   }
 
   /**
-   * The scope of the lease has ended. That its release is on its way is enough: the core sends, repeats and settles it
-   * by itself, calls of a session stay in order, and at exit it is waited for. Not so over a client of the user's own,
-   * where nothing can be sent at exit: there it's waited for here.
+   * The scope of the lease has ended. The release isn't waited for: the core sends it and repeats it until it is
+   * answered, calls of a session stay in order, and the process waits for it at exit. Over a client of the user's own
+   * nothing can be sent at exit, so there the release is waited for here.
    */
   endScope() {
-    const isAwaited = this.owner.isBrought
+    const isAwaited = this.owner.isOverTransport
     const given = this.release(isAwaited)
     return isAwaited ? given : undefined
   }

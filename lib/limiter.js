@@ -56,8 +56,8 @@ class Limiter extends EventEmitter {
   constructor(url, options) {
     super()
     const { isDefault, releaseOn, ...settings } = readConnection(url, options, process.env)
-    const isBrought = settings.client !== undefined
-    this.#owner = { closed: false, isBrought, lost: (hold) => this.#tellLoss(hold) }
+    const isOverTransport = settings.client !== undefined
+    this.#owner = { closed: false, isOverTransport, lost: (hold) => this.#tellLoss(hold) }
     this.#entry = enter(this, settings, releaseOn, { hear: Limiter.#hear, waitsLong: Limiter.#waitsLong })
     this.#client = this.#entry.client
     this.#place = placeOf(settings)

@@ -4,7 +4,7 @@
 // core decides where to connect. With Sentinel and Cluster it is the first server to be asked, since the one that is
 // used changes. Nothing here has a user name or a password.
 
-const { wireOf } = require('./client.js')
+const { adapterOf } = require('./client.js')
 
 const PORTS = { sentinel: 26_379, other: 6379 }
 const URL = /^([\w+]+):\/\/(?:[^/?#]*@)?([^/?#@]*)([^?#]*)(?:\?(.*))?$/s
@@ -18,7 +18,7 @@ function placeOf(settings) {
 }
 
 function addressOf({ url, host, port, path, db, cluster, sentinel, client }) {
-  if (client !== undefined) return ofClient(wireOf(client).address)
+  if (client !== undefined) return ofClient(adapterOf(client).address)
   const said = url === undefined ? {} : ofUrl(url)
   if (said.isMemory) return NOWHERE
   const number = db ?? said.db ?? 0
@@ -50,7 +50,7 @@ function ofNode(text) {
   return { address: address?.replace(/^\[|\]$/g, ''), port: port === undefined ? undefined : Number(port) }
 }
 
-// As the wires write it: `ioredis at host:port/db`.
+// As the adapters write it: `ioredis at host:port/db`.
 function ofClient(text) {
   const [, place, db] = / at (.*?)(?:\/(\d+))?$/.exec(text) ?? []
   if (place === undefined) return NOWHERE

@@ -34,7 +34,7 @@ function enter(limiter, settings, signals, { hear, waitsLong }) {
     if (listening !== undefined) hear(listening, happened, text)
   })
   const session = border.sessionOf(client)
-  const work = { isBrought: settings.client !== undefined, close: async () => known.deref()?.close() }
+  const work = { isOverTransport: settings.client !== undefined, close: async () => known.deref()?.close() }
   const waits = (key, waitedMs) => {
     const waiting = known.deref()
     if (waiting !== undefined) waitsLong(waiting, key, waitedMs)

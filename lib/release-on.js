@@ -20,8 +20,8 @@ const asked = () => {
 const busy = new Set() // signals that are being dealt with
 
 /**
- * From now on each of these signals gives back what `work.close()` does. `work.isBrought`: it goes over a client of the
- * user's own, so nothing can be given back in an exit.
+ * From now on each of these signals calls `work.close()`. `work.isOverTransport`: it uses a client of the user's own, so
+ * nothing can be given back during an exit.
  */
 function add(signals, work) {
   for (const signal of signals) {
@@ -49,7 +49,7 @@ async function hear(signal) {
   const isAlone = () => process.listenerCount(signal) === 1
   const wasAlone = isAlone()
   // Whoever stays alive is told like after a close; a process that ends gives back at once, and runs nothing any more.
-  const works = [...asked().get(signal)].filter(({ isBrought }) => isBrought || !wasAlone)
+  const works = [...asked().get(signal)].filter(({ isOverTransport }) => isOverTransport || !wasAlone)
   if (works.length > 0) await within(LONGEST_MS, Promise.allSettled(works.map((work) => work.close())))
   busy.delete(signal)
   if (!wasAlone || !isAlone()) return rest(signal)

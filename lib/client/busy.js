@@ -1,13 +1,13 @@
 'use strict'
 
-// A client whose connection waits in a command that blocks: whatever is sent after it is answered only when that ends.
+// Clients whose connection is in a blocking command: what is sent after it isn't answered before that command ends.
 
 const BLOCKING = new Set(
   'blpop brpop brpoplpush blmove blmpop bzpopmin bzpopmax bzmpop wait waitaof monitor'.split(' '),
 )
 const READING = new Set(['xread', 'xreadgroup'])
 
-/** How a command that blocks is called, or undefined if it's none. */
+/** The name of a blocking command, or undefined if it isn't one. */
 function blockingName(name, args = []) {
   const lower = String(name).toLowerCase()
   if (BLOCKING.has(lower)) return lower.toUpperCase()
@@ -15,7 +15,7 @@ function blockingName(name, args = []) {
   return blocks ? `${lower.toUpperCase()} BLOCK` : undefined
 }
 
-/** What to say of a client of this library that is busy, with a command of this name if it is known. */
+/** The error's text for a busy client of this library; `name` is that of the blocking command, if it is known. */
 function busyWith(library, name) {
   const busy =
     name === undefined

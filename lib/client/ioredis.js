@@ -1,10 +1,10 @@
 'use strict'
 
-// The wire over an ioredis client, a Redis or a Cluster.
+// The adapter for an ioredis client, a Redis or a Cluster.
 //
-// Commands go as pipelines, with `callBuffer`, so that names keep every byte: a pipeline is one write, isn't gathered
-// with others by auto-pipelining, and is led by its keys in a cluster. Errors are the library's own to emit: a listener
-// for them would silence what it says to users who have none.
+// Commands go as pipelines, with `callBuffer`, so that names keep every byte. A pipeline is one write, auto-pipelining
+// doesn't combine it with others, and in a cluster its keys decide where it goes. The client's `error` events aren't
+// listened to: with a listener, ioredis would no longer print them for users who have none.
 
 const { isFromServer } = require('../resp.js')
 const { blockingName, busyWith } = require('./busy.js')
@@ -17,7 +17,7 @@ const FIRST_KEY = 3 // EVALSHA, hash, number of keys, key
 const CLOSED = 'the ioredis client has lost its connection'
 const ENDED = 'the ioredis client was closed'
 
-class IoredisWire {
+class IoredisAdapter {
   #client
   #links = new Links()
 
@@ -34,16 +34,16 @@ class IoredisWire {
     return options?.keyPrefix || options?.redisOptions?.keyPrefix
   }
 
-  attend(link) {
+  attach(link) {
     this.#links.add(link)
     const { status } = this.#client
     if (status === 'ready') link.ready()
     else if (status === 'end') link.ended(ENDED)
-    // A client that connects lazily does so for its first command. How that fails its events say.
+    // A client that connects lazily does so for its first command. Its events tell when that fails.
     else if (status === 'wait') this.#client.connect().catch(() => {})
   }
 
-  /** Why nothing that is sent now is answered soon; undefined if nothing is known to be in its way. */
+  /** Why commands wouldn't be answered soon now; undefined if no reason is known. */
   busy() {
     const servers = this.isCluster ? this.#client.nodes('master') : [this.#client]
     for (const { commandQueue } of servers) {
@@ -54,27 +54,27 @@ class IoredisWire {
     return undefined
   }
 
-  leave(link) {
+  detach(link) {
     this.#links.delete(link)
   }
 
-  send(errands, settle) {
+  send(commands, onAnswer) {
     const batches = new Map()
-    for (const [number, to, words] of errands) {
-      if (to === TO_ALL) this.#sendToAll(number, words, settle)
+    for (const [number, to, words] of commands) {
+      if (to === TO_ALL) this.#sendToAll(number, words, onAnswer)
       else this.#batchFor(batches, to, words).push([number, words])
     }
-    for (const [redis, rows] of batches.values()) this.#sendBatch(redis, rows, settle)
+    for (const [redis, rows] of batches.values()) this.#sendBatch(redis, rows, onAnswer)
   }
 
-  async listen(channel, heard, deaf) {
+  async subscribe(channel, onPush, onEnd) {
     const server = this.isCluster ? this.#anyMember() : this.#client
     if (server === undefined) throw new Error(CLOSED)
     const subscriber = server.duplicate({ lazyConnect: true, retryStrategy: null, enableAutoPipelining: false })
-    // Why it can't connect is what `connect` or `subscribe` rejects with; without a listener it would be printed.
+    // `connect` or `subscribe` rejects with the reason; without a listener ioredis would print it too.
     subscriber.on('error', () => {})
     subscriber.on('connect', () => subscriber.stream.unref())
-    subscriber.on('messageBuffer', (_, payload) => heard(payload))
+    subscriber.on('messageBuffer', (_, payload) => onPush(payload))
     try {
       await subscriber.connect()
       await subscriber.subscribe(channel)
@@ -82,17 +82,17 @@ class IoredisWire {
       subscriber.disconnect()
       throw error
     }
-    subscriber.on('end', () => deaf('the connection was closed'))
+    subscriber.on('end', () => onEnd('the connection was closed'))
     return () => subscriber.disconnect()
   }
 
-  // A publication reaches every member, so any will do. After a failover ioredis may know of no master, and asks the
-  // members anew only when it's used.
+  // Every member gets every publication, so any will do. After a failover ioredis may know no master, and refreshes its
+  // list only when it's used.
   #anyMember() {
     return this.#client.nodes('master')[0] ?? this.#client.nodes('all')[0]
   }
 
-  // One pipeline for a client; in a cluster one for each group, as its keys are what leads it.
+  // One pipeline for a client; in a cluster one for each group, because its keys decide where it goes.
   #batchFor(batches, to, words) {
     const name = !this.isCluster ? '' : to === TO_KEYS ? words[FIRST_KEY] : to
     let batch = batches.get(name)
@@ -109,19 +109,19 @@ class IoredisWire {
     return masters[Math.min(place, masters.length - 1)] ?? this.#client
   }
 
-  async #sendBatch(redis, rows, settle) {
+  async #sendBatch(redis, rows, onAnswer) {
     const pipeline = redis.pipeline()
     for (const [, words] of rows) pipeline.callBuffer(...words)
     try {
       const results = await pipeline.exec()
-      for (const [at, [error, value]] of results.entries()) settle(rows[at][0], error ?? value)
+      for (const [at, [error, value]] of results.entries()) onAnswer(rows[at][0], error ?? value)
     } catch (error) {
-      for (const [number] of rows) settle(number, error)
+      for (const [number] of rows) onAnswer(number, error)
     }
   }
 
   // Servers of a cluster that can't be reached are left out: others are asked about their keys.
-  #sendToAll(number, words, settle) {
+  #sendToAll(number, words, onAnswer) {
     const masters = this.isCluster ? this.#client.nodes('master') : []
     const servers = masters.length > 0 ? masters : [this.#client]
     const answers = servers.map((redis) =>
@@ -133,7 +133,7 @@ class IoredisWire {
     Promise.allSettled(answers).then((all) => {
       const replies = all.map(({ reason, value }) => reason ?? value[0][0] ?? value[0][1])
       const heard = replies.filter((reply) => !(reply instanceof Error) || isFromServer(reply))
-      settle(number, heard.length > 0 ? heard : (replies[0] ?? new Error(CLOSED)))
+      onAnswer(number, heard.length > 0 ? heard : (replies[0] ?? new Error(CLOSED)))
     })
   }
 }
@@ -144,4 +144,4 @@ function addressOf({ isCluster, options }) {
   return path ? `ioredis at ${path}` : `ioredis at ${host}:${port}/${db ?? 0}`
 }
 
-module.exports = { IoredisWire }
+module.exports = { IoredisAdapter }

@@ -1,6 +1,6 @@
 'use strict'
 
-// The links that go over one client: each hears once that it may begin, and once that it's over.
+// The links over one client. Each is told once that the client is ready, and once that it has ended.
 
 class Links {
   #links = new Set()
@@ -17,7 +17,7 @@ class Links {
     for (const link of this.#links) link.ready()
   }
 
-  // Each of them leaves while it hears of its end.
+  // A link removes itself when it is told: hence the copies.
   down(why) {
     for (const link of [...this.#links]) link.down(why)
   }

@@ -1,9 +1,9 @@
 'use strict'
 
-// The wire over a client of node-redis (`createClient`).
+// The adapter for a client of node-redis (`createClient`).
 //
-// Commands go as they are, in one turn, which the library writes together; replies come as buffers, so that names keep
-// every byte. Errors are the library's own to emit: a listener for them would hide from users that they have none.
+// Commands are sent one by one in one turn, and the library writes them together; replies come as buffers, so that names
+// keep every byte. The client's `error` events aren't listened to: users must notice when they have no listener.
 
 const { blockingName, busyWith } = require('./busy.js')
 const { Links } = require('./links.js')
@@ -18,18 +18,18 @@ const SIMPLE_STRING = 43
 const BLOB_STRING = 36
 const VERBATIM_STRING = 61
 
-// Without the library's own time-out: a call that is given up silently would hide that its outcome is unclear.
+// Without the library's own time-out: after it a command's outcome would be unclear without anyone knowing.
 const OPTIONS = {
   typeMapping: { [SIMPLE_STRING]: Buffer, [BLOB_STRING]: Buffer, [VERBATIM_STRING]: Buffer },
   timeout: undefined,
 }
 
-class NodeRedisWire {
+class NodeRedisAdapter {
   #client
   #links = new Links()
   #hasEnded = false
   #unanswered = 0
-  #busy // what is said while commands from before are unanswered
+  #busy // the reason given while commands from before are unanswered
 
   constructor(client) {
     this.#client = client
@@ -53,83 +53,83 @@ class NodeRedisWire {
   }
 
   // A client that isn't connected yet is connected by its owner.
-  attend(link) {
+  attach(link) {
     this.#links.add(link)
     if (this.#client.isReady) link.ready()
     else if (this.#hasEnded) link.ended(ENDED)
   }
 
-  /** Why nothing that is sent now is answered soon; undefined if nothing is known to be in its way. */
+  /** Why commands wouldn't be answered soon now; undefined if no reason is known. */
   busy() {
     return this.#busy
   }
 
   /**
-   * Nothing was answered for some time. The library doesn't show what its connection is busy with: the server is asked
-   * over another one, and if it answers there, it's the client's own that doesn't.
+   * Called when nothing was answered for some time. The library doesn't tell what its connection is doing, so the server
+   * is asked over another connection. If it answers there, the client's own connection is blocked.
    */
   async explain() {
-    const subject = this.#duplicate()
-    const bound = setTimeout(() => subject.destroy(), PATIENCE_MS).unref()
+    const probe = this.#duplicate()
+    const bound = setTimeout(() => probe.destroy(), PATIENCE_MS).unref()
     try {
-      await subject.connect()
-      const ask = (...words) => subject.sendCommand(words).catch(() => '')
+      await probe.connect()
+      const ask = (...words) => probe.sendCommand(words).catch(() => '')
       const [list, own] = [String(await ask('CLIENT', 'LIST')), String(await ask('CLIENT', 'INFO'))]
-      await subject.sendCommand(['PING'])
+      await probe.sendCommand(['PING'])
       if (this.#unanswered > 0) this.#busy = busyWith('node-redis', blockedLike(own, list))
     } catch {
       // The server doesn't answer either.
     } finally {
       clearTimeout(bound)
-      if (subject.isOpen) subject.destroy()
+      if (probe.isOpen) probe.destroy()
     }
     return this.#busy
   }
 
-  leave(link) {
+  detach(link) {
     this.#links.delete(link)
   }
 
-  send(errands, settle) {
-    for (const [number, to, words] of errands) {
+  send(commands, onAnswer) {
+    for (const [number, to, words] of commands) {
       const answer = to < -1 ? (reply) => [reply] : (reply) => reply
       this.#unanswered++
       this.#client.sendCommand(words, OPTIONS).then(
-        (reply) => this.#answered(() => settle(number, answer(reply))),
-        (error) => this.#answered(() => settle(number, error)),
+        (reply) => this.#answered(() => onAnswer(number, answer(reply))),
+        (error) => this.#answered(() => onAnswer(number, error)),
       )
     }
   }
 
-  #answered(settle) {
+  #answered(pass) {
     if (--this.#unanswered === 0) this.#busy = undefined
-    settle()
+    pass()
   }
 
   #duplicate() {
     const { socket } = this.#client.options
     const other = this.#client.duplicate({ socket: { ...socket, reconnectStrategy: false } })
-    // Why it can't connect is what `connect` rejects with; without a listener it would be thrown.
+    // `connect` rejects with the reason; without a listener the event would be thrown.
     other.on('error', () => {})
     other.unref()
     return other
   }
 
-  async listen(channel, heard, deaf) {
+  async subscribe(channel, onPush, onEnd) {
     const subscriber = this.#duplicate()
     try {
       await subscriber.connect()
-      await subscriber.subscribe(channel, heard, true)
+      await subscriber.subscribe(channel, onPush, true)
     } catch (error) {
       subscriber.destroy()
       throw error
     }
-    for (const end of ['end', 'terminated']) subscriber.on(end, () => deaf('the connection was closed'))
+    for (const end of ['end', 'terminated']) subscriber.on(end, () => onEnd('the connection was closed'))
     return () => subscriber.destroy()
   }
 }
 
-/** The command in which another connection of the same machine and user is blocked, if the list shows just one. */
+/** The command that blocks another connection of the same machine and user, if the list shows exactly one. */
 function blockedLike(own, list) {
   const of = (line, name) => new RegExp(` ${name}=(\\S*)`).exec(` ${line}`)?.[1]
   const host = (line) => of(line, 'addr')?.replace(/:\d+$/, '')
@@ -145,4 +145,4 @@ function addressOf({ socket, database } = {}) {
   return `node-redis at ${place}/${database ?? 0}`
 }
 
-module.exports = { NodeRedisWire }
+module.exports = { NodeRedisAdapter }

@@ -38,7 +38,7 @@ use crate::lease::SessionId;
 use crate::session::{AdminQuery, ClientId, Event, Request, Settings, Tag};
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
-use crate::store::redis::{ClusterStore, RedisStore, RelayStore};
+use crate::store::redis::{ClusterStore, RedisStore, TransportStore};
 
 /// Who is told what becomes of a client's requests: on the core's thread or on one that asks for something, one at a
 /// time and in order. Must not block.
@@ -170,7 +170,7 @@ fn store_for(options: &Options) -> Result<Arc<dyn Store>, Error> {
     match &options.place {
         Place::Memory(name) => Ok(Arc::new(MemoryStore::shared(name))),
         Place::Cluster { .. } => Ok(Arc::new(ClusterStore::new(options.clone())?)),
-        Place::Client(client) => Ok(Arc::new(RelayStore::new(client.clone(), options.clone()))),
+        Place::Client(client) => Ok(Arc::new(TransportStore::new(client.clone(), options.clone()))),
         Place::Url(_) | Place::Server { .. } | Place::Sentinel { .. } => {
             Ok(Arc::new(RedisStore::new(options.clone())?))
         }

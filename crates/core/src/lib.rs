@@ -4,7 +4,7 @@
 //!
 //! Lowest first; a module imports only from floors below its own, which `tests/floors.rs` holds:
 //!
-//! 0. `lease`, `moment`, `carrier`, `sync`: the nouns, the local clock, what a client of somebody else's owes, locks
+//! 0. `lease`, `moment`, `transport`, `sync`: the nouns, the local clock, what a client of the user's must do, locks
 //! 1. `error`: what can go wrong; `alert`: wakes a task, unless somebody does its work meanwhile
 //! 2. `config`: the options
 //! 3. `protocol`: what is asked of a group and answered
@@ -17,7 +17,6 @@
 #![warn(missing_docs)]
 
 mod alert;
-pub mod carrier;
 pub mod config;
 pub mod driver;
 pub mod error;
@@ -30,6 +29,7 @@ pub mod protocol;
 pub mod session;
 pub mod store;
 mod sync;
+pub mod transport;
 
 pub use config::{LimitConfig, OnUnavailable, Options};
 pub use error::{Error, Loss};

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Lowest first. A file that isn't listed belongs to the nearest module above it in the tree,
 /// and what is inside a module may be arranged as that module likes: inside `session`, all files are listed.
 const FLOORS: &[&[&str]] = &[
-    &["lease", "moment", "carrier", "sync"],
+    &["lease", "moment", "transport", "sync"],
     &["error", "alert"],
     &["config"],
     &["protocol"],

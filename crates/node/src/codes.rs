@@ -1,5 +1,5 @@
-//! The numbers of the border's rows and words, each said once: the binary exports them, and `lib/codes.js` takes them
-//! from there.
+//! The numbers that stand for operations, completions and events between Rust and JavaScript. The binary exports them;
+//! `lib/codes.js` takes them from there.
 
 // Each is exported as an object of its names and numbers.
 use napi_derive::napi;
@@ -81,22 +81,22 @@ codes! {
 }
 
 codes! {
-    /// What the core asks of a client that JS brought.
-    Order {
+    /// What the core asks of a client transport.
+    TransportOrder {
         Open = 1,
-        Carry = 2,
-        Listen = 3,
+        Send = 2,
+        Subscribe = 3,
         Close = 4,
     }
 }
 
 codes! {
-    /// What such a client says.
-    Word {
+    /// What a client transport reports.
+    TransportEvent {
         Ready = 1,
         Answers = 2,
-        Listens = 3,
-        Deaf = 4,
+        Subscribed = 3,
+        NotSubscribed = 4,
         Push = 5,
         Down = 6,
         Ended = 7,

@@ -2,7 +2,7 @@
 //!
 //! `port` is the border that one JS environment sees; `rows` says how requests and completions lie in buffers of
 //! numbers, `codes` which numbers stand for what, `lengths` in which unit times are; `wake_flag` says when JS is to be
-//! woken; `json` writes what people read; `relay` carries commands up to clients that JS brings, `questions` asks
+//! woken; `json` writes what people read; `transport` gives commands to clients of the user's, `questions` asks
 //! functions that it brings. No promise, object or error of JS is made here, and no rule is kept here:
 //! `lib/border.js` is the other side.
 
@@ -14,9 +14,9 @@ mod lengths;
 mod options;
 mod port;
 mod questions;
-mod relay;
 mod rows;
 mod tally;
+mod transport;
 mod wake_flag;
 
 /// The version of this binary. JS takes none but its own: the rows are an interface of one version with itself.

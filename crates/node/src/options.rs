@@ -5,12 +5,12 @@
 
 use std::sync::OnceLock;
 
-use concurrency_limit::carrier::Carried;
 use concurrency_limit::config::{
     Asked, Credential, NatMap, OnUnavailable, Options, Parts, Place, Roots, SentinelParts, Tls,
 };
 use concurrency_limit::error::Error;
 use concurrency_limit::lease::Identity;
+use concurrency_limit::transport::SharedTransport;
 use napi::Either;
 use napi_derive::napi;
 
@@ -123,7 +123,7 @@ pub struct SentinelOptions {
 /// together.
 pub(crate) fn core_options(
     options: ConnectionOptions,
-    client: Option<Carried>,
+    client: Option<SharedTransport>,
     function: &mut dyn FnMut(u32) -> Asked,
 ) -> Result<Options, Error> {
     let mut credential = |given: Option<Either<String, u32>>| {

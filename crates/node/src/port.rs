@@ -10,12 +10,12 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use concurrency_limit::carrier::Carried;
 use concurrency_limit::config::Asked;
 use concurrency_limit::driver::{Client, Command, Sink};
 use concurrency_limit::error::Error as CoreError;
 use concurrency_limit::moment::Moment;
 use concurrency_limit::session::{ClientId, Event};
+use concurrency_limit::transport::SharedTransport;
 use napi::bindgen_prelude::{Float64ArraySlice, Function, Result};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{CleanupEnvHook, Env, Error, Status};
@@ -24,9 +24,9 @@ use napi_derive::napi;
 use crate::lengths::{length, ms_at};
 use crate::options::{ConnectionOptions, core_options};
 use crate::questions::{Question, Questions};
-use crate::relay::{Brought, Ordered, Relays};
 use crate::rows::{Outbox, Reader, Row};
 use crate::tally::Tally;
+use crate::transport::{JsTransport, Ordered, TransportLinks};
 use crate::wake_flag::WakeFlag;
 
 /// How long a port whose environment ends without a word waits for what it gives back.
@@ -51,9 +51,9 @@ pub struct Port {
     forgotten: HashMap<u32, Tally>,
     last_client: u32,
     texts: Vec<Arc<str>>,
-    relays: Arc<Relays>,
-    brought: HashMap<u32, Carried>,
-    last_brought: u32,
+    links: Arc<TransportLinks>,
+    transports: HashMap<u32, SharedTransport>,
+    last_transport: u32,
     questions: Arc<Questions>,
     functions: HashMap<u32, Asked>,
 }
@@ -81,20 +81,20 @@ struct Shared {
 }
 
 /// Where the core tells one client of a port.
-struct Desk {
+struct ClientSink {
     client: u32,
     shared: Arc<Shared>,
 }
 
 #[napi]
 impl Port {
-    /// A port that calls `wake` when completions lie ready, `carry` for each order to a client that was brought, and
-    /// `ask` for each question to a function. It never keeps the process alive.
+    /// A port that calls `wake` when completions are ready, `order` for each order to a client transport, and `ask` for
+    /// each question to a function. It never keeps the process alive.
     #[napi(constructor)]
     pub fn new(
         env: Env,
         wake: Function<'_, (), ()>,
-        carry: Function<'_, Ordered, ()>,
+        order: Function<'_, Ordered, ()>,
         ask: Function<'_, Question, ()>,
     ) -> Result<Self> {
         let wake = wake.build_threadsafe_function().weak::<true>().build()?;
@@ -119,9 +119,9 @@ impl Port {
             forgotten: HashMap::new(),
             last_client: 0,
             texts: Vec::new(),
-            relays: Relays::new(carry)?,
-            brought: HashMap::new(),
-            last_brought: 0,
+            links: TransportLinks::new(order)?,
+            transports: HashMap::new(),
+            last_transport: 0,
             questions: Questions::new(ask)?,
             functions: HashMap::new(),
         })
@@ -132,18 +132,18 @@ impl Port {
     #[napi(catch_unwind)]
     pub fn open(&mut self, options: ConnectionOptions) -> Result<u32> {
         let stall_timeout = options.stall_timeout_ms.map(length);
-        let client = options.client.and_then(|number| self.brought.get(&number).cloned());
-        let is_brought = client.is_some();
+        let transport = options.client.and_then(|number| self.transports.get(&number).cloned());
+        let is_over_transport = transport.is_some();
         let questions = &self.questions;
         let mut function =
             |number: u32| self.functions.entry(number).or_insert_with(|| questions.function(number)).clone();
-        let options = core_options(options, client, &mut function).map_err(config_error)?;
+        let options = core_options(options, transport, &mut function).map_err(config_error)?;
         let number = self.last_client + 1;
-        let desk = Desk { client: number, shared: Arc::clone(&self.shared) };
-        let client = Client::open(&options, Arc::new(desk)).map_err(config_error)?;
+        let sink = ClientSink { client: number, shared: Arc::clone(&self.shared) };
+        let client = Client::open(&options, Arc::new(sink)).map_err(config_error)?;
         client.send(stall_timeout.map(Command::Watch));
         // What goes through JS can't be given back while JS waits for it.
-        if !is_brought {
+        if !is_over_transport {
             lock(&self.shared.open).insert(number);
         }
         self.last_client = number;
@@ -224,19 +224,20 @@ impl Port {
         self.forgotten.get(&client).map_or(0, Tally::count) as f64
     }
 
-    /// Takes a client into use; its number.
+    /// Adds a client transport; its number.
     #[napi(catch_unwind)]
-    pub fn bring(&mut self, address: String, is_cluster: bool) -> u32 {
-        self.last_brought += 1;
-        let (number, relays) = (self.last_brought, Arc::clone(&self.relays));
-        self.brought.insert(number, Carried::new(Brought { number, address, is_cluster, relays }));
+    pub fn add_transport(&mut self, address: String, is_cluster: bool) -> u32 {
+        self.last_transport += 1;
+        let (number, links) = (self.last_transport, Arc::clone(&self.links));
+        let transport = JsTransport { number, address, is_cluster, links };
+        self.transports.insert(number, SharedTransport::new(transport));
         number
     }
 
-    /// Forgets a client that was brought.
+    /// Removes a client transport.
     #[napi(catch_unwind)]
-    pub fn take_away(&mut self, number: u32) {
-        self.brought.remove(&number);
+    pub fn remove_transport(&mut self, number: u32) {
+        self.transports.remove(&number);
     }
 
     /// Forgets a function that isn't asked any more.
@@ -251,10 +252,10 @@ impl Port {
         self.questions.answer(question, is_known, text);
     }
 
-    /// What a client that was brought says to one of its links.
+    /// An event of a link over a client transport.
     #[napi(catch_unwind)]
-    pub fn tell(&self, link: u32, word: u32, bytes: &[u8]) {
-        self.relays.tell(link, word, bytes);
+    pub fn transport_event(&self, link: u32, event: u32, bytes: &[u8]) {
+        self.links.tell(link, event, bytes);
     }
 
     /// Gives everything back that this port holds, and waits for it, `wait_ms` at most.
@@ -264,12 +265,12 @@ impl Port {
     }
 
     /// To be called when no client is open any more: then JS is never called again, and nothing of the port keeps a
-    /// handle, except links over clients that were brought, which end when the core lets go of them.
+    /// handle, except links over client transports, which end when the core drops them.
     #[napi(catch_unwind)]
     pub fn end(&mut self, env: Env) -> Result<()> {
         self.open.is_over.set(true);
         lock(&self.shared.wake).take();
-        self.relays.end();
+        self.links.end();
         self.questions.end();
         self.at_end.take().map_or(Ok(()), |hook| env.remove_env_cleanup_hook(hook))
     }
@@ -368,7 +369,7 @@ impl Shared {
     }
 }
 
-impl Sink for Desk {
+impl Sink for ClientSink {
     fn tell(&self, events: &mut Vec<Event>) {
         let mut outbox = lock(&self.shared.outbox);
         for event in events.drain(..) {

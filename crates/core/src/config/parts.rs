@@ -8,8 +8,8 @@ use super::node::{Node, SENTINEL_PORT, SERVER_PORT};
 use super::place::{Access, Address, Place};
 use super::tls::Tls;
 use super::url::{self, Kind};
-use crate::carrier::Carried;
 use crate::error::Error;
+use crate::transport::SharedTransport;
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +36,7 @@ pub struct Parts {
     /// Sentinels.
     pub sentinel: Option<SentinelParts>,
     /// A client of the embedding program's.
-    pub client: Option<Carried>,
+    pub client: Option<SharedTransport>,
 }
 
 /// Single options about sentinels.

@@ -11,7 +11,7 @@ use super::asked::Credential;
 use super::node::Node;
 use super::secret::Secret;
 use super::tls::Tls;
-use crate::carrier::Carried;
+use crate::transport::SharedTransport;
 
 /// Who we are to a server, and how the connection is protected.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -70,7 +70,7 @@ pub enum Place {
         access: Access,
     },
     /// A client of the embedding program's.
-    Client(Carried),
+    Client(SharedTransport),
 }
 
 impl fmt::Display for Place {

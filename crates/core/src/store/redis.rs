@@ -31,16 +31,16 @@ mod names;
 mod overheard;
 mod progress;
 mod push;
-mod relay;
 mod replicas;
 pub mod reply;
 mod sentinel;
 mod server;
 mod task;
 mod tls;
+mod transport;
 
 pub use cluster::ClusterStore;
-pub use relay::RelayStore;
+pub use transport::TransportStore;
 
 /// Groups in one Redis server.
 pub struct RedisStore {

@@ -1,8 +1,8 @@
 //! What goes together, what doesn't, and that nobody sees a password.
 
 use super::*;
-use crate::carrier::{Carriage, Carrier, Ear};
 use crate::config::Secret;
+use crate::transport::{ClientTransport, EventSender, TransportLink};
 
 fn refused(url: Option<&str>, parts: Parts) -> &'static str {
     match Place::read(url, parts) {
@@ -57,7 +57,7 @@ fn without_a_url_the_options_say_where() {
 
 struct Somebodys(&'static str);
 
-impl Carrier for Somebodys {
+impl ClientTransport for Somebodys {
     fn address(&self) -> String {
         self.0.into()
     }
@@ -66,13 +66,13 @@ impl Carrier for Somebodys {
         false
     }
 
-    fn open(&self, _: Ear) -> Box<dyn Carriage> {
+    fn open(&self, _: EventSender) -> Box<dyn TransportLink> {
         unreachable!("nothing is opened while options are read")
     }
 }
 
-fn client() -> Option<Carried> {
-    Some(Carried::new(Somebodys("somebody's")))
+fn client() -> Option<SharedTransport> {
+    Some(SharedTransport::new(Somebodys("somebody's")))
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! How a link over a carrier begins: wait until the client is ready, look for the library and the uptime on every
-//! server, subscribe.
+//! Opens a link over a client transport: waits until the client is ready, looks for the library and the uptime on every
+//! server, subscribes.
 //!
-//! It doesn't try again: the session does. What may be missing without harm is missing without a word (R22, R30): the
-//! subscription, and rights for INFO.
+//! It doesn't retry: the session does. The subscription and the right to INFO may be missing: that is no error (R22,
+//! R30).
 
 use std::time::Duration;
 
@@ -10,10 +10,9 @@ use redis::{Pipeline, RedisError, RedisResult, Value};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::timeout;
 
-use super::RelayLink;
-use super::desk::Desk;
-use super::errands::{errand, read};
-use crate::carrier::{Carriage, Carried, Ear, Errand, To, Word};
+use super::StoreLink;
+use super::commands::{command, read};
+use super::completions::Completions;
 use crate::config::Options;
 use crate::lease::SessionId;
 use crate::moment::Moment;
@@ -22,23 +21,26 @@ use crate::store::redis::library::{Found, Layout};
 use crate::store::redis::names::Names;
 use crate::store::redis::{connection, keys, reply};
 use crate::store::{ConnectError, LinkEvent, LinkInfo};
+use crate::transport::{
+    Destination, EventSender, RedisCommand, SharedTransport, TransportEvent, TransportLink,
+};
 
 /// Opens a link within the options' connect time-out, and one command time-out more for the subscription.
 pub(super) async fn open(
-    carried: &Carried,
+    transport: &SharedTransport,
     options: &Options,
     loading: &Loading,
     session: SessionId,
     events: UnboundedSender<LinkEvent>,
-) -> Result<(RelayLink, LinkInfo), ConnectError> {
-    let address = carried.address();
+) -> Result<(StoreLink, LinkInfo), ConnectError> {
+    let address = transport.address();
     let unusable = |why: String, fatal| {
         let message = format!("cannot use {address}: {why}");
         ConnectError { fatal, ..ConnectError::silent(message) }
     };
     let seed = getrandom::u64().map_err(|error| unusable(error.to_string(), false))?;
-    let (ear, words) = Ear::new();
-    let mut opening = Opening { carriage: carried.open(ear), words, asked: 0 };
+    let (sender, reports) = EventSender::new();
+    let mut opening = Opening { link: transport.open(sender), reports, asked: 0 };
     let limit = options.connect_timeout;
     let greeting = match timeout(limit, opening.greet()).await {
         Ok(greeting) => greeting.map_err(|error| match error {
@@ -52,22 +54,22 @@ pub(super) async fn open(
         Err(_) => return Err(unusable(format!("the client was not ready within {limit:?}"), false)),
     };
     let channel = keys::channel(&options.key_prefix, session);
-    // The bound: a client that doesn't even fail to subscribe leaves the session to its looks.
+    // With a bound: when a client neither subscribes nor fails, the session polls.
     let listens = timeout(options.command_timeout, opening.listen(channel)).await.unwrap_or(Ok(false));
     let listens = listens.map_err(|why| unusable(why, false))?;
-    let layout = Layout { prefix: options.key_prefix.clone(), cluster: carried.is_cluster() };
+    let layout = Layout { prefix: options.key_prefix.clone(), cluster: transport.is_cluster() };
     let uptime = loading.bound(Moment::now(), greeting.uptime);
     let info = LinkInfo { listens, uptime, warnings: greeting.warnings };
     let mut names = Names::new(layout, seed);
     names.found(greeting.library);
-    let desk = Desk::new(names, greeting.servers, opening.asked);
-    Ok((RelayLink::start(opening.carriage, opening.words, desk, listens, events), info))
+    let completions = Completions::new(names, greeting.servers, opening.asked);
+    Ok((StoreLink::start(opening.link, opening.reports, completions, listens, events), info))
 }
 
 /// A link before the session has it.
 struct Opening {
-    carriage: Box<dyn Carriage>,
-    words: UnboundedReceiver<Word>,
+    link: Box<dyn TransportLink>,
+    reports: UnboundedReceiver<TransportEvent>,
     asked: u64,
 }
 
@@ -87,7 +89,7 @@ struct Greeting {
 
 impl Opening {
     async fn greet(&mut self) -> Result<Greeting, Unready> {
-        while self.next().await? != Word::Ready {}
+        while self.next().await? != TransportEvent::Ready {}
         let mut questions = Pipeline::new();
         Found::ask(&mut questions);
         About::ask(&mut questions);
@@ -121,13 +123,14 @@ impl Opening {
     /// Asks every server; what each of them answered to each question.
     async fn ask(&mut self, questions: &Pipeline) -> Result<Vec<Vec<RedisResult<Value>>>, Unready> {
         let first = self.asked;
-        let errands = questions.cmd_iter().zip(first..).map(|(cmd, number)| errand(number, To::All, cmd));
-        let errands: Vec<Errand> = errands.collect();
-        self.asked += errands.len() as u64;
-        let mut answers: Vec<Option<Vec<RedisResult<Value>>>> = vec![None; errands.len()];
-        self.carriage.carry(errands);
+        let commands =
+            questions.cmd_iter().zip(first..).map(|(cmd, number)| command(number, Destination::All, cmd));
+        let commands: Vec<RedisCommand> = commands.collect();
+        self.asked += commands.len() as u64;
+        let mut answers: Vec<Option<Vec<RedisResult<Value>>>> = vec![None; commands.len()];
+        self.link.send(commands);
         while answers.iter().any(Option::is_none) {
-            let Word::Answers(bytes) = self.next().await? else { continue };
+            let TransportEvent::Answers(bytes) = self.next().await? else { continue };
             for (number, value) in read(&bytes).map_err(Unready::Refused)? {
                 let each = if let Value::Array(each) = value { each } else { vec![value] };
                 if let Some(place) = number.checked_sub(first).and_then(|at| answers.get_mut(at as usize)) {
@@ -140,11 +143,11 @@ impl Opening {
 
     /// Whether pushes come; an error when the link went down meanwhile.
     async fn listen(&mut self, channel: String) -> Result<bool, String> {
-        self.carriage.listen(channel);
+        self.link.subscribe(channel);
         loop {
             match self.next().await {
-                Ok(Word::Listens) => return Ok(true),
-                Ok(Word::Deaf(_)) => return Ok(false),
+                Ok(TransportEvent::Subscribed) => return Ok(true),
+                Ok(TransportEvent::NotSubscribed(_)) => return Ok(false),
                 Ok(_) => {}
                 Err(Unready::Down(why) | Unready::Ended(why)) => return Err(why),
                 Err(Unready::Refused(error)) => return Err(error.to_string()),
@@ -152,11 +155,11 @@ impl Opening {
         }
     }
 
-    async fn next(&mut self) -> Result<Word, Unready> {
-        match self.words.recv().await {
-            Some(Word::Ended(why)) => Err(Unready::Ended(why)),
-            Some(Word::Down(why)) => Err(Unready::Down(why)),
-            Some(word) => Ok(word),
+    async fn next(&mut self) -> Result<TransportEvent, Unready> {
+        match self.reports.recv().await {
+            Some(TransportEvent::Ended(why)) => Err(Unready::Ended(why)),
+            Some(TransportEvent::Down(why)) => Err(Unready::Down(why)),
+            Some(event) => Ok(event),
             None => Err(Unready::Ended("the client's thread has ended".into())),
         }
     }

@@ -1,27 +1,28 @@
-//! What a link over a carrier keeps of the calls that are under way: errands out, events in.
+//! The completion table of a link over a client transport: its commands, and the pending calls that wait for answers.
 //!
-//! Pushes come by another connection than replies. One that is there before the answer to the very call that asked for
-//! its grants waits for that answer; one that comes after answers that are newer the session checks (R10).
+//! Pushes and answers arrive over different connections. A push that arrives before the answer to the call that asked
+//! for its grants waits for that answer. A push that arrives after a newer answer is recognised by the session (R10).
 
 use std::collections::HashMap;
 
 use redis::{RedisResult, Value};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::errands::{errand, tell};
-use crate::carrier::{Errand, To};
+use super::commands::{command, tell};
 use crate::lease::{Key, LeaseId};
 use crate::protocol::{CallError, CallId, Outgoing, Push, ReconcileItem, Verb};
 use crate::store::LinkEvent;
 use crate::store::redis::bundle::{Bundle, Calls, Together};
 use crate::store::redis::names::Names;
 use crate::store::redis::{list, reply};
+use crate::transport::{Destination, RedisCommand};
 
-/// The client may spread keys over servers, and nothing can be asked again from here.
+/// Each call is a command of its own: the client may have its keys on several servers, and a command that was refused
+/// can't be sent again from here.
 const TOGETHER: Together = Together { groups: false, needs: false };
 
-/// What sending and hearing share.
-pub(super) struct Desk {
+/// The pending calls of one link.
+pub(super) struct Completions {
     names: Names,
     servers: usize,
     asked: u64,
@@ -53,16 +54,16 @@ impl Row {
     }
 }
 
-impl Desk {
+impl Completions {
     pub(super) fn new(names: Names, servers: usize, asked: u64) -> Self {
         Self { names, servers, asked, rows: HashMap::new(), early: Vec::new() }
     }
 
-    pub(super) fn errands(&mut self, requests: Vec<Outgoing>) -> Vec<Errand> {
-        let mut errands = Vec::with_capacity(requests.len());
+    pub(super) fn commands(&mut self, requests: Vec<Outgoing>) -> Vec<RedisCommand> {
+        let mut commands = Vec::with_capacity(requests.len());
         if let Some(load) = self.names.load() {
             let at = self.next();
-            errands.push(errand(at, To::All, &load));
+            commands.push(command(at, Destination::All, &load));
             self.rows.insert(at, Row::Load);
         }
         let mut bundles = Vec::new();
@@ -73,18 +74,18 @@ impl Desk {
             let at = self.next();
             let (to, cmd, row) = match bundle {
                 Bundle::Calls(calls) => {
-                    (To::Keys, self.names.call(&calls.caller, &calls.calls), Row::Calls(calls))
+                    (Destination::Keys, self.names.call(&calls.caller, &calls.calls), Row::Calls(calls))
                 }
                 Bundle::Keys { id, pattern, cursor, .. } => {
                     let (server, cursor) = place_of(&cursor);
                     let cmd = list::command(self.names.prefix(), &pattern, cursor);
-                    (To::One(server), cmd, Row::Keys { id, pattern, server })
+                    (Destination::One(server), cmd, Row::Keys { id, pattern, server })
                 }
             };
-            errands.push(errand(at, to, &cmd));
+            commands.push(command(at, to, &cmd));
             self.rows.insert(at, row);
         }
-        errands
+        commands
     }
 
     fn next(&mut self) -> u64 {
@@ -118,14 +119,14 @@ impl Desk {
         }
     }
 
-    /// A publication; one that can't be read says nothing (the safety look finds what it meant, R21).
-    pub(super) fn hear(&mut self, payload: &[u8], events: &UnboundedSender<LinkEvent>) {
+    /// A push. One that can't be read is ignored: the safety poll finds what it told (R21).
+    pub(super) fn receive(&mut self, payload: &[u8], events: &UnboundedSender<LinkEvent>) {
         if let Some(push) = reply::push(self.names.prefix(), payload) {
             self.push(push, events);
         }
     }
 
-    // An answer that says "in line" to what a push has granted since would be taken for the newer of the two.
+    // The push comes first if a pending call's answer may still say "in line": the session takes the later one as newer.
     fn push(&mut self, push: Push, events: &UnboundedSender<LinkEvent>) {
         match self.rows.values().any(|row| row.asks_for(&push)) {
             true => self.early.push(push),
@@ -174,14 +175,14 @@ mod tests {
     use crate::lease::SessionId;
     use crate::protocol::{Ask, Call, Caller, Terms};
     use crate::store::redis::library::{Found, Layout, Way};
-    use crate::store::redis::relay::errands::read;
+    use crate::store::redis::transport::commands::read;
 
     const ID: LeaseId = LeaseId { session: SessionId(1), number: 1 };
 
-    fn desk(servers: usize) -> Desk {
+    fn completions(servers: usize) -> Completions {
         let mut names = Names::new(Layout { prefix: "cl".into(), cluster: false }, 1);
         names.found(Found { way: Way::Function, loaded: true });
-        Desk::new(names, servers, 0)
+        Completions::new(names, servers, 0)
     }
 
     fn acquire(number: u64) -> Outgoing {
@@ -216,64 +217,64 @@ mod tests {
     #[test]
     fn a_push_waits_for_the_answer_to_the_call_that_asked_for_what_it_grants() {
         let (sender, mut events) = unbounded_channel();
-        let mut desk = desk(1);
-        let asked = desk.errands(vec![acquire(7)])[0].number;
+        let mut completions = completions(1);
+        let asked = completions.commands(vec![acquire(7)])[0].number;
         let push = format!("0000000000000007 1 {ID} 5 2000 1000 1 cl:{{k}}");
-        desk.hear(push.as_bytes(), &sender);
+        completions.receive(push.as_bytes(), &sender);
         assert_eq!(kinds(&mut events), [""; 0]);
         let queued = "*1\r\n+ok 1000 0000000000000007 -1 0 0 queued 4 0\r\n";
         let answer = read(format!("*2\r\n:{asked}\r\n{queued}").as_bytes()).expect("whole");
-        desk.answer(answer, &sender);
+        completions.answer(answer, &sender);
         assert_eq!(kinds(&mut events), ["reply", "push"]);
-        desk.hear(push.as_bytes(), &sender);
+        completions.receive(push.as_bytes(), &sender);
         assert_eq!(kinds(&mut events), ["push"]);
     }
 
     #[test]
     fn a_library_that_is_missing_is_loaded_everywhere_before_the_next_call() {
         let (sender, mut events) = unbounded_channel();
-        let mut desk = desk(3);
-        let mut hear = |desk: &mut Desk, number: u64, said: &str| {
+        let mut completions = completions(3);
+        let mut answer = |completions: &mut Completions, number: u64, said: &str| {
             let answer = read(format!("*2\r\n:{number}\r\n{said}\r\n").as_bytes());
-            desk.answer(answer.expect("whole"), &sender);
+            completions.answer(answer.expect("whole"), &sender);
             kinds(&mut events)
         };
-        let words = |errand: &Errand| [errand.words[0].clone(), errand.words[1].clone()];
-        let asked = desk.errands(vec![acquire(1)])[0].number;
-        assert_eq!(hear(&mut desk, asked, "-ERR Function not found"), ["error"]);
-        let errands = desk.errands(vec![acquire(2)]);
-        let [load, call] = &errands[..] else { panic!("{} errands", errands.len()) };
-        assert_eq!((load.to, words(load)), (To::All, ["FUNCTION".to_owned(), "LOAD".to_owned()]));
-        assert_eq!((call.to, call.words[0].as_str()), (To::Keys, "FCALL"));
+        let words = |command: &RedisCommand| [command.words[0].clone(), command.words[1].clone()];
+        let asked = completions.commands(vec![acquire(1)])[0].number;
+        assert_eq!(answer(&mut completions, asked, "-ERR Function not found"), ["error"]);
+        let commands = completions.commands(vec![acquire(2)]);
+        let [load, call] = &commands[..] else { panic!("{} commands", commands.len()) };
+        assert_eq!((load.to, words(load)), (Destination::All, ["FUNCTION".to_owned(), "LOAD".to_owned()]));
+        assert_eq!((call.to, call.words[0].as_str()), (Destination::Keys, "FCALL"));
         // One of the three refuses it: from now on all are asked in another way.
         let refused = "*3\r\n$1\r\na\r\n-OOM command not allowed\r\n$1\r\na";
-        assert_eq!(hear(&mut desk, load.number, refused), [""; 0]);
-        let errands = desk.errands(vec![acquire(3)]);
-        let [load, call] = &errands[..] else { panic!("{} errands", errands.len()) };
+        assert_eq!(answer(&mut completions, load.number, refused), [""; 0]);
+        let commands = completions.commands(vec![acquire(3)]);
+        let [load, call] = &commands[..] else { panic!("{} commands", commands.len()) };
         assert_eq!(words(load), ["SCRIPT", "LOAD"]);
         assert_eq!(call.words[0], "EVALSHA");
-        assert_eq!(hear(&mut desk, load.number, "*3\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na"), [""; 0]);
-        assert_eq!(desk.errands(vec![acquire(4)]).len(), 1);
+        assert_eq!(answer(&mut completions, load.number, "*3\r\n$1\r\na\r\n$1\r\na\r\n$1\r\na"), [""; 0]);
+        assert_eq!(completions.commands(vec![acquire(4)]).len(), 1);
     }
 
     #[test]
     fn a_cursor_leads_through_all_servers() {
         let (sender, mut events) = unbounded_channel();
-        let mut desk = desk(2);
+        let mut completions = completions(2);
         let mut cursor = "0".to_owned();
         let mut went = Vec::new();
         for says in ["17", "0", "0"] {
             let keys = Outgoing::Keys { id: CallId(1), pattern: "*".into(), cursor };
-            let errand = desk.errands(vec![keys]).remove(0);
-            went.push((errand.to, errand.words[1].clone()));
-            let page = format!("*2\r\n:{}\r\n*2\r\n${}\r\n{says}\r\n*0\r\n", errand.number, says.len());
-            desk.answer(read(page.as_bytes()).expect("whole"), &sender);
+            let command = completions.commands(vec![keys]).remove(0);
+            went.push((command.to, command.words[1].clone()));
+            let page = format!("*2\r\n:{}\r\n*2\r\n${}\r\n{says}\r\n*0\r\n", command.number, says.len());
+            completions.answer(read(page.as_bytes()).expect("whole"), &sender);
             let Ok(LinkEvent::Keys { result: Ok((_, next)), .. }) = events.try_recv() else {
                 panic!("no page")
             };
             cursor = next;
         }
-        let at = |server, cursor: &str| (To::One(server), cursor.to_owned());
+        let at = |server, cursor: &str| (Destination::One(server), cursor.to_owned());
         assert_eq!((went, cursor), (vec![at(0, "0"), at(0, "17"), at(1, "0")], "0".to_owned()));
     }
 
