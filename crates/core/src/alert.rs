@@ -1,17 +1,18 @@
-//! Wakes a task for something that came, but not while another thread does the task's work and takes it in anyway.
+//! Wakes a task when something arrives, but not while another thread does the task's work and would handle it anyway.
 //!
-//! That thread has the lock of what the task works on. It calls `look` before it takes in what came, so what comes
-//! later is noted, and `leave` tells it. `tests/interleavings.rs` runs this file through every interleaving.
+//! That thread has the lock of the state that the task works on. It calls `look` before it handles what has arrived, so
+//! that later arrivals are noted; `leave` reports them. `tests/interleavings.rs` runs this file through every
+//! interleaving.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
 use crate::sync::{AtomicU8, Mutex, MutexGuard, Ordering, PoisonError};
 
-/// A thread does the task's work.
+/// Another thread does the task's work.
 const ATTENDED: u8 = 1;
 
-/// Something came that nobody has taken in.
+/// Something arrived that isn't handled yet.
 const NOTED: u8 = 2;
 
 /// A waker of the task that doesn't wake it while it's attended.
@@ -33,12 +34,12 @@ impl Alert {
         }
     }
 
-    /// Whoever calls this has the lock, and takes in all that came so far.
+    /// To be called with the lock, before handling all that has arrived.
     pub(super) fn look(&self) {
         self.state.store(ATTENDED, Ordering::SeqCst);
     }
 
-    /// Whoever calls this is about to give up the lock; whether something came since the last look.
+    /// To be called before releasing the lock; whether something arrived since the last `look`.
     #[must_use]
     pub(super) fn leave(&self) -> bool {
         self.state.swap(0, Ordering::SeqCst) & NOTED != 0
@@ -46,7 +47,7 @@ impl Alert {
 
     /// Wakes the task.
     pub(super) fn call(&self) {
-        // Not under the lock: a waker may be anything.
+        // Without the lock: a waker may run any code.
         let task = self.task().clone();
         task.wake();
     }

@@ -1,21 +1,24 @@
 //! Moves calls, replies, pushes and time between sessions and their stores.
 //!
-//! No rule of the limiter lives here. A session is guarded by a lock (`desk`). A caller takes the lock and hands in
-//! what it wants on its own thread, so what the process can answer by itself crosses no thread. One thread of the whole
-//! process does what is left, with a task for each session (`task`): sending, hearing from servers, time. `outbox` is
-//! what a client is told, `leg` the way to one store, `replicas` what finds out whether replicas have a grant. Clients
-//! with the same resolved options share a session, and with it one connection, whatever thread they live on.
+//! No rule of the limiter is here. A session and what belongs to it are behind a lock (`state`). A caller takes the lock
+//! on its own thread, so what the process can answer by itself crosses no thread. One thread for the whole process does
+//! the rest, with a task for each session (`task`): sending, reading from servers, timers. `clients` and `outbox` keep
+//! what clients are to be told, `store_connection` is the connection to one store, `replicas` finds out whether replicas
+//! have a grant, `wall_clock` whether the machine was stopped. Clients with the same resolved options share a session and
+//! its connection, also across threads.
 //!
-//! Locks are taken in this order: the registry, a session's desk, a client's outbox. Nobody is told anything and no
-//! task is woken with one of the first two in hand.
+//! Locks are taken in this order: the registry, a session's state, a client's outbox. Clients are told and tasks are
+//! woken without the first two.
 
-mod desk;
-mod leg;
+mod clients;
 mod outbox;
 mod replicas;
+mod state;
+mod store_connection;
 mod task;
 #[cfg(test)]
 mod tests;
+mod wall_clock;
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -26,10 +29,10 @@ use std::time::Duration;
 
 use tokio::runtime;
 
-use self::desk::Desk;
-use self::leg::Leg;
 use self::outbox::Outbox;
 use self::replicas::Checks;
+use self::state::DriverState;
+use self::store_connection::StoreConnection;
 use self::task::Shared;
 use crate::config::{OnUnavailable, Options, Place};
 use crate::error::Error;
@@ -40,17 +43,17 @@ use crate::store::Store;
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{ClusterStore, RedisStore, TransportStore};
 
-/// Who is told what becomes of a client's requests: on the core's thread or on one that asks for something, one at a
-/// time and in order. Must not block.
+/// Receives a client's events: on the core's thread or on one that calls the client, one call at a time and in order.
+/// Must not block.
 pub trait Sink: Send + Sync + 'static {
-    /// Events, in order. The vector is the callee's to drain.
+    /// Events, in order. The callee drains the vector.
     fn tell(&self, events: &mut Vec<Event>);
 
-    /// The session has ended by a fault of this program: nothing will be told any more.
+    /// The session has ended by a bug in this program: no event follows.
     fn broken(&self, message: &str);
 }
 
-/// What a client wants.
+/// What a client wants of its session.
 #[derive(Debug)]
 pub enum Command {
     /// A lease.
@@ -61,13 +64,13 @@ pub enum Command {
     Cancel(Tag),
     /// An answer.
     Ask(Tag, AdminQuery),
-    /// From now on the client's leases are renewed only while it beats at least that often.
+    /// From now on the client's leases are renewed only while it sends a command at least that often.
     Watch(Duration),
     /// A sign of life.
     Beat,
-    /// The client's end, as [`Client::close`] has it; nothing that comes after it is done.
+    /// Ends the client: see [`Client::close`]. Commands after it are ignored.
     Close {
-        /// That of [`Event::Closed`].
+        /// Comes back in [`Event::Closed`].
         tag: Tag,
         /// Whether what is held is given back, or left to its end.
         release: bool,
@@ -115,38 +118,38 @@ impl Client {
                 shared
             }
         };
-        // Under the registry's lock: a session doesn't end between the look and the joining.
+        // Under the registry's lock: so the session can't end before the client has joined it.
         shared.join(id, Arc::new(Outbox::new(sink)));
         Self { id, shared, closed: AtomicBool::new(false) }
     }
 
-    /// What the client is called in the requests it submits.
+    /// The client's id, for the requests that it submits.
     pub fn id(&self) -> ClientId {
         self.id
     }
 
-    /// The session that its leases are named after.
+    /// The session whose id its leases' ids begin with.
     pub fn session(&self) -> SessionId {
         self.shared.session
     }
 
-    /// Says what the client wants, in order. What the process can answer by itself is told before this returns, unless
-    /// another thread is telling this client something; false when the client is closed, and then nobody will answer.
+    /// Carries out commands, in order. What the process can answer by itself is told before this returns, unless another
+    /// thread is telling this client something at the moment. False when the client is closed: then nothing is answered.
     pub fn send(&self, commands: impl IntoIterator<Item = Command>) -> bool {
         self.shared.take_in(self.id, || {
-            // Under the lock: nothing that is wanted comes after the close, where nobody would answer it.
+            // Under the lock: a command after the close would never be answered.
             let open = !self.closed.load(Ordering::Relaxed);
             open.then(|| commands.into_iter().filter(|command| self.admits(command)))
         })
     }
 
-    /// Ends the client, once: what waits fails as closed, what is held is given back (or left to its end), and
-    /// [`Event::Closed`] with this tag is the last it hears. False if it was closed before.
+    /// Closes the client: waiting requests fail as closed, leases are given back or left to their end, and
+    /// [`Event::Closed`] with this tag is its last event. False if it was closed before.
     pub fn close(&self, tag: Tag, release: bool) -> bool {
         self.send([Command::Close { tag, release }])
     }
 
-    /// Whether the client is open when this is taken in; with a close it isn't any more.
+    /// Whether the client is open. A close ends that.
     fn admits(&self, command: &Command) -> bool {
         match command {
             Command::Close { .. } => !self.closed.swap(true, Ordering::Relaxed),
@@ -161,7 +164,7 @@ impl Drop for Client {
     }
 }
 
-/// A panic elsewhere leaves these collections whole: each is changed by single calls.
+/// After a panic elsewhere these collections are still valid: each call changes them as a whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -183,13 +186,15 @@ fn start(options: &Options, store: Arc<dyn Store>) -> Arc<Shared> {
     let checks = Checks::start(&*store);
     let settings = Settings { checked: checks.is_some(), ..settings };
     let (fallback, local) = fallback(options).unzip();
-    let desk = Desk::new(Sessions::new(settings, fallback), Leg::new(store), local.map(Leg::new), checks);
-    let shared = Shared::new(session, options.clone(), desk);
+    let sessions = Sessions::new(settings, fallback);
+    let (redis, local) = (StoreConnection::new(store), local.map(StoreConnection::new));
+    let state = DriverState::new(sessions, redis, local, checks);
+    let shared = Shared::new(session, options.clone(), state);
     runtime().spawn(task::run(Arc::clone(&shared)));
     shared
 }
 
-/// So many clients of a session have ended; whether it is over with that.
+/// Counts clients of a session that have ended; whether the session is over now.
 fn leave(shared: &Shared, many: usize) -> bool {
     let mut registry = lock(&REGISTRY);
     let sessions = registry.get_or_insert_default();
@@ -220,8 +225,8 @@ fn settings(options: &Options, store: &dyn Store) -> Settings {
     }
 }
 
-/// The fallback that the options ask for, with its store. Limiters of a process that name the same server share their
-/// count.
+/// The fallback that the options ask for, with its store. All limiters of a process for the same server share that
+/// store.
 fn fallback(options: &Options) -> Option<(Fallback, Arc<dyn Store>)> {
     let (lifts_limit, bound) = match options.on_unavailable {
         OnUnavailable::Reject => return None,

@@ -116,7 +116,7 @@ struct Queue {
 
 struct Session {
     /// How many events were taken in.
-    desk: Mutex<u32>,
+    state: Mutex<u32>,
     queue: Mutex<Queue>,
     alert: Arc<Alert>,
     waker: Waker,
@@ -142,7 +142,7 @@ impl Session {
 
     /// Somebody enters, asks the store for something if it's a caller, and takes in what the store brings.
     fn enter(&self, asks: bool) {
-        let mut desk = self.desk.lock().expect("no panic");
+        let mut state = self.state.lock().expect("no panic");
         self.alert.look();
         if asks {
             self.send(1);
@@ -156,10 +156,10 @@ impl Session {
             if heard == 0 {
                 break;
             }
-            *desk += heard;
+            *state += heard;
         }
         let owes = self.alert.leave();
-        drop(desk);
+        drop(state);
         if owes {
             self.alert.call();
         }
@@ -171,7 +171,7 @@ fn session() -> (Arc<Session>, Arc<Task>) {
     let alert = Alert::new();
     alert.serve(&Waker::from(Arc::clone(&task)));
     let waker = Waker::from(Arc::clone(&alert));
-    (Arc::new(Session { desk: Mutex::new(0), queue: Mutex::default(), alert, waker }), task)
+    (Arc::new(Session { state: Mutex::new(0), queue: Mutex::default(), alert, waker }), task)
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn what_another_session_brings_is_taken_in_by_a_caller_or_by_the_task() {
         session.enter(false);
         caller.join().expect("no panic");
         other.join().expect("no panic");
-        while *session.desk.lock().expect("no panic") < 2 {
+        while *session.state.lock().expect("no panic") < 2 {
             let mut wakes = task.wakes.lock().expect("no panic");
             while *wakes == 0 {
                 wakes = task.woken.wait(wakes).expect("no panic");
@@ -216,6 +216,6 @@ fn what_a_caller_brings_about_itself_wakes_nobody() {
         });
         session.enter(true);
         other.join().expect("no panic");
-        assert_eq!((*session.desk.lock().expect("no panic"), *task.wakes.lock().expect("no panic")), (2, 0));
+        assert_eq!((*session.state.lock().expect("no panic"), *task.wakes.lock().expect("no panic")), (2, 0));
     });
 }

@@ -1,8 +1,8 @@
-//! What one client is to be told, in order, whatever threads come to tell it.
+//! The events that one client is to be told, in order, by any thread.
 //!
-//! Events are put in under the session's lock, so they lie in the order in which they happened. They are told outside
-//! of it, by one thread at a time: whoever finds another at it leaves that to the other. `tests/interleavings.rs` runs
-//! this file through every interleaving.
+//! Events are added under the session's lock, so they are in the order in which they happened. They are told without it,
+//! by one thread at a time: a thread that finds another one telling leaves its events to that one.
+//! `tests/interleavings.rs` runs this file through every interleaving.
 
 use std::sync::Arc;
 
@@ -11,43 +11,43 @@ use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(super) struct Outbox {
     sink: Arc<dyn Sink>,
-    pile: Mutex<Pile>,
+    queue: Mutex<Queue>,
 }
 
 #[derive(Default)]
-struct Pile {
+struct Queue {
     events: Vec<Event>,
-    /// Why nothing follows, if nothing does.
+    /// Why no event follows, if that is so.
     end: Option<String>,
-    /// A thread tells the client.
-    told: bool,
+    /// A thread is telling the client.
+    is_telling: bool,
 }
 
 impl Outbox {
     pub(super) fn new(sink: Arc<dyn Sink>) -> Self {
-        Self { sink, pile: Mutex::new(Pile::default()) }
+        Self { sink, queue: Mutex::new(Queue::default()) }
     }
 
     /// Takes all `events`. To be called under the session's lock.
     pub(super) fn put(&self, events: &mut Vec<Event>) {
-        self.pile().events.append(events);
+        self.queue().events.append(events);
     }
 
-    /// The session has ended by a fault. To be called under its lock.
+    /// The session has ended by a bug. To be called under its lock.
     pub(super) fn end(&self, message: &str) {
-        self.pile().end = Some(message.to_owned());
+        self.queue().end = Some(message.to_owned());
     }
 
-    /// Tells the client all events. Not to be called under the session's lock: the client may ask for something at
-    /// once.
+    /// Tells the client all events. Not to be called under the session's lock: the client may send
+    /// commands at once.
     pub(super) fn tell(&self) {
         let mut events = Vec::new();
         {
-            let mut pile = self.pile();
-            if std::mem::replace(&mut pile.told, true) {
+            let mut queue = self.queue();
+            if std::mem::replace(&mut queue.is_telling, true) {
                 return;
             }
-            std::mem::swap(&mut pile.events, &mut events);
+            std::mem::swap(&mut queue.events, &mut events);
         }
         let guard = Telling(self);
         loop {
@@ -55,32 +55,32 @@ impl Outbox {
                 self.sink.tell(&mut events);
                 events.clear();
             }
-            let mut pile = self.pile();
-            if !pile.events.is_empty() {
-                std::mem::swap(&mut pile.events, &mut events);
+            let mut queue = self.queue();
+            if !queue.events.is_empty() {
+                std::mem::swap(&mut queue.events, &mut events);
                 continue;
             }
-            let Some(message) = pile.end.take() else {
-                pile.told = false;
-                // Its room for the next.
-                pile.events = events;
+            let Some(message) = queue.end.take() else {
+                queue.is_telling = false;
+                // The buffer is reused.
+                queue.events = events;
                 return std::mem::forget(guard);
             };
-            drop(pile);
+            drop(queue);
             self.sink.broken(&message);
         }
     }
 
-    fn pile(&self) -> MutexGuard<'_, Pile> {
-        self.pile.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Who tells, until it has: a panic of who is told must not leave the rest untold.
+/// Held while telling: after a panic in the sink another thread can tell the rest.
 struct Telling<'a>(&'a Outbox);
 
 impl Drop for Telling<'_> {
     fn drop(&mut self) {
-        self.0.pile().told = false;
+        self.0.queue().is_telling = false;
     }
 }

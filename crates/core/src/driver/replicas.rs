@@ -1,4 +1,4 @@
-//! Finds out for one session whether replicas have its grants (`min_replicas`). What follows from it is the session's.
+//! Finds out for one session whether replicas have its grants (`min_replicas`). The session decides what follows.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::store::{Replicas, Store};
 /// How many grants one check may serve.
 const MOST: usize = 10_000;
 
-/// How long to wait after a check that failed, so that a lost connection isn't asked in a circle.
+/// The wait after a failed check, so that a lost connection isn't asked all the time.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What one check has found, for all grants that were made before it began.

@@ -1,6 +1,5 @@
-//! A session behind its lock: who takes the lock, and what happens then. Callers take it on their own threads, the
-//! session's task on the core's thread. The task also does what only it can: it sends what callers don't send
-//! themselves, reads what servers say, and wakes when something is due.
+//! A session behind its lock. Callers take the lock on their own threads, the session's task on the core's thread. The
+//! task also sends what callers don't send, reads what servers send, and wakes when something is due.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -12,8 +11,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::desk::Desk;
 use super::outbox::Outbox;
+use super::state::DriverState;
 use super::{Command, leave, lock};
 use crate::alert::Alert;
 use crate::config::Options;
@@ -25,81 +24,81 @@ use crate::session::ClientId;
 pub(super) struct Shared {
     pub(super) session: SessionId,
     pub(super) options: Options,
-    desk: Mutex<Desk>,
+    state: Mutex<DriverState>,
     alert: Arc<Alert>,
     /// Wakes by `alert`.
     waker: Waker,
 }
 
 impl Shared {
-    pub(super) fn new(session: SessionId, options: Options, desk: Desk) -> Arc<Self> {
+    pub(super) fn new(session: SessionId, options: Options, state: DriverState) -> Arc<Self> {
         let alert = Alert::new();
         let waker = Waker::from(Arc::clone(&alert));
-        Arc::new(Self { session, options, desk: Mutex::new(desk), alert, waker })
+        Arc::new(Self { session, options, state: Mutex::new(state), alert, waker })
     }
 
     pub(super) fn join(&self, client: ClientId, outbox: Arc<Outbox>) {
-        lock(&self.desk).join(client, outbox);
+        lock(&self.state).clients.join(client, outbox);
     }
 
     /// Ends the session, which has no clients any more.
     pub(super) fn end(&self) {
-        drop(lock(&self.desk).end());
+        drop(lock(&self.state).end());
         self.alert.call();
     }
 
-    /// Takes in what a client wants, if it still may want something: `commands` is asked under the lock.
+    /// Carries out a client's commands. `commands` is called under the lock; it gives none if the client is closed.
     pub(super) fn take_in<C: IntoIterator<Item = Command>>(
         &self,
         client: ClientId,
         commands: impl FnOnce() -> Option<C>,
     ) -> bool {
-        self.enter(|desk, now| {
+        self.enter(|state, now| {
             let Some(commands) = commands() else { return false };
-            desk.beat(now, client);
-            commands.into_iter().for_each(|command| desk.take(now, client, command));
-            desk.act(now, &self.alert, &self.waker);
-            desk.send_here();
+            state.beat(now, client);
+            commands.into_iter().for_each(|command| state.take(now, client, command));
+            state.act(now, &self.alert, &self.waker);
+            state.send_here();
             true
         })
         .unwrap_or(false)
     }
 
-    /// The task's turn; for how long its alarm is to be set, if anew. None when the session is over.
+    /// The task's turn; for how long its alarm is to be set, if it changes. None when the session is over.
     fn turn(&self, context: &mut Context<'_>, rung: bool) -> Option<Option<Duration>> {
-        self.enter(|desk, now| {
+        self.enter(|state, now| {
             if rung {
-                desk.rung();
+                state.rung();
             }
-            desk.hear_far(now, context);
-            desk.act(now, &self.alert, &self.waker);
-            desk.send_far();
-            desk.alarm(now)
+            state.handle_remote(now, context);
+            state.act(now, &self.alert, &self.waker);
+            state.send_remote();
+            state.alarm(now)
         })
     }
 
-    /// Does something under the lock, at a time that has been told, and what is to be done without it then. A session
-    /// that is over does nothing.
-    fn enter<T>(&self, work: impl FnOnce(&mut Desk, Moment) -> T) -> Option<T> {
-        let mut desk = lock(&self.desk);
-        if desk.is_over() {
+    /// Does something under the lock, after the sessions were told the time; then what is to be done without the lock.
+    /// Nothing happens when the session is over.
+    fn enter<T>(&self, work: impl FnOnce(&mut DriverState, Moment) -> T) -> Option<T> {
+        let mut state = lock(&self.state);
+        if state.is_over() {
             return None;
         }
-        // A panic must not get as far as the lock: it would end whoever came here for their own thing.
+        // A panic must not reach the caller, who came here for something else, nor poison the lock.
         let worked = catch_unwind(AssertUnwindSafe(|| {
-            let now = desk.tell_time();
-            let came = work(&mut desk, now);
-            (came, desk.owes(now))
+            let now = state.tell_time();
+            let came = work(&mut state, now);
+            (came, state.owes(now))
         }));
         let (came, owes) = match worked {
             Ok(worked) => worked,
             Err(panic) => {
-                self.break_up(desk, &*panic);
+                self.break_up(state, &*panic);
                 return None;
             }
         };
-        let (outboxes, closed) = (desk.post(), desk.take_closed());
-        drop(desk);
+        let (outboxes, closed) = (state.clients.post(), state.take_closed());
+        drop(state);
         if owes {
             self.alert.call();
         }
@@ -113,21 +112,21 @@ impl Shared {
     fn tell(&self, outboxes: Vec<Arc<Outbox>>) {
         let told = catch_unwind(AssertUnwindSafe(|| outboxes.iter().for_each(|outbox| outbox.tell())));
         if let Err(panic) = told {
-            self.break_up(lock(&self.desk), &*panic);
+            self.break_up(lock(&self.state), &*panic);
         }
     }
 
-    /// The session ends by a fault of ours: its clients hear of it instead of waiting for ever.
-    fn break_up(&self, mut desk: MutexGuard<'_, Desk>, panic: &(dyn Any + Send)) {
-        if desk.is_over() {
+    /// The session ends by a bug in this program: its clients are told, so that they don't wait for ever.
+    fn break_up(&self, mut state: MutexGuard<'_, DriverState>, panic: &(dyn Any + Send)) {
+        if state.is_over() {
             return;
         }
         let message = words(panic);
-        let mut outboxes = desk.post();
-        let rest = desk.end();
+        let mut outboxes = state.clients.post();
+        let rest = state.end();
         rest.iter().for_each(|outbox| outbox.end(&message));
         outboxes.extend(rest);
-        drop(desk);
+        drop(state);
         leave(self, usize::MAX);
         self.alert.call();
         self.tell(outboxes);
@@ -148,7 +147,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 Some(None) => return Poll::Pending,
                 Some(Some(length)) => alarm.as_mut().reset(Instant::now() + length),
             }
-            // Again, since an alarm that was set knows whom to wake only when it has been asked.
+            // Polled again: an alarm registers its waker only when it is polled after being set.
             is_set = true;
         }
     })

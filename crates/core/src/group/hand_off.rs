@@ -1,7 +1,7 @@
-//! The steps that the calls share: reaping what has ended, and handing freed room to those who wait.
+//! The steps that the calls share: reaping leases that have ended, and granting freed slots to waiters.
 //!
-//! Keeps R4, R9, R17, R18, R19, R20, R22 and the bound of R26. Publishing is the caller's: here it's only asked for,
-//! and its answer believed.
+//! Keeps R4, R9, R17, R18, R19, R20, R22 and the bound of R26. The caller publishes: this module calls it and uses the
+//! number of receivers that it returns.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::protocol::{Caller, Grant, MAX_TOUCHED, News, Terms};
 /// Tells a session something.
 pub(super) type Publish<'a> = &'a mut dyn FnMut(SessionId, Epoch, News) -> Receivers;
 
-/// One call on its way: what it may still touch, and what its reply will say besides the answers.
+/// One call being carried out: what it may still touch, and what its reply says besides the answers.
 pub(super) struct Turn<'a> {
     pub(super) now: Now,
     /// The epoch of a new state.
@@ -31,8 +31,8 @@ pub(super) struct Turn<'a> {
     touched: usize,
 }
 
-/// What a round granted to one listening session, and what each grant was taken from.
-struct Parcel {
+/// A notification batch: a round's grants to one listening session, and the lease that each grant took over.
+struct Batch {
     session: SessionId,
     grants: Vec<Grant>,
     formers: Vec<Option<(LeaseId, Lease)>>,
@@ -54,7 +54,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Whether there is no more to touch; then another call has to go on.
+    /// Whether the call may touch no more; then another call has to continue.
     fn is_spent(&mut self) -> bool {
         let spent = self.touched >= MAX_TOUCHED;
         self.again |= spent;
@@ -76,22 +76,22 @@ impl State {
         reaped
     }
 
-    /// While the next waiter fits, it's granted.
+    /// Grants to waiters in order, while the next one fits.
     pub(super) fn hand_off(&mut self, turn: &mut Turn<'_>) {
         if turn.caller.settling || self.line.is_empty() {
             return;
         }
-        // What a gone session gives back is somebody else's: hence another round after each that found one.
+        // What a gone session gives back goes to other waiters, so another round follows.
         loop {
-            let parcels = self.grant_in_order(turn);
-            if !self.publish(turn, parcels) {
+            let batches = self.grant_in_order(turn);
+            if !self.publish(turn, batches) {
                 return;
             }
         }
     }
 
-    fn grant_in_order(&mut self, turn: &mut Turn<'_>) -> Vec<Parcel> {
-        let mut parcels = Vec::new();
+    fn grant_in_order(&mut self, turn: &mut Turn<'_>) -> Vec<Batch> {
+        let mut batches = Vec::new();
         let mut floor = 0;
         while !turn.is_spent()
             && let Some((id, waiter)) = self.line.head_above(self.leases.held().max(floor))
@@ -105,12 +105,12 @@ impl State {
                 turn.touched += 1;
             } else if former.is_some() || self.has_room(&terms) {
                 turn.touched += terms.weight as usize;
-                self.hand(turn, id, &terms, former.map(|(former, _)| former), &mut parcels);
+                self.hand(turn, id, &terms, former.map(|(former, _)| former), &mut batches);
             } else {
                 floor = u64::from(terms.limit);
             }
         }
-        parcels
+        batches
     }
 
     /// Grants to the head of the line: in the reply if it is the caller's own, else under its claim window (R20).
@@ -120,7 +120,7 @@ impl State {
         id: LeaseId,
         terms: &Arc<Terms>,
         former: Option<LeaseId>,
-        parcels: &mut Vec<Parcel>,
+        batches: &mut Vec<Batch>,
     ) {
         let own = id.session == turn.caller.session;
         let listens = self.sessions.listens(id.session);
@@ -134,18 +134,18 @@ impl State {
         if own {
             turn.handed.push(grant);
         } else if listens {
-            pack(parcels, id.session, grant, former);
+            add_to_batch(batches, id.session, grant, former);
         }
     }
 
-    /// Tells each session once; whether one of them was found gone.
-    fn publish(&mut self, turn: &mut Turn<'_>, parcels: Vec<Parcel>) -> bool {
+    /// Publishes once to each session; whether one of them was found gone.
+    fn publish(&mut self, turn: &mut Turn<'_>, batches: Vec<Batch>) -> bool {
         let mut found_gone = false;
-        for parcel in parcels {
-            if self.tell(turn, parcel.session, News::Grants(parcel.grants.clone())) == Receivers::Nobody {
+        for batch in batches {
+            if self.tell(turn, batch.session, News::Grants(batch.grants.clone())) == Receivers::Nobody {
                 found_gone = true;
-                self.sessions.lose(parcel.session);
-                self.take_back(parcel);
+                self.sessions.lose(batch.session);
+                self.take_back(batch);
             }
         }
         found_gone
@@ -158,9 +158,9 @@ impl State {
         receivers
     }
 
-    /// The last grant first, so that a name that went from hand to hand within the round comes back to its first owner.
-    fn take_back(&mut self, parcel: Parcel) {
-        for (grant, former) in parcel.grants.into_iter().zip(parcel.formers).rev() {
+    /// The last grant first, so that a name that was taken over more than once in the round returns to its first owner.
+    fn take_back(&mut self, batch: Batch) {
+        for (grant, former) in batch.grants.into_iter().zip(batch.formers).rev() {
             match former {
                 Some((former, before)) => self.leases.give_again(grant.id, former, before),
                 None => drop(self.leases.remove(grant.id)),
@@ -169,13 +169,18 @@ impl State {
     }
 }
 
-fn pack(parcels: &mut Vec<Parcel>, session: SessionId, grant: Grant, former: Option<(LeaseId, Lease)>) {
-    // Neighbours in line are often of one session, and a round touches few: from the back, no index.
-    match parcels.iter_mut().rfind(|parcel| parcel.session == session) {
-        Some(parcel) => {
-            parcel.grants.push(grant);
-            parcel.formers.push(former);
+fn add_to_batch(
+    batches: &mut Vec<Batch>,
+    session: SessionId,
+    grant: Grant,
+    former: Option<(LeaseId, Lease)>,
+) {
+    // Neighbours in line are often of one session, and a round has few sessions: searched from the back, no index.
+    match batches.iter_mut().rfind(|batch| batch.session == session) {
+        Some(batch) => {
+            batch.grants.push(grant);
+            batch.formers.push(former);
         }
-        None => parcels.push(Parcel { session, grants: vec![grant], formers: vec![former] }),
+        None => batches.push(Batch { session, grants: vec![grant], formers: vec![former] }),
     }
 }

@@ -1,4 +1,4 @@
-//! One session's way to its store: a link, or one that is being opened.
+//! A session's connection to its store: a link, or one that is being opened.
 
 use std::panic::resume_unwind;
 use std::pin::pin;
@@ -12,37 +12,37 @@ use crate::lease::SessionId;
 use crate::protocol::Outgoing;
 use crate::store::{ConnectError, Connecting, Link, LinkEvent, LinkInfo, Store};
 
-pub(super) struct Leg {
+pub(super) struct StoreConnection {
     store: Arc<dyn Store>,
     embedded: bool,
-    wire: Option<Wire>,
-    /// What is to be sent, gathered.
+    attempt: Option<Attempt>,
+    /// What is to be sent together.
     requests: Vec<Outgoing>,
 }
 
-struct Wire {
+struct Attempt {
     events: UnboundedReceiver<LinkEvent>,
-    end: End,
+    link: LinkState,
 }
 
-enum End {
+enum LinkState {
     Opening(Connecting),
     Open(Box<dyn Link>),
 }
 
-/// What comes of a link.
-pub(super) enum News {
+/// What a store reports.
+pub(super) enum StoreEvent {
     Opened(LinkInfo),
     Failed(ConnectError),
-    Heard(LinkEvent),
+    Link(LinkEvent),
 }
 
-impl Leg {
+impl StoreConnection {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        Self { embedded: store.is_embedded(), store, wire: None, requests: Vec::new() }
+        Self { embedded: store.is_embedded(), store, attempt: None, requests: Vec::new() }
     }
 
-    /// Whether the store does what it's asked on the thread that asks.
+    /// Whether the store carries out calls on the calling thread.
     pub(super) fn is_embedded(&self) -> bool {
         self.embedded
     }
@@ -50,9 +50,9 @@ impl Leg {
     pub(super) fn connect(&mut self, session: SessionId) {
         let (sender, events) = unbounded_channel();
         let connecting = self.store.connect(session, sender);
-        // A handshake is no work for whoever has the session's lock.
+        // A handshake takes too long for a thread that has the session's lock.
         let opening = if self.is_embedded() { connecting } else { elsewhere(connecting) };
-        self.wire = Some(Wire { events, end: End::Opening(opening) });
+        self.attempt = Some(Attempt { events, link: LinkState::Opening(opening) });
     }
 
     /// What the attempt to connect that is under way waits for.
@@ -61,7 +61,7 @@ impl Leg {
     }
 
     pub(super) fn disconnect(&mut self) {
-        self.wire = None;
+        self.attempt = None;
     }
 
     pub(super) fn gather(&mut self, request: Outgoing) {
@@ -73,48 +73,48 @@ impl Leg {
         !self.requests.is_empty()
     }
 
-    /// Sends what was gathered, as one.
+    /// Sends what was gathered, together.
     pub(super) fn send(&mut self) {
         if self.requests.is_empty() {
             return;
         }
         let requests = std::mem::take(&mut self.requests);
-        if let Some(Wire { end: End::Open(link), .. }) = &mut self.wire {
+        if let Some(Attempt { link: LinkState::Open(link), .. }) = &mut self.attempt {
             link.send(requests);
         }
     }
 
-    /// Sends what was gathered on this thread, which may be any, if the link likes that better.
+    /// Sends what was gathered on the calling thread, if the link prefers that.
     pub(super) fn send_here(&mut self) {
-        if let Some(Wire { end: End::Open(link), .. }) = &mut self.wire
+        if let Some(Attempt { link: LinkState::Open(link), .. }) = &mut self.attempt
             && !self.requests.is_empty()
         {
             link.send_here(&mut self.requests);
         }
     }
 
-    /// What comes next.
-    pub(super) fn poll_news(&mut self, context: &mut Context<'_>) -> Poll<News> {
-        let opened = match &mut self.wire {
+    /// The next event.
+    pub(super) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<StoreEvent> {
+        let opened = match &mut self.attempt {
             None => return Poll::Pending,
-            Some(Wire { end: End::Opening(opening), .. }) => opening.as_mut().poll(context),
-            Some(Wire { events, .. }) => {
-                // The budget would be that of whatever task of the user's this thread runs.
+            Some(Attempt { link: LinkState::Opening(opening), .. }) => opening.as_mut().poll(context),
+            Some(Attempt { events, .. }) => {
+                // Unconstrained: this thread may run a task of the user's, whose budget must not be used up here.
                 let next = pin!(unconstrained(events.recv()));
                 let ended = || LinkEvent::Down("the connection's task has ended".into());
-                return next.poll(context).map(|event| News::Heard(event.unwrap_or_else(ended)));
+                return next.poll(context).map(|event| StoreEvent::Link(event.unwrap_or_else(ended)));
             }
         };
         opened.map(|opened| match opened {
             Ok((link, info)) => {
-                if let Some(wire) = &mut self.wire {
-                    wire.end = End::Open(link);
+                if let Some(attempt) = &mut self.attempt {
+                    attempt.link = LinkState::Open(link);
                 }
-                News::Opened(info)
+                StoreEvent::Opened(info)
             }
             Err(error) => {
-                self.wire = None;
-                News::Failed(error)
+                self.attempt = None;
+                StoreEvent::Failed(error)
             }
         })
     }
