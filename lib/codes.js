@@ -1,6 +1,7 @@
 'use strict'
 
-// What the numbers of the border stand for, as the binary says it: `crates/node/src/codes.rs`. Here are only names.
+// What the numbers in the bridge's rows stand for. The binary exports them (`crates/node/src/codes.rs`): here are only
+// names.
 
 const { loadBinary } = require('./native.js')
 

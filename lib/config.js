@@ -60,7 +60,7 @@ const INSTRUMENT = rules({
 
 const DEFAULT = Object.fromEntries(LIMIT.names.map((name) => [name, LIMIT.table[name].fallback]))
 
-/** A request as the border takes it; written out, since every acquisition comes through here. */
+/** A request as the bridge takes it; written out, since every acquisition comes through here. */
 function readLimit(config) {
   const given = check(LIMIT, config, 'config')
   const { key, limit, weight = DEFAULT.weight, limitTimeout = DEFAULT.limitTimeout } = given

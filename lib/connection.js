@@ -120,7 +120,7 @@ const SECURE = /^(rediss|valkeys)[:+]/i
 const WHERE = ['url', 'host', 'port', 'path', 'db', 'username', 'password', 'cluster', 'sentinel', 'client']
 
 /**
- * What `new Limiter(url?, options?)` or `new Limiter(options)` names: the options as the border takes them, whether
+ * What `new Limiter(url?, options?)` or `new Limiter(options)` names: the options as the bridge takes them, whether
  * nothing named a server (`isDefault`), so that the store of this process is used, and the client object, if any.
  */
 function readConnection(url, options, env) {
@@ -157,7 +157,7 @@ function readSignals(signals) {
   throw new ConfigError('releaseOn', new Told(signals.join()), 'none in a worker thread, which hears no signals')
 }
 
-/** The part of the options that says where, as the border takes it. */
+/** The part of the options that says where, as the bridge takes it. */
 function readPlace({ url, host, port, path, db, tls, cluster, sentinel, client, ...given }) {
   if (url !== undefined && /^memory:/i.test(url) && !/^memory:(\/\/)?$/i.test(url)) {
     throw new ConfigError('url', conceal(url), 'memory: alone')

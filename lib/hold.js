@@ -4,7 +4,7 @@
 // the abort signal. The core renews and decides; here its deadline is only compared with the clock, when somebody asks.
 // Apart from Lease, so that it's noticed when a user forgets a lease: the Lease is collected, and this still stands.
 
-const border = require('./border.js')
+const bridge = require('./bridge.js')
 const { LeaseLostError } = require('./errors.js')
 const signals = require('./signals.js')
 const { clearTimeout, setTimeout } = require('./timers.js')
@@ -48,7 +48,7 @@ class Hold {
     this.terms = terms
     return new Promise((resolve, reject) => {
       this.answer = resolve
-      this.n = border.acquire(this.client, terms, this)
+      this.n = bridge.acquire(this.client, terms, this)
       if (terms.signal === undefined) return
       // After the request has its number: a signal may abort while it's being listened to.
       try {
@@ -72,22 +72,22 @@ class Hold {
 
   /** Gives back a grant that came too late; the requester goes on waiting, within what is left of its time. */
   askAgain(n, takenMs) {
-    border.giveBack(this.client, n)
+    bridge.giveBack(this.client, n)
     this.passedMs += takenMs
     const { timeoutMs } = this.terms
     const restMs = timeoutMs < 0 ? timeoutMs : Math.max(0, Math.round(timeoutMs - this.passedMs))
-    this.n = border.acquire(this.client, { ...this.terms, timeoutMs: restMs }, this)
+    this.n = bridge.acquire(this.client, { ...this.terms, timeoutMs: restMs }, this)
   }
 
   /** Leaves the line. */
   cancel() {
-    border.cancel(this.client, this.n)
+    bridge.cancel(this.client, this.n)
   }
 
   /** `now` is a moment of this turn, on the clock of `deadline`. */
   granted(n, token, deadline, waitedMs, number, isStandIn, slots, now) {
     // The process stood still until the lease was over, after the core had heard of it but before this thread did.
-    const isOver = now > deadline && now > border.deadlineOf(this.client, n)
+    const isOver = now > deadline && now > bridge.deadlineOf(this.client, n)
     if (isOver && !this.owner.closed) return this.askAgain(n, waitedMs + now - deadline)
     this.token = token
     this.deadline = deadline
@@ -95,7 +95,7 @@ class Hold {
     this.number = number
     this.isStandIn = isStandIn
     this.slots = slots
-    border.holds.set(n, this)
+    bridge.holds.set(n, this)
     this.answered(null)
   }
 
@@ -115,10 +115,10 @@ class Hold {
   /** Whether the lease is lost, by this machine's clock, now. A lease that was released keeps the verdict of then. */
   isLost() {
     if (this.error !== null || this.given !== null) return this.error !== null
-    if (border.now() <= this.deadline) return false
+    if (bridge.now() <= this.deadline) return false
     // Renewals move the deadline without a word to this side, so the core is asked before the verdict.
-    this.deadline = border.deadlineOf(this.client, this.n)
-    if (border.now() <= this.deadline) return false
+    this.deadline = bridge.deadlineOf(this.client, this.n)
+    if (bridge.now() <= this.deadline) return false
     this.lost('its end passed before a renewal was confirmed')
     return true
   }
@@ -156,7 +156,7 @@ class Hold {
 
   // A process that was stopped runs its due timers before anything else: so the signal is aborted in its first turn.
   watchDeadline() {
-    const wait = Math.min(Math.max(this.deadline - border.now(), 0) + 1, LONGEST_TIMER_MS)
+    const wait = Math.min(Math.max(this.deadline - bridge.now(), 0) + 1, LONGEST_TIMER_MS)
     this.timer = setTimeout(() => this.isLost() || this.watchDeadline(), wait).unref()
   }
 
@@ -165,7 +165,7 @@ class Hold {
     if (this.given !== null) return this.given
     this.isLost() // the last verdict
     clearTimeout(this.timer)
-    border.holds.delete(this.n)
+    bridge.holds.delete(this.n)
     this.given = this.owner.closed ? Promise.resolve(false) : this.giveBack(isAwaited)
     if (this.trace === null) return this.given
     if (isAwaited) this.given = traces.untilGiven(this)
@@ -187,7 +187,7 @@ class Hold {
   giveBack(isAwaited) {
     return new Promise((resolve) => {
       this.answer = resolve
-      border.release(this.client, this.n, this, isAwaited)
+      bridge.release(this.client, this.n, this, isAwaited)
     })
   }
 }

@@ -5,7 +5,7 @@
 const { hostname } = require('node:os')
 const { basename } = require('node:path')
 
-/** What the border takes; undefined where the option says that nothing is told. `name` is another of the user's. */
+/** What the bridge takes; undefined where the option says that nothing is told. `name` is another of the user's. */
 function identityOf(option, name) {
   if (option === false) return undefined
   const named = option ?? name

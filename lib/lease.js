@@ -5,7 +5,7 @@
 // is young, so that the many that live for milliseconds don't pay for the watch; those that live longer are then handed
 // to a FinalizationRegistry.
 
-const border = require('./border.js')
+const bridge = require('./bridge.js')
 const { setTimeout } = require('./timers.js')
 const { warnOfForgotten } = require('./warnings.js')
 
@@ -14,10 +14,10 @@ const YOUNG_MS = 1000
 let sweepIsDue = false
 
 const collected = new FinalizationRegistry((hold) => {
-  if (border.holds.get(hold.n) !== hold) return
+  if (bridge.holds.get(hold.n) !== hold) return
   hold.forget()
   if (!hold.isForgotten) return
-  border.forgot(hold.client)
+  bridge.forgot(hold.client)
   warnOfForgotten(hold.key)
 })
 
@@ -30,7 +30,7 @@ function watch(hold, lease) {
 
 function sweepYoung() {
   sweepIsDue = false
-  for (const hold of border.holds.values()) {
+  for (const hold of bridge.holds.values()) {
     if (hold.lease === null) continue
     collected.register(hold.lease, hold)
     hold.lease = null

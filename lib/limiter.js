@@ -1,11 +1,11 @@
 'use strict'
 
-// The limiter, as its user sees it: promises over the border, errors, events, disposal. No rule of the limiter lives
+// The limiter, as its user sees it: promises over the bridge, errors, events, disposal. No rule of the limiter lives
 // here; every value is checked in config.js and connection.js before it goes down.
 
 const { EventEmitter } = require('node:events')
 const diagnostics = require('node:diagnostics_channel')
-const border = require('./border.js')
+const bridge = require('./bridge.js')
 const config = require('./config.js')
 const { readConnection } = require('./connection.js')
 const { ClosedError, configErrorFrom, failure, longWait } = require('./errors.js')
@@ -61,7 +61,7 @@ class Limiter extends EventEmitter {
     this.#entry = enter(this, settings, releaseOn, { hear: Limiter.#hear, waitsLong: Limiter.#waitsLong })
     this.#client = this.#entry.client
     this.#place = placeOf(settings)
-    this.#holders = new Holders((key) => this.status(key), border.now)
+    this.#holders = new Holders((key) => this.status(key), bridge.now)
     if (isDefault) warnOfMemory()
   }
 
@@ -135,13 +135,13 @@ class Limiter extends EventEmitter {
 
   async status(key) {
     const answer = await this.#question('Status', config.readKey(key))
-    if (answer instanceof border.Refusal) throw failure(answer, { key })
+    if (answer instanceof bridge.Refusal) throw failure(answer, { key })
     return { key, ...answer }
   }
 
   async clean(key) {
     const answer = await this.#question('Clean', config.readKey(key))
-    if (answer instanceof border.Refusal) throw failure(answer, { key })
+    if (answer instanceof bridge.Refusal) throw failure(answer, { key })
     return answer
   }
 
@@ -150,7 +150,7 @@ class Limiter extends EventEmitter {
     let page = { cursor: '0' }
     do {
       page = await this.#question('Keys', pattern, page.cursor)
-      if (page instanceof border.Refusal) throw failure(page)
+      if (page instanceof bridge.Refusal) throw failure(page)
       yield* page.keys
     } while (page.cursor !== '0')
   }
@@ -158,14 +158,14 @@ class Limiter extends EventEmitter {
   async release(target) {
     const { key, holder, lease } = config.readReleaseBy(target)
     const answer = await this.#question('ReleaseBy', key, holder === undefined, holder ?? lease)
-    if (answer instanceof border.Refusal) throw failure(answer, { key })
+    if (answer instanceof bridge.Refusal) throw failure(answer, { key })
     return answer === 1
   }
 
   async stats() {
     const answer = await this.#question('Stats')
-    if (answer instanceof border.Refusal) throw failure(answer)
-    return { ...answer, forgotten: border.forgottenOf(this.#client) }
+    if (answer instanceof bridge.Refusal) throw failure(answer)
+    return { ...answer, forgotten: bridge.forgottenOf(this.#client) }
   }
 
   async metrics(options = {}) {
@@ -194,17 +194,17 @@ class Limiter extends EventEmitter {
     register.leave(this.#entry)
     forget(this)
     // Without release, leases run to their ends: those that somebody was told of.
-    if (!release) border.leaveAll(this.#client)
-    for (const hold of border.holds.values()) {
+    if (!release) bridge.leaveAll(this.#client)
+    for (const hold of bridge.holds.values()) {
       if (hold.owner !== this.#owner) continue
-      border.holds.delete(hold.n)
+      bridge.holds.delete(hold.n)
       if (hold.trace !== null) traces.over(hold, 'closed')
       // Work under a lease that is given back now must hear of it; without release the lease runs to its end.
       if (release) hold.lost('the limiter was closed')
     }
-    const answer = await border.ask('Close', this.#client, release)
-    border.forget(this.#client)
-    if (answer instanceof border.Refusal) this.#tell('warning', { message: failure(answer).message })
+    const answer = await bridge.ask('Close', this.#client, release)
+    bridge.forget(this.#client)
+    if (answer instanceof bridge.Refusal) this.#tell('warning', { message: failure(answer).message })
   }
 
   /** `isTry`: null when full, without waiting. `isWithin`: the work that is traced is done in `withLimit`. */
@@ -213,7 +213,7 @@ class Limiter extends EventEmitter {
     const trace = traces.isWatched() ? traces.asks(this, this.#place, terms) : null
     try {
       const hold = this.#newHold(terms)
-      if (trace !== null) hold.askedAt = border.now()
+      if (trace !== null) hold.askedAt = bridge.now()
       terms.hold = hold
       const answer = hold.ask(terms)
       if (!isTry) nesting.watch(this.#entry.session, terms, hold)
@@ -243,7 +243,7 @@ class Limiter extends EventEmitter {
   // aborted.
   #leaseOf(hold, signal, trace, isWithin) {
     if (this.#owner.closed) {
-      border.holds.delete(hold.n)
+      bridge.holds.delete(hold.n)
       throw new ClosedError()
     }
     if (isAborted(signal)) {
@@ -258,7 +258,7 @@ class Limiter extends EventEmitter {
 
   async #question(op, ...values) {
     this.#checkOpen()
-    return border.ask(op, this.#client, ...values)
+    return bridge.ask(op, this.#client, ...values)
   }
 
   #checkOpen() {

@@ -3,7 +3,7 @@
 // Requests that wait for long: whoever listens to `warning` is told who holds, once a minute for a key. The line is
 // looked at every few seconds, while a limiter is open; a request costs nothing for it.
 
-const border = require('./border.js')
+const bridge = require('./bridge.js')
 const { clearInterval, setInterval } = require('./timers.js')
 
 const LOOK_MS = 5_000
@@ -27,9 +27,9 @@ function quit(entry) {
 }
 
 function look() {
-  const waiting = border.asking()
+  const waiting = bridge.asking()
   if (waiting.length === 0) return
-  const now = border.now()
+  const now = bridge.now()
   const longest = new Map() // client → key → the longest wait
   for (const request of waiting) {
     // A request that nobody measures is seen for the first time here.

@@ -9,7 +9,7 @@ const { Told, conceal, tell } = require('./told.js')
 
 const LONGEST_MESSAGE = 500
 
-/** The functions of one environment. `port` is the core's: see border.js. */
+/** The functions of one environment. `port` is the core's: see bridge.js. */
 class Questions {
   #port
   #asked = new Map() // number → { source, users }

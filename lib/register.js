@@ -4,7 +4,7 @@
 // waits for or was asked refers to it, and its user; one that nothing refers to is ended in the core once it is
 // collected. Limiters that share a session have the same options, and are counted.
 
-const border = require('./border.js')
+const bridge = require('./bridge.js')
 const longWaits = require('./long-waits.js')
 const releaseOn = require('./release-on.js')
 const { clearInterval, setInterval } = require('./timers.js')
@@ -18,8 +18,8 @@ const alike = new Map() // session → the entries of its limiters
 
 const dropped = new FinalizationRegistry((entry) => {
   leave(entry)
-  border.ask('Close', entry.client, true)
-  border.forget(entry.client)
+  bridge.ask('Close', entry.client, true)
+  bridge.forget(entry.client)
 })
 
 /**
@@ -29,11 +29,11 @@ const dropped = new FinalizationRegistry((entry) => {
  */
 function enter(limiter, settings, signals, { hear, waitsLong }) {
   const known = new WeakRef(limiter)
-  const client = border.open(settings, (happened, text) => {
+  const client = bridge.open(settings, (happened, text) => {
     const listening = known.deref()
     if (listening !== undefined) hear(listening, happened, text)
   })
-  const session = border.sessionOf(client)
+  const session = bridge.sessionOf(client)
   const work = { isOverTransport: settings.client !== undefined, close: async () => known.deref()?.close() }
   const waits = (key, waitedMs) => {
     const waiting = known.deref()
@@ -52,7 +52,7 @@ function enter(limiter, settings, signals, { hear, waitsLong }) {
 // The core renews on its own thread: that this one still turns, it has to be told.
 function beat(client, stallTimeoutMs) {
   if (stallTimeoutMs === undefined) return undefined
-  return setInterval(() => border.beat(client), Math.min(stallTimeoutMs / 4, LONGEST_BEAT_MS)).unref()
+  return setInterval(() => bridge.beat(client), Math.min(stallTimeoutMs / 4, LONGEST_BEAT_MS)).unref()
 }
 
 /** The limiter is closing. */

@@ -44,7 +44,7 @@ const NOT_TAKEN = {
 const TLS = rules(MEMBERS, 'tls', NOT_TAKEN)
 const SENTINEL_TLS = rules(MEMBERS, 'sentinel.tls', NOT_TAKEN)
 
-/** TLS as the border takes it: `isOn`, and the settings. */
+/** TLS as the bridge takes it: `isOn`, and the settings. */
 function readTls(members, given, what) {
   if (given === undefined || given === false) {
     return given === undefined ? undefined : { isOn: false, processCaOnly: false, rejectUnauthorized: true }

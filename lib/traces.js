@@ -7,7 +7,7 @@
 // don't refer to the Lease: it must be collectable, so that a lease that is forgotten is noticed.
 
 const { tracingChannel } = require('node:diagnostics_channel')
-const border = require('./border.js')
+const bridge = require('./bridge.js')
 const { isAborted } = require('./signals.js')
 
 const tracingChannels = Object.freeze({
@@ -50,10 +50,10 @@ const isHeard = ({ start, end, asyncStart, asyncEnd, error }) =>
 /** Whether somebody listens to what requests and leases do. */
 const isWatched = () => isHeard(acquiring) || isHeard(holding)
 
-const since = (at) => (border.now() - at) / 1000
+const since = (at) => (bridge.now() - at) / 1000
 
 class AcquireContext {
-  #askedAt = border.now()
+  #askedAt = bridge.now()
   outcome = undefined
   result = undefined
   error = undefined
@@ -73,7 +73,7 @@ class AcquireContext {
 }
 
 class HoldContext {
-  #since = border.now()
+  #since = bridge.now()
   outcome = undefined
   reason = undefined
   error = undefined

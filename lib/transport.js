@@ -109,7 +109,7 @@ class Link {
 
 const NO_PORT = { transportEvent() {} }
 
-/** The client transports of one environment and their links. `port`: see border.js; `codes`: see codes.js. */
+/** The client transports of one environment and their links. `port`: see bridge.js; `codes`: see codes.js. */
 class Transports {
   #port
   #codes

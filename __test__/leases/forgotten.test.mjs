@@ -89,7 +89,7 @@ describe.concurrent('a lease that was forgotten', () => {
   test('ends by limitHold: its signal and the event say so, once, and nothing of it is left', async () => {
     const body = `
       import { createRequire } from 'node:module'
-      const { holds } = createRequire(process.cwd() + '/x')('./lib/border.js')
+      const { holds } = createRequire(process.cwd() + '/x')('./lib/bridge.js')
       limiter.on('lost', ({ key, why }) => console.log('lost', key, why.length > 0))
       globalThis.signal = await limiter.acquire({ key: 'hold', limit: 1, limitExpire: 1, limitHold: 6 }).then((lease) => lease.signal)
       await collected(1)
@@ -232,7 +232,7 @@ test('a lease that somebody can still reach is not forgotten: a reference, or wo
 test('a lease that was lost before it was forgotten is cleared away without a word', async () => {
   const body = `
     import { createRequire } from 'node:module'
-    const { holds } = createRequire(process.cwd() + '/x')('./lib/border.js')
+    const { holds } = createRequire(process.cwd() + '/x')('./lib/bridge.js')
     await limiter.acquire({ key: 'lost first', limit: 1, limitExpire: 1.2, limitHold: 0.3 })
     await within(() => holds.size === 0)
     console.log((await limiter.stats()).forgotten)`

@@ -156,7 +156,7 @@ describe('installed from its tarballs alone', () => {
   })
 
   test('what is inside is not to be imported', async () => {
-    const { output } = await installed.run(`import '${name}/lib/border.js'`)
+    const { output } = await installed.run(`import '${name}/lib/bridge.js'`)
     expect(output).toContain('ERR_PACKAGE_PATH_NOT_EXPORTED')
   })
 })

@@ -10,6 +10,6 @@ export const missing = (error: unknown) =>
 // @ts-expect-error there is no default export
 concurrency.default
 // @ts-expect-error what is inside is not to be imported
-type Inside = typeof import('concurrency-limit/lib/border.js')
+type Inside = typeof import('concurrency-limit/lib/bridge.js')
 
 export type { Inside }

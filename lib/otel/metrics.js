@@ -3,7 +3,7 @@
 // The instruments of the table in `../metrics/instruments.js`: durations are recorded when they end, all else is looked
 // up when it's collected.
 
-const border = require('../border.js')
+const bridge = require('../bridge.js')
 const { BOUNDS, attributes, counts, instruments, states } = require('../metrics/instruments.js')
 const { nobody, usage } = require('../metrics/usage.js')
 const register = require('../register.js')
@@ -88,10 +88,10 @@ class Totals {
   async read() {
     const open = register.sessions()
     const answers = await Promise.all(
-      [...open].map(async ([session, client]) => [session, await border.ask('Stats', client)]),
+      [...open].map(async ([session, client]) => [session, await bridge.ask('Stats', client)]),
     )
     for (const [session, answer] of answers) {
-      if (!(answer instanceof border.Refusal)) this.#last.set(session, atLeast(counts(answer), this.#last.get(session)))
+      if (!(answer instanceof bridge.Refusal)) this.#last.set(session, atLeast(counts(answer), this.#last.get(session)))
     }
     for (const [session, said] of this.#last) {
       if (open.has(session)) continue

@@ -1,10 +1,10 @@
 //! The Node.js binding: converts, nothing else.
 //!
-//! `port` is the border that one JS environment sees; `rows` says how requests and completions lie in buffers of
+//! `port` is the bridge that one JS environment sees; `rows` says how requests and completions lie in buffers of
 //! numbers, `codes` which numbers stand for what, `lengths` in which unit times are; `wake_flag` says when JS is to be
 //! woken; `json` writes what people read; `transport` gives commands to clients of the user's, `questions` asks
 //! functions that it brings. No promise, object or error of JS is made here, and no rule is kept here:
-//! `lib/border.js` is the other side.
+//! `lib/bridge.js` is the other side.
 
 use napi_derive::napi;
 

@@ -1,4 +1,4 @@
-//! The border that one JS environment sees: rows go down in batches, completions lie ready until they are drained.
+//! The bridge that one JS environment sees: rows go down in batches, completions lie ready until they are drained.
 //!
 //! What the process can answer by itself comes back in the call that asks. Other completions the core's thread writes
 //! into the outbox and wakes JS once for many (`wake_flag`). A port whose environment ends without a word, or that is
@@ -42,7 +42,7 @@ thread_local! {
 
 type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
 
-/// The border of one JS environment.
+/// The bridge of one JS environment.
 #[napi]
 pub struct Port {
     shared: Arc<Shared>,

@@ -1,4 +1,4 @@
-//! Requests and completions as rows of numbers, the way `lib/border.js` writes and reads them.
+//! Requests and completions as rows of numbers, the way `lib/bridge.js` writes and reads them.
 //!
 //! Down: `op, client, n, …`. Up: `length of the row, kind, client, n, …`. `n` is the request's number, chosen by JS and
 //! unique in its environment; a text is a number that stands for it, 0 for none; lengths are milliseconds, -1 is

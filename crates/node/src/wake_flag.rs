@@ -2,7 +2,7 @@
 //!
 //! Knows neither the completions nor how JS is woken. The order is all: whoever has something to tell writes it first
 //! and sets the flag then; whoever was woken clears the flag first and reads then. So what is written after the reading
-//! sets it anew. `tests/border.rs` runs this file through every interleaving.
+//! sets it anew. `tests/bridge.rs` runs this file through every interleaving.
 
 use crate::sync::{AtomicBool, Ordering};
 

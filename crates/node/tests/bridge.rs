@@ -15,14 +15,14 @@ use loom::thread;
 use wake_flag::WakeFlag;
 
 /// What the threads share: completions that lie ready, and wakes that JS has not seen yet.
-struct Border {
+struct Bridge {
     wake_flag: WakeFlag,
     outbox: Mutex<u32>,
     wakes: Mutex<u32>,
     woken: Condvar,
 }
 
-impl Border {
+impl Bridge {
     fn tell(&self) {
         *self.outbox.lock().expect("no panic") += 1;
         if self.wake_flag.set() {
@@ -65,9 +65,9 @@ impl Border {
     }
 }
 
-fn every_interleaving(tellers: u32, each: u32, hear: fn(&Border) -> u32) {
+fn every_interleaving(tellers: u32, each: u32, hear: fn(&Bridge) -> u32) {
     loom::model(move || {
-        let border = Arc::new(Border {
+        let bridge = Arc::new(Bridge {
             wake_flag: WakeFlag::new(),
             outbox: Mutex::new(0),
             wakes: Mutex::new(0),
@@ -75,13 +75,13 @@ fn every_interleaving(tellers: u32, each: u32, hear: fn(&Border) -> u32) {
         });
         let threads: Vec<_> = (0..tellers)
             .map(|_| {
-                let border = Arc::clone(&border);
-                thread::spawn(move || (0..each).for_each(|_| border.tell()))
+                let bridge = Arc::clone(&bridge);
+                thread::spawn(move || (0..each).for_each(|_| bridge.tell()))
             })
             .collect();
         let mut read = 0;
         while read < tellers * each {
-            read += hear(&border);
+            read += hear(&bridge);
         }
         threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
     });
@@ -89,16 +89,16 @@ fn every_interleaving(tellers: u32, each: u32, hear: fn(&Border) -> u32) {
 
 #[test]
 fn a_completion_is_never_left_without_a_wake() {
-    every_interleaving(1, 2, Border::sleep_and_read);
+    every_interleaving(1, 2, Bridge::sleep_and_read);
 }
 
 #[test]
 fn nor_when_two_threads_tell_at_once() {
-    every_interleaving(2, 1, Border::sleep_and_read);
+    every_interleaving(2, 1, Bridge::sleep_and_read);
 }
 
 #[test]
 fn nor_when_it_is_read_along_with_a_request() {
-    every_interleaving(1, 2, Border::sleep_and_read_once);
-    every_interleaving(2, 1, Border::sleep_and_read_once);
+    every_interleaving(1, 2, Bridge::sleep_and_read_once);
+    every_interleaving(2, 1, Bridge::sleep_and_read_once);
 }

@@ -1,4 +1,4 @@
-// The numbers of the border are the binary's, JavaScript has their names, and each failure is an error of its own.
+// The numbers of the bridge are the binary's, JavaScript has their names, and each failure is an error of its own.
 import { ConcurrencyLimitError } from 'concurrency-limit'
 import { expect, test } from 'vitest'
 import { loadCodes } from '../../lib/codes.js'

@@ -1,4 +1,4 @@
-// The border under load: several worker threads on one session get all their answers, and within the limit; one thread
+// The bridge under load: several worker threads on one session get all their answers, and within the limit; one thread
 // that gets very many still turns its event loop.
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
@@ -10,10 +10,10 @@ const THREADS = 4
 
 async function stress(url) {
   const shared = new SharedArrayBuffer(8)
-  const workerData = { url, key: 'border', limit: 3, rounds: 40, tasks: 10, shared }
+  const workerData = { url, key: 'bridge', limit: 3, rounds: 40, tasks: 10, shared }
   const workers = Array.from(
     { length: THREADS },
-    () => new Worker(new URL('../support/border.worker.mjs', import.meta.url), { workerData }),
+    () => new Worker(new URL('../support/bridge.worker.mjs', import.meta.url), { workerData }),
   )
   const done = await Promise.all(workers.map(async (worker) => (await once(worker, 'message'))[0]))
   expect(done).toEqual(Array(THREADS).fill(400))
