@@ -28,7 +28,7 @@ class Hold {
     this.deadline = 0
     this.waitedMs = 0
     this.terms = null // while the request waits
-    this.passedMs = 0 // what requests before this one have taken: see askAgain
+    this.passedMs = 0 // what requests before this one have taken: see replaceExpired
     this.number = 0
     this.isStandIn = false // granted without Redis
     this.slots = null
@@ -70,8 +70,11 @@ class Hold {
     return this.slots !== null && this.error === null && this.given === null
   }
 
-  /** Gives back a grant that came too late; the requester goes on waiting, within what is left of its time. */
-  askAgain(n, takenMs) {
+  /**
+   * Gives back a grant whose lease ended before this thread ran, and makes a new request for the same asker. Its time-out
+   * is what is left without the time that the first one waited (`takenMs`).
+   */
+  replaceExpired(n, takenMs) {
     bridge.giveBack(this.client, n)
     this.passedMs += takenMs
     const { timeoutMs } = this.terms
@@ -86,9 +89,9 @@ class Hold {
 
   /** `now` is a moment of this turn, on the clock of `deadline`. */
   granted(n, token, deadline, waitedMs, number, isStandIn, slots, now) {
-    // The process stood still until the lease was over, after the core had heard of it but before this thread did.
+    // The process stood still until the lease had ended, after the core was told of the grant but before this thread was.
     const isOver = now > deadline && now > bridge.deadlineOf(this.client, n)
-    if (isOver && !this.owner.closed) return this.askAgain(n, waitedMs + now - deadline)
+    if (isOver && !this.owner.closed) return this.replaceExpired(n, waitedMs + now - deadline)
     this.token = token
     this.deadline = deadline
     this.waitedMs = this.passedMs + waitedMs

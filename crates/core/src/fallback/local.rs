@@ -101,7 +101,7 @@ impl Local {
 
     /// The first session is asked again; what is left of the request's time.
     pub(super) fn note_again(&mut self, now: Moment, asked: Asked) -> Request {
-        let request = asked.rest(now);
+        let request = asked.handed_over(now);
         self.asked.insert((request.client, request.tag), asked);
         request
     }
@@ -211,7 +211,7 @@ impl Local {
         {
             let Some(served) = self.here.get_mut(&name) else { continue };
             served.stage = Stage::Asked;
-            let mut request = served.asked.rest(now);
+            let mut request = served.asked.handed_over(now);
             if self.lifts_limit {
                 request.terms.limit = NO_LIMIT;
             }
@@ -288,8 +288,8 @@ impl Asked {
         now.saturating_since(self.at)
     }
 
-    /// The request, with what is left of its time.
-    fn rest(&self, now: Moment) -> Request {
+    /// The request as the other session gets it: its time-out is what is left of its time.
+    fn handed_over(&self, now: Moment) -> Request {
         let left = |timeout: Duration| timeout.saturating_sub(self.waited(now));
         Request { timeout: self.request.timeout.map(left), ..self.request.clone() }
     }
