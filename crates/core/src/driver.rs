@@ -24,7 +24,7 @@ use std::collections::HashMap;
 use std::future::pending;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime;
@@ -42,6 +42,7 @@ use crate::session::{AdminQuery, ClientId, Event, Request, Settings, Tag};
 use crate::store::Store;
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{ClusterStore, RedisStore, TransportStore};
+use crate::sync::lock;
 
 /// Receives a client's events: on the core's thread or on one that calls the client, one call at a time and in order.
 /// Must not block.
@@ -162,11 +163,6 @@ impl Drop for Client {
     fn drop(&mut self) {
         self.close(Tag::MAX, true);
     }
-}
-
-/// After a panic elsewhere these collections are still valid: each call changes them as a whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn store_for(options: &Options) -> Result<Arc<dyn Store>, Error> {

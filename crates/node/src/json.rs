@@ -1,4 +1,4 @@
-//! What people read, as JSON texts in the members' names of `index.d.ts`.
+//! Status, keys and stats as JSON, with the members' names of `index.d.ts`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::lengths::seconds;
 
-/// A group's picture; JS adds the key.
+/// A group's status; JavaScript adds the key.
 pub(crate) fn status(picture: &Picture) -> String {
     let holders: Vec<Value> = picture
         .holders

@@ -1,10 +1,10 @@
-//! Lengths and moments as JS has them: milliseconds in rows and options, seconds in what people read.
+//! Lengths and moments as JavaScript has them: milliseconds in rows and options, seconds in status and stats.
 
 use std::time::Duration;
 
 use concurrency_limit::moment::Moment;
 
-/// A length that JS gives in milliseconds.
+/// A length from milliseconds.
 pub(crate) fn length(ms: f64) -> Duration {
     Duration::from_secs_f64(ms / 1_000.0)
 }
@@ -19,7 +19,7 @@ pub(crate) fn ms_at(moment: Moment) -> f64 {
     ms(moment.since_start())
 }
 
-/// A length in seconds, as exact as a millisecond.
+/// A length in seconds, rounded down to a millisecond.
 pub(crate) fn seconds(length: Duration) -> f64 {
     length.as_millis() as f64 / 1_000.0
 }

@@ -1,10 +1,9 @@
 //! The Node.js binding: converts, nothing else.
 //!
-//! `port` is the bridge that one JS environment sees; `rows` says how requests and completions lie in buffers of
-//! numbers, `codes` which numbers stand for what, `lengths` in which unit times are; `wake_flag` says when JS is to be
-//! woken; `json` writes what people read; `transport` gives commands to clients of the user's, `questions` asks
-//! functions that it brings. No promise, object or error of JS is made here, and no rule is kept here:
-//! `lib/bridge.js` is the other side.
+//! `port` is the bridge of one JavaScript environment; `rows` is the form of requests and completions in buffers of
+//! numbers, `codes` the numbers' meanings, `lengths` the units of time; `wake_flag` says when JavaScript has to be woken;
+//! `json` writes status, keys and stats; `transport` gives commands to clients of the user's, `questions` calls functions
+//! of the user's. It makes no promise, object or error, and keeps no rule: `lib/bridge.js` is the other side.
 
 use napi_derive::napi;
 
@@ -19,13 +18,19 @@ mod tally;
 mod transport;
 mod wake_flag;
 
-/// The version of this binary. JS takes none but its own: the rows are an interface of one version with itself.
+/// The version of this binary. JavaScript accepts only its own version: the rows are an interface within one version.
 #[napi]
 pub fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// What `wake_flag` is made of; its test puts others in their place.
+/// Atomics, which the test of `wake_flag` replaces, and locks.
 mod sync {
     pub(crate) use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    /// After a panic elsewhere the locked values are still valid: each call changes them as a whole.
+    pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

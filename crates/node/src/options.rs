@@ -1,7 +1,7 @@
-//! The options of a connection, as JS hands them over and as the core takes them.
+//! The options of a connection, as they come from JavaScript and as the core takes them.
 //!
-//! JS has checked every member by itself; what goes together the core decides. A number in the place of a text or a
-//! table stands for a function of JS's.
+//! JavaScript has checked each member; the core checks which of them go together. A number instead of a text or a table
+//! stands for a function of the user's.
 
 use std::sync::OnceLock;
 
@@ -16,10 +16,10 @@ use napi_derive::napi;
 
 use crate::lengths::length;
 
-/// The options of a connection, its members checked by JS.
+/// The options of a connection; JavaScript has checked the members.
 #[napi(object)]
 pub struct ConnectionOptions {
-    /// Where, as a URL; every single option below beats the same part of it.
+    /// The address, as a URL. Each of the options below is used instead of the same part of it.
     pub url: Option<String>,
     /// Host name or IP address.
     pub host: Option<String>,
@@ -41,7 +41,7 @@ pub struct ConnectionOptions {
     pub sentinel: Option<SentinelOptions>,
     /// Announced addresses and where they are reached: pairs of `host:port`.
     pub nat_map: Option<Either<Vec<Vec<String>>, u32>>,
-    /// Number of a client object.
+    /// Number of a client transport.
     pub client: Option<u32>,
     /// Most connections at once.
     pub max_connections: Option<u32>,
@@ -55,17 +55,17 @@ pub struct ConnectionOptions {
     pub command_timeout_ms: f64,
     /// `CLIENT SETNAME`.
     pub client_name: Option<String>,
-    /// Which process others are told of.
+    /// How other processes see this one.
     pub identity: Option<IdentityOptions>,
-    /// What all keys begin with.
+    /// The prefix of all keys.
     pub key_prefix: String,
     /// Milliseconds.
     pub settle_ms: f64,
-    /// Milliseconds; without it, renewal asks for no sign of life.
+    /// Milliseconds; without it, leases are renewed even while the event loop stands still.
     pub stall_timeout_ms: Option<f64>,
     /// `reject`, `allow` or `local`.
     pub on_unavailable: String,
-    /// Milliseconds: how long the latter two hold.
+    /// Milliseconds: how long `allow` or `local` lasts.
     pub unavailable_timeout_ms: f64,
 }
 
@@ -78,21 +78,21 @@ pub struct IdentityOptions {
     pub pid: u32,
     /// What it runs.
     pub program: Option<String>,
-    /// Whether the program was named by an option. Otherwise the first environment of the process says it for all of
-    /// them, so that their clients share a session.
+    /// Whether an option named the program. Otherwise the first environment of the process names it for all of them, so
+    /// that their clients share a session.
     pub is_named: bool,
 }
 
-/// TLS, checked by JS.
+/// TLS; JavaScript has checked the members.
 #[napi(object)]
 pub struct TlsOptions {
-    /// Whether it's spoken.
+    /// Whether it is used.
     pub is_on: bool,
     /// Trusted certificates instead of all others, PEM.
     pub ca: Option<String>,
-    /// What the process trusts, PEM: `only` that, or beside the built-in roots.
+    /// The process's own roots, PEM: instead of the built-in ones, or in addition to them.
     pub process_ca: Option<String>,
-    /// See there.
+    /// Whether only `process_ca` is trusted.
     pub process_ca_only: bool,
     /// Our certificate, PEM.
     pub cert: Option<String>,
@@ -104,10 +104,10 @@ pub struct TlsOptions {
     pub reject_unauthorized: bool,
 }
 
-/// Sentinels, checked by JS.
+/// Sentinels; JavaScript has checked the members.
 #[napi(object)]
 pub struct SentinelOptions {
-    /// What they call the master.
+    /// The master's name.
     pub name: Option<String>,
     /// `host:port` each.
     pub nodes: Option<Vec<String>>,
@@ -119,8 +119,8 @@ pub struct SentinelOptions {
     pub tls: Option<TlsOptions>,
 }
 
-/// The options as the core takes them, with the client and the functions that their numbers stand for, or what can't go
-/// together.
+/// The options as the core takes them, with the client transport and the functions instead of their numbers. An error
+/// if they don't go together.
 pub(crate) fn core_options(
     options: ConnectionOptions,
     client: Option<SharedTransport>,

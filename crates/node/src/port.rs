@@ -1,53 +1,47 @@
-//! The bridge that one JS environment sees: rows go down in batches, completions lie ready until they are drained.
+//! The bridge of one JavaScript environment: it takes rows of requests, and keeps completions until they are drained.
 //!
-//! What the process can answer by itself comes back in the call that asks. Other completions the core's thread writes
-//! into the outbox and wakes JS once for many (`wake_flag`). A port whose environment ends without a word, or that is
-//! dropped, closes its clients, which gives back what they hold.
+//! What the process can answer by itself comes back in the call that asks. Other completions are written by the core's
+//! thread (`shared`), which wakes JavaScript once for many. When the environment ends without closing the port, or the
+//! port is dropped, its clients are closed, which gives back what they hold.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
-use std::ptr;
-use std::rc::Rc;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+mod clients;
+mod shared;
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use concurrency_limit::config::Asked;
-use concurrency_limit::driver::{Client, Command, Sink};
+use concurrency_limit::driver::{Client, Command};
 use concurrency_limit::error::Error as CoreError;
 use concurrency_limit::moment::Moment;
-use concurrency_limit::session::{ClientId, Event};
+use concurrency_limit::session::ClientId;
 use concurrency_limit::transport::SharedTransport;
 use napi::bindgen_prelude::{Float64ArraySlice, Function, Result};
-use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{CleanupEnvHook, Env, Error, Status};
 use napi_derive::napi;
 
+use self::clients::{OpenClients, send};
+use self::shared::{ClientSink, Shared};
 use crate::lengths::{length, ms_at};
 use crate::options::{ConnectionOptions, core_options};
 use crate::questions::{Question, Questions};
-use crate::rows::{Outbox, Reader, Row};
+use crate::rows::{Request, Requests};
+use crate::sync::lock;
 use crate::tally::Tally;
 use crate::transport::{JsTransport, Ordered, TransportLinks};
-use crate::wake_flag::WakeFlag;
 
-/// How long a port whose environment ends without a word waits for what it gives back.
+/// How long a port waits for its releases when its environment ends without closing it.
 const LAST_WAIT_MS: f64 = 200.0;
 
-/// What a buffer of completions begins with: the local clock in milliseconds, and 1 if more lies ready.
+/// A buffer of completions begins with the local clock in milliseconds, and 1 if more are ready.
 const HEAD: usize = 2;
-
-thread_local! {
-    /// The port that needs no wake for what it's told on this thread just now.
-    static ATTENTIVE: Cell<*const Shared> = const { Cell::new(ptr::null()) };
-}
-
-type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
 
 /// The bridge of one JS environment.
 #[napi]
 pub struct Port {
     shared: Arc<Shared>,
-    open: Open,
-    at_end: Option<CleanupEnvHook<Open>>,
+    open: OpenClients,
+    at_end: Option<CleanupEnvHook<OpenClients>>,
     forgotten: HashMap<u32, Tally>,
     last_client: u32,
     texts: Vec<Arc<str>>,
@@ -56,34 +50,6 @@ pub struct Port {
     last_transport: u32,
     questions: Arc<Questions>,
     functions: HashMap<u32, Asked>,
-}
-
-/// The clients of a port, for whoever notices first that its environment ends. Only the thread of JS has it.
-#[derive(Clone)]
-struct Open {
-    clients: Rc<RefCell<HashMap<u32, Client>>>,
-    shared: Arc<Shared>,
-    is_over: Rc<Cell<bool>>,
-}
-
-struct Shared {
-    outbox: Mutex<Outbox>,
-    /// Local deadlines of leases that were renewed, by client and request.
-    renewed: Mutex<HashMap<(u32, u64), Moment>>,
-    /// Clients that have ended since the last drain.
-    ended: Mutex<Vec<u32>>,
-    /// Clients that haven't ended and can while JS stands still, and word of each that does.
-    open: Mutex<HashSet<u32>>,
-    ends: Condvar,
-    /// None after the port's end.
-    wake: Mutex<Option<Wake>>,
-    wake_flag: WakeFlag,
-}
-
-/// Where the core tells one client of a port.
-struct ClientSink {
-    client: u32,
-    shared: Arc<Shared>,
 }
 
 #[napi]
@@ -97,20 +63,10 @@ impl Port {
         order: Function<'_, Ordered, ()>,
         ask: Function<'_, Question, ()>,
     ) -> Result<Self> {
-        let wake = wake.build_threadsafe_function().weak::<true>().build()?;
-        let shared = Shared {
-            outbox: Mutex::default(),
-            renewed: Mutex::default(),
-            ended: Mutex::default(),
-            open: Mutex::default(),
-            ends: Condvar::new(),
-            wake: Mutex::new(Some(wake)),
-            wake_flag: WakeFlag::new(),
-        };
-        let shared = Arc::new(shared);
-        let open = Open { clients: Rc::default(), shared: Arc::clone(&shared), is_over: Rc::default() };
-        // A worker thread isn't told that its process exits, nor any thread of Deno that an error ends it; and where
-        // finalizers run, they may run later than this, or never.
+        let shared = Arc::new(Shared::new(wake)?);
+        let open = OpenClients::new(Arc::clone(&shared));
+        // A worker thread isn't told that its process exits, and no thread of Deno is told that an error ends it.
+        // Finalizers run later than this hook, or never.
         let at_end = env.add_env_cleanup_hook(open.clone(), |open| open.end(LAST_WAIT_MS))?;
         Ok(Self {
             shared,
@@ -127,8 +83,7 @@ impl Port {
         })
     }
 
-    /// Opens a client; its number. An option that can't be used throws `ERR_CONFIG`, option, given and expected, a line
-    /// each.
+    /// Opens a client; its number. An invalid option throws `ERR_CONFIG`, option, given and expected, one line each.
     #[napi(catch_unwind)]
     pub fn open(&mut self, options: ConnectionOptions) -> Result<u32> {
         let stall_timeout = options.stall_timeout_ms.map(length);
@@ -142,7 +97,7 @@ impl Port {
         let sink = ClientSink { client: number, shared: Arc::clone(&self.shared) };
         let client = Client::open(&options, Arc::new(sink)).map_err(config_error)?;
         client.send(stall_timeout.map(Command::Watch));
-        // What goes through JS can't be given back while JS waits for it.
+        // A release over a client transport needs the JavaScript thread, so that thread can't wait for it.
         if !is_over_transport {
             lock(&self.shared.open).insert(number);
         }
@@ -165,29 +120,29 @@ impl Port {
         self.texts.clear();
     }
 
-    /// Takes the first `length` numbers of `rows` as requests; then as `drain`. Whoever gives no room for answers has
-    /// to drain later, without being woken for that.
+    /// Takes the first `length` numbers of `rows` as requests; then as `drain`. With no room for answers, the caller has to
+    /// drain later: it isn't woken for them.
     #[napi(catch_unwind)]
     #[allow(unsafe_code)]
     pub fn submit(&mut self, rows: &[f64], length: u32, mut answers: Float64ArraySlice<'_>) -> u32 {
         self.shared.without_wake(|| self.take_rows(&rows[..rows.len().min(length as usize)]));
-        // SAFETY: the buffer is JS's and another than that of `rows`, and JS stands in this call.
+        // SAFETY: the buffer belongs to JavaScript, which waits in this call, and isn't the one of `rows`.
         self.read(unsafe { answers.as_mut() })
     }
 
-    /// Fills `out` with whole rows of completions, behind the local clock and whether more lies ready; how much of it
-    /// is filled. 0 when nothing lies ready.
+    /// Fills `out` with the local clock, whether more are ready, and whole rows of completions; how much of it is filled.
+    /// 0 when none are ready.
     #[napi(catch_unwind)]
     #[allow(unsafe_code)]
     pub fn drain(&mut self, mut out: Float64ArraySlice<'_>) -> u32 {
-        // SAFETY: the buffer is JS's, and JS stands in this call; nobody else looks at it meanwhile.
+        // SAFETY: the buffer belongs to JavaScript, which waits in this call; nothing else uses it meanwhile.
         self.read(unsafe { out.as_mut() })
     }
 
     /// The text of a completion, once.
     #[napi(catch_unwind)]
     pub fn take_text(&self, id: u32) -> String {
-        lock(&self.shared.outbox).take_text(id)
+        lock(&self.shared.completions).take_text(id)
     }
 
     /// The local clock, in milliseconds; it counts suspended time.
@@ -240,7 +195,7 @@ impl Port {
         self.transports.remove(&number);
     }
 
-    /// Forgets a function that isn't asked any more.
+    /// Removes a function that isn't called any more.
     #[napi(catch_unwind)]
     pub fn forget_function(&mut self, number: u32) {
         self.functions.remove(&number);
@@ -258,17 +213,17 @@ impl Port {
         self.links.tell(link, event, bytes);
     }
 
-    /// Gives everything back that this port holds, and waits for it, `wait_ms` at most.
+    /// Gives back all leases of this port, and waits `wait_ms` at most for that.
     #[napi(catch_unwind)]
     pub fn exit(&self, wait_ms: f64) {
         self.open.end(wait_ms);
     }
 
-    /// To be called when no client is open any more: then JS is never called again, and nothing of the port keeps a
-    /// handle, except links over client transports, which end when the core drops them.
+    /// To be called when no client is open any more. JavaScript is never called again, and the port keeps no handle,
+    /// except links over client transports, which end when the core drops them.
     #[napi(catch_unwind)]
     pub fn end(&mut self, env: Env) -> Result<()> {
-        self.open.is_over.set(true);
+        self.open.forget();
         lock(&self.shared.wake).take();
         self.links.end();
         self.questions.end();
@@ -277,44 +232,28 @@ impl Port {
 }
 
 impl Drop for Port {
-    // Collected without a word: a sandbox of a test runner was dropped with a limiter open.
+    // It may be collected without being closed: a test runner dropped a sandbox with an open limiter.
     fn drop(&mut self) {
         self.open.end(LAST_WAIT_MS);
-    }
-}
-
-impl Open {
-    fn end(&self, wait_ms: f64) {
-        if self.is_over.replace(true) {
-            return;
-        }
-        self.shared.without_wake(|| {
-            self.clients.borrow().values().for_each(|client| {
-                client.close(0, true);
-            });
-        });
-        let open = lock(&self.shared.open);
-        // Whether they all ended or the time did: the process goes on ending.
-        drop(self.shared.ends.wait_timeout_while(open, length(wait_ms), |open| !open.is_empty()));
     }
 }
 
 impl Port {
     fn take_rows(&self, rows: &[f64]) {
         let text = |id: usize| self.texts.get(id.checked_sub(1)?).cloned();
-        // A client that has ended is refused below, whatever id its request carries.
+        // Requests of a client that has ended are refused below, so any id will do.
         let clients = self.open.clients.borrow();
         let id = |client: u32| clients.get(&client).map_or(ClientId(0), Client::id);
-        let mut reader = Reader { rows, text: &text, client: &id };
+        let mut requests = Requests { rows, text: &text, client: &id };
         let mut batch = Vec::new();
         let mut of = 0;
-        while let Some(Row { client, tag, command }) = reader.next() {
+        while let Some(Request { client, tag, command }) = requests.next() {
             if client != of {
                 send(&clients, of, &mut batch);
                 of = client;
             }
             if !clients.contains_key(&client) {
-                lock(&self.shared.outbox).refuse(client, tag, &command);
+                lock(&self.shared.completions).refuse(client, tag, &command);
                 continue;
             }
             batch.push(command);
@@ -328,81 +267,14 @@ impl Port {
             self.forgotten.remove(&client);
         }
         let Some((head, rows)) = out.split_at_mut_checked(HEAD) else { return 0 };
-        // First, and whoever reads: JS may have been woken while it couldn't read, and a completion that comes in from
-        // here on wakes again.
+        // First, in every read: JavaScript may have been woken while it couldn't read, and completions from now on have to
+        // wake it again.
         self.shared.wake_flag.clear();
-        let mut outbox = lock(&self.shared.outbox);
-        let length = outbox.drain(rows);
-        head.copy_from_slice(&[ms_at(Moment::now()), f64::from(u8::from(!outbox.is_empty()))]);
+        let mut completions = lock(&self.shared.completions);
+        let length = completions.drain(rows);
+        head.copy_from_slice(&[ms_at(Moment::now()), f64::from(u8::from(!completions.is_empty()))]);
         if length == 0 { 0 } else { (HEAD + length) as u32 }
     }
-}
-
-fn send(clients: &HashMap<u32, Client>, client: u32, batch: &mut Vec<Command>) {
-    let commands = batch.drain(..);
-    if let Some(client) = clients.get(&client) {
-        client.send(commands);
-    }
-}
-
-impl Shared {
-    /// Does something on JS's thread, which reads afterwards what it is told meanwhile on this thread, or never.
-    fn without_wake(&self, work: impl FnOnce()) {
-        let before = ATTENTIVE.replace(self);
-        work();
-        ATTENTIVE.set(before);
-    }
-
-    fn wake(&self) {
-        if ptr::eq(ATTENTIVE.get(), self) || !self.wake_flag.set() {
-            return;
-        }
-        if let Some(wake) = &*lock(&self.wake) {
-            wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
-        }
-    }
-
-    fn end(&self, client: u32) {
-        lock(&self.ended).push(client);
-        lock(&self.open).remove(&client);
-        self.ends.notify_all();
-    }
-}
-
-impl Sink for ClientSink {
-    fn tell(&self, events: &mut Vec<Event>) {
-        let mut outbox = lock(&self.shared.outbox);
-        for event in events.drain(..) {
-            match &event {
-                Event::Renewed { tag, deadline, .. } => {
-                    lock(&self.shared.renewed).insert((self.client, *tag), *deadline);
-                    continue;
-                }
-                Event::Released { tag, .. } | Event::Lost { tag, .. } => {
-                    lock(&self.shared.renewed).remove(&(self.client, *tag));
-                }
-                Event::Closed { .. } => {
-                    lock(&self.shared.renewed).retain(|(client, _), _| *client != self.client);
-                    self.shared.end(self.client);
-                }
-                _ => {}
-            }
-            outbox.write(self.client, event);
-        }
-        drop(outbox);
-        self.shared.wake();
-    }
-
-    fn broken(&self, message: &str) {
-        lock(&self.shared.outbox).broken(self.client, message);
-        self.shared.end(self.client);
-        self.shared.wake();
-    }
-}
-
-/// A panic elsewhere leaves these whole: each is changed by single calls.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn config_error(error: CoreError) -> Error {

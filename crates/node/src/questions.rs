@@ -1,12 +1,12 @@
-//! Functions that JS brings for what is known only when it's needed: credentials, translated addresses. A question goes
-//! up with one wake, its answer comes down by the question's number.
+//! Functions of JavaScript that give a value when it is needed: credentials, translated addresses. A question goes to
+//! JavaScript with one wake, its answer comes back with the question's number.
 //!
-//! Knows no function and reads no answer: `lib/questions.js` is the other side. Whoever asks bounds the time; a
-//! question that nobody waits for any more is forgotten.
+//! It knows no function and reads no answer: `lib/questions.js` is the other side. The asker bounds the time; a question
+//! without a waiting asker is removed.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use concurrency_limit::config::Asked;
 use napi::Status;
@@ -14,7 +14,9 @@ use napi::bindgen_prelude::{FnArgs, Function, Result};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use tokio::sync::oneshot;
 
-/// What JS is told: the function, the question and what it's about.
+use crate::sync::lock;
+
+/// What JavaScript gets: the function, the question's number and its subject.
 pub(crate) type Question = FnArgs<(u32, u32, String)>;
 
 type Ask = ThreadsafeFunction<Question, (), Question, Status, false, true>;
@@ -35,7 +37,7 @@ impl Questions {
         Ok(Arc::new(Self { ask: Mutex::new(Some(ask)), open: Mutex::default(), last: AtomicU32::new(0) }))
     }
 
-    /// The function of this number, as the core asks it.
+    /// The function of this number, as the core calls it.
     pub(crate) fn function(self: &Arc<Self>, number: u32) -> Asked {
         let questions = Arc::clone(self);
         Asked::new(move |about| {
@@ -44,15 +46,15 @@ impl Questions {
         })
     }
 
-    /// An answer from JS: the text asked for, or in words for people why there is none.
+    /// An answer from JavaScript: the text, or the reason why there is none.
     pub(crate) fn answer(&self, question: u32, is_known: bool, text: String) {
         if let Some(told) = self.open().remove(&question) {
-            // Whoever asked may have given up.
+            // The asker may have given up.
             let _ = told.send(if is_known { Ok(text) } else { Err(text) });
         }
     }
 
-    /// The port has no client any more: JS isn't called again, and who still asks hears that there is no answer.
+    /// The port has no client any more: JavaScript isn't called again, and open questions fail.
     pub(crate) fn end(&self) {
         lock(&self.ask).take();
         self.open().clear();
@@ -78,12 +80,7 @@ impl Questions {
     }
 }
 
-/// A panic elsewhere leaves these whole: each is changed by single calls.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A question that is forgotten when this is dropped.
+/// Removes the question when it is dropped.
 struct Forgotten<'a> {
     question: u32,
     questions: &'a Questions,

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use concurrency_limit::transport::{
     self, ClientTransport, Destination, EventSender, RedisCommand, TransportLink,
@@ -16,6 +16,7 @@ use napi::bindgen_prelude::{FnArgs, Function, Result};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 
 use crate::codes::{TransportEvent, TransportOrder};
+use crate::sync::lock;
 
 /// What JavaScript is asked to do: the client, the link, a [`TransportOrder`] and its text.
 pub(crate) type Ordered = FnArgs<(u32, u32, u32, String)>;
@@ -101,10 +102,6 @@ impl TransportLinks {
     fn senders(&self) -> MutexGuard<'_, HashMap<u32, EventSender>> {
         lock(&self.senders)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ClientTransport for JsTransport {

@@ -1,12 +1,12 @@
-//! Wakes JS once for many completions, and never leaves one without.
+//! Says when JavaScript has to be woken: once for many completions, and no completion is missed.
 //!
-//! Knows neither the completions nor how JS is woken. The order is all: whoever has something to tell writes it first
-//! and sets the flag then; whoever was woken clears the flag first and reads then. So what is written after the reading
-//! sets it anew. `tests/bridge.rs` runs this file through every interleaving.
+//! It doesn't know the completions or how JavaScript is woken. The order matters: a writer writes first and then sets the
+//! flag; the reader clears the flag first and then reads. So what is written after the reading sets the flag again.
+//! `tests/bridge.rs` runs this file through every interleaving.
 
 use crate::sync::{AtomicBool, Ordering};
 
-/// Set from when JS is to be woken until it reads.
+/// Set from the wake of JavaScript until it reads.
 pub(crate) struct WakeFlag {
     is_set: AtomicBool,
 }
@@ -16,7 +16,7 @@ impl WakeFlag {
         Self { is_set: AtomicBool::new(false) }
     }
 
-    /// Something lies ready. Whether somebody has to be woken for it: not, if a wake is on its way.
+    /// Something was written; true if JavaScript has to be woken, false if that is under way already.
     pub(crate) fn set(&self) -> bool {
         !self.is_set.swap(true, Ordering::SeqCst)
     }

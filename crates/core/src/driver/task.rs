@@ -13,12 +13,13 @@ use tokio::time::{Instant, sleep};
 
 use super::outbox::Outbox;
 use super::state::DriverState;
-use super::{Command, leave, lock};
+use super::{Command, leave};
 use crate::alert::Alert;
 use crate::config::Options;
 use crate::lease::SessionId;
 use crate::moment::Moment;
 use crate::session::ClientId;
+use crate::sync::lock;
 
 /// A session, as its clients and its task share it.
 pub(super) struct Shared {

@@ -1,8 +1,8 @@
 //! The completion table: who waits for which answer, and how each lease stands by the local clock.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 
@@ -10,6 +10,7 @@ use crate::driver::Sink;
 use crate::error::{Error, Loss};
 use crate::moment::Moment;
 use crate::session::{AdminAnswer, Event, Granted, Tag};
+use crate::sync::lock;
 
 /// Who waits for which answer, and how each lease stands.
 #[derive(Default)]
@@ -126,8 +127,4 @@ impl Sink for Completions {
         lock(&self.open).clear();
         lock(&self.held).clear();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

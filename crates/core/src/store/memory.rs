@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::future::ready;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -15,6 +15,7 @@ use super::{Connecting, Link, LinkEvent, LinkInfo, Store};
 use crate::lease::SessionId;
 use crate::moment::Moment;
 use crate::protocol::Outgoing;
+use crate::sync::lock;
 
 mod groups;
 
@@ -144,10 +145,6 @@ impl Drop for MemoryLink {
             world.listeners.remove(&self.session);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The machine's wall clock at the start, carried on by one that never goes back.

@@ -4,12 +4,13 @@
 //! Asked once per connection, by `INFO` and a script; where that isn't permitted nothing is known, and nothing fails
 //! for it (R30).
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use redis::{ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 
 use crate::moment::Moment;
+use crate::sync::lock;
 
 /// The oldest version that is known to run the scripts, and the oldest that they're tested on.
 const LEAST: (u32, u32) = (6, 0);
@@ -120,9 +121,8 @@ impl Loading {
         uptime.map(|uptime| uptime.min(now.saturating_since(since)))
     }
 
-    /// A panic elsewhere leaves it whole: it is changed by single steps.
     fn state(&self) -> MutexGuard<'_, Loaded> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Reads no reply and keeps no rule. `map` is who has what, `survey` asks for it, `member` is one server's link,
 //! `router` brings calls and answers together, `pages` is how the groups of all are listed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -18,6 +18,7 @@ use crate::lease::SessionId;
 use crate::moment::Moment;
 use crate::protocol::Outgoing;
 use crate::store::{ConnectError, Connecting, Link, LinkEvent, LinkInfo, Store};
+use crate::sync::lock;
 
 mod map;
 mod member;
@@ -59,7 +60,7 @@ impl Cluster {
     /// Whom to ask about the cluster: first those that it was begun with, which are sure to mean this cluster, and
     /// among them who answered last; then who was known last.
     fn candidates(&self) -> Vec<Node> {
-        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let remembered = lock(&self.remembered).clone();
         let mut candidates = self.nodes.clone();
         candidates.sort_by_key(|node| remembered.first() != Some(node));
         candidates.extend(remembered.into_iter().filter(|node| !self.nodes.contains(node)));
@@ -75,12 +76,12 @@ impl Cluster {
                 members.push(node.clone());
             }
         }
-        *self.remembered.lock().unwrap_or_else(PoisonError::into_inner) = members;
+        *lock(&self.remembered) = members;
     }
 
     /// Who said that there is a member at this address, unless the options do: the address may have to be translated.
     fn announcer(&self, at: &Node) -> Option<Node> {
-        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = lock(&self.remembered);
         let is_ours = self.nodes.contains(at);
         (!is_ours).then(|| remembered.first().unwrap_or(&self.nodes[0]).clone())
     }

@@ -8,7 +8,7 @@ mod driver;
 mod pipelines;
 
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc::UnboundedSender;
@@ -21,6 +21,7 @@ use super::names::Names;
 use super::task::Task;
 use crate::protocol::{Outgoing, Push};
 use crate::store::{Link, LinkEvent};
+use crate::sync::lock;
 
 /// The connection's own queue, in pipelines; the handshake and a probe use it too.
 pub(super) const CONNECTION_QUEUE: usize = MAX_PIPELINES + 8;
@@ -38,7 +39,7 @@ impl Flow {
     }
 
     fn lock(&self) -> MutexGuard<'_, Pipelines> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Takes over an opened connection to a server that has the `library`; false if it was lost meanwhile. `together`

@@ -5,13 +5,14 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use redis::{ErrorKind, RedisError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::address::Socket;
+use crate::sync::lock;
 
 /// So much of the first line is kept.
 const MOST: usize = 256;
@@ -59,7 +60,7 @@ impl FirstLine {
     }
 
     fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Decides only what is worth being told.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::sync::lock;
 
 /// So many of the things that are waited for are named.
 const MOST: usize = 3;
@@ -70,8 +72,7 @@ impl Progress {
         is_new.then(|| warning.to_owned())
     }
 
-    /// A panic elsewhere leaves it whole: it is changed by single steps.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

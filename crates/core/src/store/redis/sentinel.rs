@@ -4,7 +4,7 @@
 //! the open link. Whom to believe when they differ is `belief`'s to say, what is asked and answered `word`'s. What they
 //! say may be out of date: whoever connects must see for itself that it's the primary.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -21,6 +21,7 @@ use super::task::Task;
 use super::tls::Secure;
 use crate::config::{Access, Node, Options};
 use crate::moment::Moment;
+use crate::sync::lock;
 
 mod belief;
 pub(super) mod watch;
@@ -127,8 +128,7 @@ impl Sentinels {
         Ok((connection, Task::spawn(driver)))
     }
 
-    /// A panic elsewhere leaves it whole: it is changed by single calls.
     fn belief(&self) -> MutexGuard<'_, Belief> {
-        self.belief.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.belief)
     }
 }

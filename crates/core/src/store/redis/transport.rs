@@ -4,7 +4,7 @@
 //! `names`, `list` and `reply` write and read the protocol; nothing here does. `opening` opens a link, `completions`
 //! keeps the pending calls. When the subscription ends the link goes down with it: the next link subscribes again.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -16,6 +16,7 @@ use crate::config::Options;
 use crate::lease::SessionId;
 use crate::protocol::Outgoing;
 use crate::store::{Connecting, Link, LinkEvent, Store};
+use crate::sync::lock;
 use crate::transport::{SharedTransport, TransportEvent, TransportLink};
 
 mod commands;
@@ -103,9 +104,4 @@ async fn pump(
         }
     };
     tell(&events, LinkEvent::Down(down));
-}
-
-/// After a panic elsewhere the table is still valid: each call changes it as a whole.
-fn lock(completions: &Mutex<Completions>) -> MutexGuard<'_, Completions> {
-    completions.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,11 +6,12 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::task::{Context, Poll, Waker};
 
 use crate::alert::Alert;
 use crate::store::redis::task::Task;
+use crate::sync::lock;
 
 /// The driver of one connection, which ends with it.
 pub(in crate::store::redis) struct Driver {
@@ -38,7 +39,7 @@ impl Driver {
             let shared = Arc::clone(&shared);
             poll_fn(move |context| {
                 shared.alert.serve(context.waker());
-                let mut work = shared.work.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut work = lock(&shared.work);
                 shared.poll(&mut work)
             })
         });

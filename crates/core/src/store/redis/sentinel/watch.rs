@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::aio::{MultiplexedConnection, SendError};
@@ -22,6 +22,7 @@ use crate::store::redis::doubt::Doubt;
 use crate::store::redis::link::Flow;
 use crate::store::redis::login::Speech;
 use crate::store::redis::task::Task;
+use crate::sync::lock;
 
 /// What a sentinel tells its switches on.
 const SWITCHES: &str = "+switch-master";
@@ -160,9 +161,8 @@ impl Watch {
         format!("the primary is {}{epoch} and not {}, by the sentinels {names}", word.at, self.at)
     }
 
-    /// A panic elsewhere leaves it whole: it is changed by single calls.
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
