@@ -9,7 +9,7 @@ local known_answer, hand_off_to, note_after -- see also join
 if is_asked('acquire') or is_asked('join') then piece(function()
   local looked_through -- whether this call has looked for dead waiters
   local answers = {} -- used again in each call
-  local joined -- the places of those that joined in the answers, by their ids
+  local joined = {} -- which of the answers say that a request has joined; used again in each call
   local limits, unserved -- those that aren't the one last asked with; whether somebody isn't granted anything
 
   local function full()
@@ -47,7 +47,7 @@ if is_asked('acquire') or is_asked('join') then piece(function()
   local function look_at(members, seen)
     local owners, fields, count = {}, {}, 0
     for i = 1, #members do
-      local owner = session_of_id(id_of(members[i]))
+      local _, owner = whose(members[i])
       if owner ~= '' and seen[owner] == nil then
         seen[owner] = 'lives'
         owners[#owners + 1], fields[#fields + 1] = owner, 'c' .. owner
@@ -74,15 +74,15 @@ if is_asked('acquire') or is_asked('join') then piece(function()
       if #all < to then break end
       to = BUDGET
     end
-    local ids, fields = {}, {}
+    local fields = {}
     for i = 1, #all do
-      local id = id_of(all[i])
-      if seen[session_of_id(id)] == 'gone' then ids[#ids + 1], fields[#fields + 1] = id, 'l' .. id end
+      local _, owner, field = whose(all[i])
+      if seen[owner] == 'gone' then fields[#fields + 1] = field end
     end
     read(fields)
-    for i = 1, #ids do
+    for i = 1, #fields do
       local it = waiter(fields[i])
-      if it then leave(ids[i], it) end
+      if it then leave(it) end
     end
   end
 
@@ -94,17 +94,14 @@ if is_asked('acquire') or is_asked('join') then piece(function()
     return g.waiting >= most
   end
 
-  local function answer(id, field, waits, terms, place)
-    if g.limit ~= terms.limit_text then
-      g.limit, limits = terms.limit_text, limits or {}
-      limits[#limits + 1] = g.limit
-    end
+  -- The answer, and whether it has joined. behind: whether one on the same terms has joined before it in this call.
+  local function answer(id, field, waits, terms, behind)
     local same = hash[field] and known_answer(id, field) or terms.name and by_name(id, field, terms)
     if same then
       unserved = unserved or byte(same) ~= 103
       return same
     end
-    if has_room(terms) and (g.waiting == 0 or not stands_before(terms.limit, terms.priority)) then
+    if not behind and has_room(terms) and (g.waiting == 0 or not stands_before(terms.limit, terms.priority)) then
       local said = grant(id, field, terms, terms.lease)
       if said then return 'granted ' .. said end
     end
@@ -112,18 +109,22 @@ if is_asked('acquire') or is_asked('join') then piece(function()
     if not waits then return full() end
     if line_is_full(terms.max) then return 'queue-full ' .. num(g.waiting) end
     if not line_takes(terms.limit) then return 'limits' end
-    local ahead, ticket = num(g.waiting), join(id, terms, max(g.ticket + 1, now_us))
-    joined = joined or {}
-    joined[id] = place
-    return 'queued ' .. ticket .. ' ' .. ahead
+    local ahead, ticket = num(g.waiting), g.ticket + 1
+    ticket = join(id, field, terms, ticket < now_us and now_us or ticket)
+    return 'queued ' .. ticket .. ' ' .. ahead, true
   end
 
-  -- What has joined and is handed something all the same is answered by that.
-  function hand_off_to(those, answers)
+  -- What has joined and is handed something all the same is answered by that. place: of the call's fields in `wanted`.
+  function hand_off_to(joined, answers, many, place)
     local before, last = many_handed, many_handed
     hand_off()
+    if many_handed == before then return nil end
+    local places = {}
+    for i = 1, many do
+      if joined[i] then places[wanted[place + i]] = i end
+    end
     for i = before + 1, many_handed do
-      local place = those[handed[i]]
+      local place = places['l' .. handed[i]]
       if place then
         answers[place] = 'granted ' .. grants[i]
       else
@@ -169,20 +170,25 @@ if is_asked('acquire') or is_asked('join') then piece(function()
       reap()
       hand_off()
     end
-    looked_through, joined, limits, unserved = false, nil, nil, false
-    local args, n, run = ARGS, 0, at + 1
+    looked_through, limits, unserved = false, nil, false
+    local args, n, run, some_joined = ARGS, 0, at + 1, false
     for _ = 1, whole[args[at]] or number(args[at]) do
       local many, terms = count_of[run], terms_at[run]
-      local waits = many > 0
+      local waits, behind = many > 0, false
       if many < 0 then many = -many end
+      if g.limit ~= terms.limit_text then
+        g.limit, limits = terms.limit_text, limits or {}
+        limits[#limits + 1] = g.limit
+      end
       run = run + 1
       for i = 1, many do
         n = n + 1
-        answers[n] = answer(args[run + i], wanted[place + n], waits, terms, n)
+        answers[n], joined[n] = answer(args[run + i], wanted[place + n], waits, terms, behind)
+        behind = behind or joined[n]
       end
-      run = run + 1 + many
+      some_joined, run = some_joined or behind, run + 1 + many
     end
-    if joined then hand_off_to(joined, answers) end
+    if some_joined then hand_off_to(joined, answers, n, place) end
     if (unserved or limits) and g.unnoted ~= GROUP then note_after(limits or {}, answers, n) end
     return reply(n == 1 and answers[1] or concat(answers, ' ', 1, n), true)
   end }

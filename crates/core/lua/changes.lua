@@ -49,14 +49,18 @@ piece(function()
     old_ends[many_old_ends] = member
   end
 
+  -- Answers the sum of the replies.
   local function write(command, key, list, many)
     if many == 1 then return call(command, key, list[1]) end
     if many == 2 then return call(command, key, list[1], list[2]) end
     if many == 4 then return call(command, key, list[1], list[2], list[3], list[4]) end
     if many <= CHUNK then return call(command, key, unpack(list, 1, many)) end
-    local said
-    for from = 1, many, CHUNK do said = call(command, key, unpack(list, from, min(from + CHUNK - 1, many))) end
-    return said
+    local sum = 0
+    for from = 1, many, CHUNK do
+      local to = min(from + CHUNK - 1, many)
+      sum = sum + call(command, key, unpack(list, from, to))
+    end
+    return sum
   end
 
   -- What is added mostly ascends. A small sorted set looks for each place from its beginning, so the last goes first.
@@ -72,10 +76,10 @@ piece(function()
   -- is made by this, for the first time or after it vanished alone, and such a set has no time to live yet.
   function add(key, letter, list, many)
     if many == 0 then return nil end
-    if many > 8 then reverse(list, many) end
+    if many > 60 then reverse(list, many) end
     list[many + 1], list[many + 2] = 'inf', '.'
     many = many + 2
-    if write('ZADD', key, list, many) < ((many - 1) % CHUNK + 1) / 2 then return nil end
+    if 2 * write('ZADD', key, list, many) < many then return nil end
     if not find(g.made, letter, 1, true) then g.made = g.made .. letter end
     if g.expire > 0 then call('PEXPIREAT', key, g.expire_text) end
   end
@@ -133,11 +137,26 @@ piece(function()
     end
     local moved = g.latest + RESERVE > g.expire
     if moved then move_expiry() end
-    if many_old_ends > 0 then write('ZREM', ENDS, old_ends, many_old_ends) end
-    if many_leaves > 0 then write('ZREM', QUEUE, leaves, many_leaves) end
-    if many_dels > 0 then write('HDEL', GROUP, dels, many_dels) end
-    if many_new_ends > 0 then add(ENDS, 'e', new_ends, many_new_ends) end
-    if many_joins > 0 then add(QUEUE, 'q', joins, many_joins) end
+    if many_old_ends > 0 then
+      write('ZREM', ENDS, old_ends, many_old_ends)
+      many_old_ends = 0
+    end
+    if many_leaves > 0 then
+      write('ZREM', QUEUE, leaves, many_leaves)
+      many_leaves = 0
+    end
+    if many_dels > 0 then
+      write('HDEL', GROUP, dels, many_dels)
+      many_dels = 0
+    end
+    if many_new_ends > 0 then
+      add(ENDS, 'e', new_ends, many_new_ends)
+      many_new_ends = 0
+    end
+    if many_joins > 0 then
+      add(QUEUE, 'q', joins, many_joins)
+      many_joins = 0
+    end
     if many_freed > 0 or taken or g.held == 0 then write_gaps() end
     local text = state_text(g)
     if text ~= g.text then
@@ -145,9 +164,11 @@ piece(function()
       sets[n + 1], sets[n + 2] = 'state', text
       g.text, many_sets = text, n + 2
     end
-    if many_sets > 0 then write('HSET', GROUP, sets, many_sets) end
+    if many_sets > 0 then
+      write('HSET', GROUP, sets, many_sets)
+      many_sets = 0
+    end
     if moved then set_expiry() end
-    many_sets, many_dels, many_new_ends, many_old_ends, many_joins, many_leaves = 0, 0, 0, 0, 0, 0
     leases_stored, turn, ended_at_once = g.leases, turn + 1, false
   end
 end)

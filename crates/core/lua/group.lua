@@ -13,13 +13,13 @@ local handed, grants, many_handed = {}, {}, 0
 local line_lost -- whether the queue vanished: its waiters are forgotten, a new generation begins
 
 -- As this command goes on to see it; nil where it needn't be known yet.
-local own -- the caller's session, or false
+local own, is_kept -- the caller's session, or false; whether this command has shown that it lives
 local leases_stored -- as many ends are in Redis
 local earliest -- the earliest end of a lease, false without leases
 local freed, many_freed, sorted = {}, 0, 0 -- slots that this command freed; as many are in order, largest first
 local gap_window, taken, trimmed -- gaps as stored, smallest first; those that are used up; what is left of one: lo, hi
 local gaps_left -- free slots in the gaps
-local windows, lengths -- by limit: see line
+local windows -- by limit: see line
 local swept -- stretches that were mended
 local places -- who has which slot, where somebody asked: slot → id or false
 
@@ -31,7 +31,7 @@ local sets, dels, new_ends, old_ends, joins, leaves = {}, {}, {}, {}, {}, {}
 local many_sets, many_dels, many_new_ends, many_old_ends, many_joins, many_leaves = 0, 0, 0, 0, 0, 0
 local changed_sessions, many_changed = {}, 0
 
-local look, settle, read, read_one, latest
+local look, settle, read, read_both, read_one, latest
 
 piece(function()
   local states, many_states = {}, 0 -- by their texts, as commands left them; the epoch in it makes a text one group's
@@ -57,7 +57,7 @@ piece(function()
   end
 
   local function begin_anew()
-    earliest, windows, lengths, places, swept, turn = nil, nil, nil, nil, 0, turn + 1
+    earliest, windows, places, swept, is_kept, turn = nil, nil, nil, 0, false, turn + 1
     if is_settled then return nil end
     line_lost, many_changed, ended_at_once = false, 0, false
     freed, many_freed, sorted, gap_window, taken, trimmed = {}, 0, 0, nil, nil, nil
@@ -79,9 +79,9 @@ piece(function()
     local text = got[1]
     g = text and states[text]
     if g then
-      states[text] = nil
+      states[text], many_states = nil, many_states - 1
     elseif text then
-      g, many_states = state_of(text), many_states + 1
+      g = state_of(text)
       if not g then return 'version ' .. match(text, '^%S*') end
     else
       local refused = nothing_yet()
@@ -91,7 +91,7 @@ piece(function()
     if g.waiting > 0 then check_line() end
     leases_stored = g.leases
     if g.mend == '' then gaps_left = g.top - g.held else gaps_left = tonumber(match(g.mend, '%d+$')) end
-    own = got[2] and session_of(SESSION, SESSION_FIELD, got[2], g.gen, now)
+    own = got[2] and session_of(SESSION_FIELD, got[2], g.gen, now)
     -- Made with room for what a lone call reads.
     hash = { [SESSION_FIELD] = own, [many_wanted > 2 and wanted[3] or ''] = got[3] or false }
     for i = 4, many_wanted do hash[wanted[i]] = got[i] end
@@ -101,8 +101,8 @@ piece(function()
   function settle()
     local g = g
     if not g.text then return nil end
-    if many_states > 500 then states, many_states = {}, 0 end
-    states[g.text], is_settled = g, true
+    if many_states >= 200 then states, many_states = {}, 0 end
+    states[g.text], many_states, is_settled = g, many_states + 1, true
   end
 
   -- Reads the fields among these that weren't read yet.
@@ -120,6 +120,13 @@ piece(function()
       local more = call('HMGET', GROUP, unpack(ask, from, to))
       for i = from, to do hash[ask[i]] = more[i - from + 1] end
     end
+  end
+
+  -- Two fields, if neither of them was read yet.
+  function read_both(one, other)
+    if hash[one] ~= nil or hash[other] ~= nil then return nil end
+    local got = call('HMGET', GROUP, one, other)
+    hash[one], hash[other] = got[1], got[2]
   end
 
   function read_one(field)

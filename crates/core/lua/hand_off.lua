@@ -5,8 +5,9 @@
 local hand_off
 
 piece(function()
-  local parcels -- of this round: session and its grants, in the order of the first one
-
+  -- Of this round, in the order of the first grant: a session's statements, and with them the fields of the leases and
+  -- what they were taken over from. nil while there are none.
+  local batches
   local present, its_session -- whose waiter was served last: most often the next one is theirs, too
 
   local function best_head(above)
@@ -22,46 +23,46 @@ piece(function()
     return best, its_limit
   end
 
-  local function pack(owner, one)
-    local parcel = parcels[owner]
-    if parcel then
-      parcel[#parcel + 1] = one
-      return
+  local function add_to_batch(owner, said, field, before)
+    batches = batches or {}
+    local batch = batches[owner]
+    if not batch then
+      batch = { owner = owner, fields = {}, taken_over = {} }
+      batches[#batches + 1], batches[owner] = batch, batch
     end
-    parcel = { owner = owner, one }
-    parcels[#parcels + 1], parcels[owner] = parcel, parcel
+    local n = #batch + 1
+    batch[n], batch.fields[n], batch.taken_over[n] = said, field, before
   end
 
   -- To the head of the line; false when its slots can't be told yet.
-  local function hand(id, it, member, its, former)
-    local terms, mine, said, before = it.terms, its == own, nil, nil
+  local function hand(it, member, its, former)
+    local id, terms, mine, said, before = it.id, it.terms, its == own, nil, nil
     local length = mine and terms.lease or terms.claim
     if former then
-      leave(id, it, its, member, true)
-      said, before = take_over(former, id, its.id, it.field, terms, length)
+      leave(it, its, member, true)
+      said, before = take_over(former, id, it.owner, it.field, terms, length)
     else
       local slots = take(terms.weight, terms.limit)
       if not slots then return false end
-      leave(id, it, its, member, true)
-      said = new_lease(id, its.id, it.field, terms, slots, length)
+      leave(it, its, member, true)
+      said = new_lease(id, it.owner, it.field, terms, slots, length)
     end
     touched = touched + terms.weight
     if mine then
       many_handed = many_handed + 1
       handed[many_handed], grants[many_handed] = id, said
     elseif its.listens then
-      pack(its.id, { id = id, field = it.field, statement = said, former = former, before = before })
+      add_to_batch(it.owner, said, it.field, before)
     end
     return true
   end
 
   -- One head: hands to it or lets it leave. Answers above which limit the next one is looked for.
   local function serve(member, limit, above)
-    local id = id_of(member)
-    local owner, field = session_of_id(id), 'l' .. id
+    local _, owner, field = whose(member)
     local is_present = owner == present
-    if hash[field] == nil or not is_present and hash['c' .. owner] == nil then read({ field, 'c' .. owner }) end
-    local it = waiter(field)
+    if not is_present then read_both(field, 'c' .. owner) end
+    local it = waiter(field, member)
     if not it then
       drop_member(limit, member)
       touched = touched + 1
@@ -74,24 +75,22 @@ piece(function()
     local terms, its = it.terms, its_session
     local former = terms.name and owner_of(terms.name)
     if not (its and its.live) or (former and not may_go_to(lease(former), terms)) then
-      leave(id, it, its, member)
+      leave(it, its, member)
       touched = touched + 1
-    elseif not ((former or has_room(terms)) and hand(id, it, member, its, former)) then
+    elseif not ((former or has_room(terms)) and hand(it, member, its, former)) then
       return limit
     end
     return above
   end
 
   -- The last grant first, so that a name that went from hand to hand within the round comes back to its first owner.
-  local function take_back(parcel)
-    for i = #parcel, 1, -1 do
-      local one = parcel[i]
-      local it = lease(one.field)
-      if it and one.former then
-        local before = one.before
+  local function take_back(batch)
+    for i = #batch, 1, -1 do
+      local it, before = lease(batch.fields[i]), batch.taken_over[i]
+      if it and before then
         write_first(it)
         drop_record(it)
-        drop_end(one.id, it.at_end)
+        drop_end(it.id, it.at_end)
         set_lease(before, tonumber(before.at_end))
       elseif it then
         remove_lease(it)
@@ -100,25 +99,24 @@ piece(function()
   end
 
   -- Whether nobody received it: then the session is gone.
-  local function publish(parcel)
-    local said = {}
-    for i = 1, #parcel do said[i] = parcel[i].statement end
-    local heard = tell(CHANNEL, parcel.owner, g.epoch .. ' ' .. num(#said) .. ' ' .. concat(said, ' ') .. ' ' .. GROUP)
+  local function publish(batch)
+    local said = num(#batch) .. ' ' .. concat(batch, ' ')
+    local heard = tell(CHANNEL, batch.owner, g.epoch .. ' ' .. said .. ' ' .. GROUP)
     if not heard then push_refused = true end
     if heard ~= 0 or CLUSTER then return false end
-    lose(parcel.owner)
-    take_back(parcel)
+    lose(batch.owner)
+    take_back(batch)
     return true
   end
 
   -- Whether it has told somebody: then all is written.
   function hand_off()
     if SETTLING or g.waiting == 0 then return nil end
-    local gone
+    local gone, has_told = false, false
     present, its_session = nil, nil
     repeat
       local above = 0
-      parcels, gone = {}, false
+      batches, gone = nil, false
       while true do
         if touched >= BUDGET then
           again = true
@@ -128,9 +126,12 @@ piece(function()
         if not member then break end
         above = serve(member, limit, above)
       end
-      if #parcels > 0 then flush() end
-      for i = 1, #parcels do gone = publish(parcels[i]) or gone end
+      has_told = batches ~= nil
+      if has_told then
+        flush()
+        for i = 1, #batches do gone = publish(batches[i]) or gone end
+      end
     until not gone
-    return #parcels > 0
+    return has_told
   end
 end)

@@ -37,10 +37,11 @@ end
 piece(function()
   -- The text of a whole number. Past 14 digits `..` and `tostring` would round.
   function num(value)
+    if value > 4096 then return format('%d', value) end
     local text = digits[value]
     if text then return text end
     text = format('%d', value)
-    if value >= 0 and value <= 4096 then digits[value] = text end
+    if value >= 0 then digits[value] = text end
     return text
   end
 

@@ -55,8 +55,8 @@ if is_asked('inspect') then piece(function()
     local members, views = call('ZRANGE', QUEUE, shown, shown + BUDGET - 1), {}
     read_those(members)
     for i = 1, #members do
-      local id = id_of(members[i])
-      local it = id ~= '' and waiter('l' .. id)
+      local id, _, field = whose(members[i])
+      local it = id ~= '' and waiter(field, members[i])
       if it then
         local terms = it.terms
         views[#views + 1] = id .. ' ' .. it.ticket .. ' ' .. terms.limit_text .. ' ' .. num(terms.weight) .. ' '

@@ -16,7 +16,7 @@ if is_asked('join') then piece(function()
     return run
   end
 
-  verbs.join = { fields = fields, acquires = true, writes = true, carry_out = function(at)
+  verbs.join = { fields = fields, acquires = true, writes = true, carry_out = function(at, place)
     make()
     local number, run, answers, joined, limits = ARGS[at], at + 2, {}, {}, {}
     for _ = 1, tonumber(ARGS[at + 1]) do
@@ -32,8 +32,8 @@ if is_asked('join') then piece(function()
           answers[n] = 'limits'
         else
           local ahead = num(g.waiting)
-          answers[n] = 'queued ' .. join(id, terms, note_place(number, ARGS[run + 2 * i + 1])) .. ' ' .. ahead
-          joined[id] = n
+          answers[n] = 'queued ' .. join(id, 'l' .. id, terms, note_place(number, ARGS[run + 2 * i + 1])) .. ' ' .. ahead
+          joined[n] = true
         end
       end
       run = run + 2 + 2 * many
@@ -41,7 +41,7 @@ if is_asked('join') then piece(function()
     note_heard(number)
     if next(joined) then
       reap()
-      hand_off_to(joined, answers)
+      hand_off_to(joined, answers, #answers, place)
     end
     note_after(limits, answers, #answers)
     return reply(concat(answers, ' '), true)

@@ -127,29 +127,30 @@ piece(function()
     return match(it.text, '^H %d+ %d+ %d+ %S+ (.*)$')
   end
 
-  function new_waiter(field, ticket, gen, terms)
-    return { field = field, text = 'W ' .. ticket .. ' ' .. gen .. ' ' .. terms.text, ticket = ticket, gen = gen,
-      terms = terms, turn = 0 }
+  function new_waiter(id, owner, field, ticket, gen, terms)
+    return { id = id, owner = owner, field = field, ticket = ticket, gen = gen, terms = terms, turn = 0,
+      text = 'W ' .. ticket .. ' ' .. gen .. ' ' .. terms.text }
   end
 
   function waiter_of(field, text)
     local ticket, gen, terms = match(text, '^W (%d+) (%d+) (.*)$')
-    return { field = field, text = text, ticket = ticket, gen = gen, terms = terms_of(terms), turn = 0 }
+    local id = id_in(field)
+    return new_waiter(id, session_of_id(id), field, ticket, gen, terms_of(terms))
   end
 
-  -- One that hasn't shown yet that it lives. changed, kept: by this command.
-  function new_session(id, field, connection)
-    return { id = id, field = field, deadline = '0', live = false, connection = connection, listens = false, count = 0,
-      guard = '0', changed = false, kept = false }
+  -- One that hasn't shown yet that it lives. changed: by this command.
+  function new_session(field, connection)
+    return { field = field, deadline = '0', live = false, connection = connection, listens = false, count = 0,
+      guard = '0', changed = false }
   end
 
   -- false when neither a waiter nor its guard keeps it.
-  function session_of(id, field, text, gen, now)
+  function session_of(field, text, gen, now)
     local deadline, connection, listens, count, guard, its_gen = match(text, '^(%d+) (%d+) (%d) (%d+) (%d+) (%d+)$')
     count = its_gen == gen and count + 0 or 0
     if count == 0 and guard + 0 <= now then return false end
-    return { id = id, field = field, deadline = deadline, live = deadline + 0 > now, connection = connection,
-      listens = listens == '1', count = count, guard = guard, changed = false, kept = false }
+    return { field = field, deadline = deadline, live = deadline + 0 > now, connection = connection,
+      listens = listens == '1', count = count, guard = guard, changed = false }
   end
 
   function session_text(it, gen)

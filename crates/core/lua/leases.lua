@@ -2,14 +2,6 @@
 local statement, pass, set_lease, new_lease, grant, remove_lease, may_go_to, take_over, extend, next_end, has_room
 
 piece(function()
-  local function next_token()
-    local g, token, text = g, g.token + 1, nil
-    if token < now_us then token, text = now_us, now_us_text end
-    text = text or num(token)
-    g.token, g.token_text = token, text
-    return text
-  end
-
   -- A lease as it stands.
   function statement(id, it)
     return statement_text(id, it.token, it.at_end, num(max(it.at_end - now, 0)), it.slots)
@@ -37,11 +29,13 @@ piece(function()
 
   -- Answers its statement. length: from now, as a text.
   function new_lease(id, owner, field, terms, slots, length)
-    local g, token, at_text, at_end = g, next_token(), end_of(length)
-    g.held, g.leases = g.held + terms.weight, g.leases + 1
+    local g, token, token_text, at_text, at_end = g, g.token + 1, nil, end_of(length)
+    if token < now_us then token, token_text = now_us, now_us_text end
+    token_text = token_text or num(token)
+    g.held, g.leases, g.token, g.token_text = g.held + terms.weight, g.leases + 1, token, token_text
     local limit = terms.limit_text
-    set_lease(new_lease_record(id, owner, field, at_text, token, limit, slots, terms.tail, terms.name), at_end)
-    return statement_text(id, token, at_text, length, slots)
+    set_lease(new_lease_record(id, owner, field, at_text, token_text, limit, slots, terms.tail, terms.name), at_end)
+    return statement_text(id, token_text, at_text, length, slots)
   end
 
   -- To a request of the caller's.

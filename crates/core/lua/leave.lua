@@ -16,7 +16,7 @@ if is_asked('leave') then piece(function()
     local it = lease(field)
     if it then return 'granted ' .. statement(id, it) end
     it = waiter(field)
-    if it then leave(id, it) end
+    if it then leave(it) end
     return 'left'
   end
 

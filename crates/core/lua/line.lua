@@ -8,10 +8,9 @@ piece(function()
   function read_those(members)
     local fields, n, owner = {}, 0, nil
     for i = 1, #members do
-      local id = id_of(members[i])
-      local its = session_of_id(id)
+      local _, its, field = whose(members[i])
       n = n + 1
-      fields[n] = 'l' .. id
+      fields[n] = field
       if its ~= owner then
         owner, n = its, n + 1
         fields[n] = 'c' .. its
@@ -22,15 +21,16 @@ piece(function()
 
   -- The first of a class; n: how many the caller may want one after the other.
   function head(limit, n)
-    windows, lengths = windows or {}, lengths or {}
-    local window = windows[limit]
-    if window and window[window.at] then return window[window.at] end
+    local window = windows and windows[limit]
+    local first = window and window[window.at]
+    if first then return first end
     if not g.counts[limit] then return nil end
     if many_joins > 0 or many_leaves > 0 then flush() end
-    n = min(max(n, lengths[limit] or 1), 50)
-    lengths[limit] = 2 * n
+    windows = windows or {}
+    if window and n < 2 * window.asked then n = 2 * window.asked end
+    if n > 50 then n = 50 end
     window = call('ZRANGEBYSCORE', QUEUE, limit, limit, 'LIMIT', 0, n)
-    window.at = 1
+    window.at, window.asked = 1, n
     windows[limit] = window
     if n > 1 then read_those(window) end
     return window[1]
@@ -51,27 +51,20 @@ piece(function()
     return #g.classes < 32 or g.counts[limit] ~= nil
   end
 
-  local function count_in(limit, member)
-    local classes, counts = g.classes, g.counts
-    g.waiting = g.waiting + 1
-    local already = counts[limit]
-    if already then
-      counts[limit] = already + 1
-      local window = windows and windows[limit]
-      if window and member < (window[#window] or '') then windows[limit] = nil end
-      return
-    end
-    counts[limit] = 1
+  local function begin_class(limit, member)
+    local classes, place = g.classes, 1
     windows = windows or {}
-    windows[limit] = { member, at = 1 }
-    local place = 1
+    windows[limit] = { member, at = 1, asked = 1 }
     while classes[place] and classes[place] < limit do place = place + 1 end
     insert(classes, place, limit)
   end
 
-  local function count_out(limit, member)
+  -- Takes a member out, of which there is no record any more.
+  function drop_member(limit, member)
+    local g = g
     local classes, counts = g.classes, g.counts
-    g.waiting = g.waiting - 1
+    many_leaves, g.waiting = many_leaves + 1, g.waiting - 1
+    leaves[many_leaves] = member
     local window = windows and windows[limit]
     if window and window[window.at] == member then
       window.at = window.at + 1
@@ -91,34 +84,33 @@ piece(function()
     end
   end
 
-  -- Takes a member out that has no record.
-  function drop_member(limit, member)
-    many_leaves = many_leaves + 1
-    leaves[many_leaves] = member
-    count_out(limit, member)
-  end
-
   -- The caller's request joins the line; its session has just shown that it lives. Answers the ticket's text.
-  function join(id, terms, ticket)
-    local text = num(ticket)
+  function join(id, field, terms, ticket)
+    local g, text, n = g, num(ticket), many_joins
     if ticket > g.ticket then g.ticket, g.ticket_text = ticket, text end
     local member = member_of(id, text, terms)
-    set_record(new_waiter('l' .. id, text, g.gen, terms))
-    local n = many_joins
+    set_record(new_waiter(id, SESSION, field, text, g.gen, terms), member)
     joins[n + 1], joins[n + 2] = terms.limit_text, member
     many_joins = n + 2
-    count_in(terms.limit, member)
-    if not (own and own.kept and own.changed) then keep_alive() end
+    local limit, counts = terms.limit, g.counts
+    local already, window = counts[limit], windows and windows[limit]
+    counts[limit], g.waiting = (already or 0) + 1, g.waiting + 1
+    if not already then
+      begin_class(limit, member)
+    elseif window and member < (window[#window] or '') then
+      windows[limit] = nil
+    end
+    if not (is_kept and own.changed) then keep_alive() end
     own.count, own.connection = own.count + 1, CONNECTION
     return text
   end
 
   -- A waiter that is granted something has another record then; any other has none. its, member: if they are known.
-  function leave(id, it, its, member, granted)
-    write_first(it)
-    drop_member(it.terms.limit, member or member_of(id, it.ticket, it.terms))
+  function leave(it, its, member, granted)
+    if it.turn == turn then flush() end
+    drop_member(it.terms.limit, member or member_of(it.id, it.ticket, it.terms))
     if not granted then drop_record(it) end
-    its = its or session(session_of_id(id))
+    its = its or session(it.owner)
     if its then
       if its.count > 0 then its.count = its.count - 1 end
       if not its.changed then save_session(its) end

@@ -139,7 +139,7 @@ if is_asked('reconcile') then piece(function()
       return 'dropped 1'
     end
     it = waiter(item.field)
-    if it then leave(item.id, it) end
+    if it then leave(it) end
     return 'dropped 0'
   end
 
@@ -179,7 +179,7 @@ if is_asked('reconcile') then piece(function()
     if not item.ticket or not line_takes(terms.limit) or (former and not may_go_to(lease(former), terms)) then
       return 'unknown'
     end
-    return 'line ' .. join(item.id, terms, item.ticket)
+    return 'line ' .. join(item.id, item.field, terms, item.ticket)
   end
 
   -- The session's ids among the leases and waiters of the ranks asked for. While the ends are being mended they don't

@@ -188,3 +188,21 @@ fn what_has_ended_when_it_is_granted_makes_room_for_the_next_call_of_the_command
         assert!(matches!(answers[..], [Acquired::Granted(_)]), "{answers:?}");
     }
 }
+
+/// The library keeps what it has read out of texts for the next call. A script keeps nothing.
+#[test]
+fn what_is_kept_between_calls_does_not_grow_with_the_number_of_groups() {
+    let mut rig = Rig::start();
+    let mut kept_after = |groups: std::ops::Range<u64>| {
+        for n in groups {
+            rig.turn_to(&Key::new(format!("k{n}")).expect("a key"));
+            rig.fresh = n;
+            rig.acquire(id(1, n), 1);
+        }
+        let info: String = rig.server.ask(&["INFO", "memory"]);
+        let bytes = info.lines().find_map(|line| line.strip_prefix("used_memory_vm_functions:"));
+        bytes.map_or(0, |bytes| bytes.parse::<u64>().expect("a number"))
+    };
+    let (few, many) = (kept_after(0..2_000), kept_after(2_000..8_000));
+    assert!(many < few + 2_000_000, "{few} bytes after 2,000 groups, {many} after 8,000");
+}
