@@ -109,10 +109,10 @@ async function contend(system, url, { ms, limit, tasks }) {
   await sleep(from - now())
   const calls = await limiter.calls()
   await sleep(until - now())
-  const sent = (await limiter.calls()) - calls
+  const made = (await limiter.calls()) - calls
   await Promise.all(running)
   await limiter.close()
-  return { from, until, stays, waits, calls: sent }
+  return { from, until, stays, waits, calls: made, sent: limiter.sent() }
 }
 
 const P4 = {
@@ -123,7 +123,7 @@ const P4 = {
     const share = { ms, limit: 10, tasks: 50 }
     const redis = await redisFigures(url)
     const parts = await together('P4', system, url, [share, share, share, share])
-    const { cpuUs } = await redisFigures(url)
+    const after = await redisFigures(url)
     const stays = parts.flatMap((part) => part.stays)
     neverOver(10, stays)
     const served = parts.map((part) => part.waits.length)
@@ -131,13 +131,17 @@ const P4 = {
     const { from, until } = parts[0]
     const inside = ([came, went]) => Math.max(0, Math.min(went, until) - Math.max(came, from))
     const waits = parts.flatMap((part) => part.waits)
+    const direct = {}
+    for (const [name, many] of parts.flatMap((part) => Object.entries(part.sent)))
+      direct[name] = (direct[name] ?? 0) + many
     return {
       'limit used %': (stays.reduce((held, stay) => held + inside(stay), 0) / (10 * ms)) * 100,
       'wait p50 ms': median(waits),
       'wait p99 ms': quantile(waits, 0.99),
       'calls/acquire': parts.reduce((calls, part) => calls + part.calls, 0) / waits.length,
+      'commands/acquire': redisTime(redis, after, direct).calls / stays.length, // those of ours have several calls
       'processes max/min': Math.max(...served) / Math.max(1, Math.min(...served)),
-      'Redis CPU µs/acquire': (cpuUs - redis.cpuUs) / stays.length,
+      'Redis CPU µs/acquire': (after.cpuUs - redis.cpuUs) / stays.length,
     }
   },
 }

@@ -3,13 +3,14 @@
 //! No rule of the limiter is here. A session and what belongs to it are behind a lock (`state`). A caller takes the lock
 //! on its own thread, so what the process can answer by itself crosses no thread. One thread for the whole process does
 //! the rest, with a task for each session (`task`): sending, reading from servers, timers. `clients` and `outbox` keep
-//! what clients are to be told, `store_connection` is the connection to one store, `replicas` finds out whether replicas
-//! have a grant, `wall_clock` whether the machine was stopped. Clients with the same resolved options share a session and
-//! its connection, also across threads.
+//! what clients are to be told, `alert` is what an embedded store wakes, `store_connection` the connection to one store,
+//! `replicas` finds out whether replicas have a grant, `wall_clock` whether the machine was stopped. Clients with the
+//! same resolved options share a session and its connection, also across threads.
 //!
 //! Locks are taken in this order: the registry, a session's state, a client's outbox. Clients are told and tasks are
 //! woken without the first two.
 
+mod alert;
 mod clients;
 mod outbox;
 mod replicas;

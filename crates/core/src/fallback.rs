@@ -139,8 +139,26 @@ impl Sessions {
 
     /// The next thing to do, if there is one, and on which side.
     pub fn poll_output(&mut self, now: Moment) -> Option<(Side, Output)> {
+        self.poll(now, Session::poll_output)
+    }
+
+    /// As [`Sessions::poll_output`], but what is to be asked of the first session's store goes on gathering.
+    pub fn poll_without_calls(&mut self, now: Moment) -> Option<(Side, Output)> {
+        self.poll(now, Session::poll_without_calls)
+    }
+
+    /// Whether [`Sessions::poll_output`] would make calls of what [`Sessions::poll_without_calls`] has left.
+    pub fn has_gathered(&self) -> bool {
+        self.redis.has_gathered()
+    }
+
+    fn poll(
+        &mut self,
+        now: Moment,
+        poll_redis: fn(&mut Session, Moment) -> Option<Output>,
+    ) -> Option<(Side, Output)> {
         loop {
-            if let Some(output) = self.redis.poll_output(now) {
+            if let Some(output) = poll_redis(&mut self.redis, now) {
                 match self.hear_redis(now, output) {
                     Some(output) => return Some((Side::Redis, output)),
                     None => continue,

@@ -5,7 +5,7 @@
 //! Lowest first; a module imports only from floors below its own, which `tests/floors.rs` holds:
 //!
 //! 0. `lease`, `moment`, `transport`, `sync`: the nouns, the local clock, what a client of the user's must do, locks
-//! 1. `error`: what can go wrong; `alert`: wakes a task, unless somebody does its work meanwhile
+//! 1. `error`: what can go wrong
 //! 2. `config`: the options
 //! 3. `protocol`: what is asked of a group and answered
 //! 4. `group` (who may hold), `session` (what a process must do about it): pure, without I/O or clock
@@ -16,7 +16,6 @@
 //! 9. `limiter`: the async API
 #![warn(missing_docs)]
 
-mod alert;
 pub mod config;
 pub mod driver;
 pub mod error;

@@ -62,10 +62,6 @@ pub type Connecting = Pin<Box<dyn Future<Output = Result<(Box<dyn Link>, LinkInf
 pub trait Link: Send {
     /// Sends requests, in order, without waiting. Never blocks; a dead link reports [`LinkEvent::Down`] once.
     fn send(&mut self, requests: Vec<Outgoing>);
-
-    /// Sends them on this thread, which may be any, if that is quicker than to leave it to the link's own and calls
-    /// stay in order; else leaves them where they are.
-    fn send_here(&mut self, _requests: &mut Vec<Outgoing>) {}
 }
 
 /// What comes up a link.

@@ -1,5 +1,5 @@
-//! Locks and atomics. Those of `alert` and `driver/outbox` come from here so that their model (`tests/interleavings.rs`)
-//! can replace them.
+//! Locks and atomics. Those of `driver/alert` and `driver/outbox` come from here so that their model
+//! (`tests/interleavings.rs`) can replace them.
 
 pub(super) use std::sync::atomic::{AtomicU8, Ordering};
 pub(super) use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// and what is inside a module may be arranged as that module likes: inside `session`, all files are listed.
 const FLOORS: &[&[&str]] = &[
     &["lease", "moment", "transport", "sync"],
-    &["error", "alert"],
+    &["error"],
     &["config"],
     &["protocol"],
     &["session/ids", "session/input", "session/histogram", "session/jitter"],

@@ -4,7 +4,7 @@
 //! The outbox and the alert are those of the driver, compiled here against locks and atomics that know all schedules. A
 //! session's lock, and the queue of what an embedded store brings, are as the driver and tokio have them, in small.
 
-#[path = "../src/alert.rs"]
+#[path = "../src/driver/alert.rs"]
 mod alert;
 #[path = "../src/driver/outbox.rs"]
 mod outbox;

@@ -9,12 +9,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::Command;
+use super::alert::Alert;
 use super::clients::Clients;
 use super::outbox::Outbox;
 use super::replicas::{Checked, Checks};
 use super::store_connection::{StoreConnection, StoreEvent};
 use super::wall_clock::WallClock;
-use crate::alert::Alert;
 use crate::error::Error;
 use crate::fallback::{Sessions, Side};
 use crate::moment::Moment;
@@ -120,16 +120,17 @@ impl DriverState {
     }
 
     /// Carries out the sessions' outputs, and those that follow at once from an embedded store's answers. Such a store
-    /// wakes `alert`, by `waker`.
-    pub(super) fn act(&mut self, now: Moment, alert: &Alert, waker: &Waker) {
+    /// wakes `alert`, by `waker`. Requests to a server go on gathering, unless this `sends`.
+    pub(super) fn act(&mut self, now: Moment, sends: bool, alert: &Alert, waker: &Waker) {
+        let calls = sends || self.redis.is_embedded();
         let has_embedded =
             self.redis.is_embedded() || self.local.as_ref().is_some_and(StoreConnection::is_embedded);
         if !has_embedded {
-            return self.carry_out(now);
+            return self.carry_out(now, calls);
         }
         alert.look();
         for _ in 0..MOST_ROUNDS {
-            self.carry_out(now);
+            self.carry_out(now, calls);
             alert.look();
             if self.handle_events(now, true, &mut Context::from_waker(waker)) == 0 {
                 self.owed |= alert.leave();
@@ -139,12 +140,7 @@ impl DriverState {
         self.owed = true;
     }
 
-    /// Sends on this thread what the link prefers to send here; the task sends the rest.
-    pub(super) fn send_here(&mut self) {
-        self.redis.send_here();
-    }
-
-    /// Sends what is left to the servers.
+    /// Sends what was gathered to the servers. Only the task calls this.
     pub(super) fn send_remote(&mut self) {
         self.redis.send();
         self.local.iter_mut().for_each(StoreConnection::send);
@@ -158,6 +154,7 @@ impl DriverState {
         let unsent = |to: &StoreConnection| to.has_gathered() && !to.is_embedded();
         std::mem::take(&mut self.owed)
             || late
+            || self.sessions.has_gathered()
             || unsent(&self.redis)
             || self.local.as_ref().is_some_and(unsent)
     }
@@ -183,8 +180,9 @@ impl DriverState {
         self.sessions.take_closed().len()
     }
 
-    fn carry_out(&mut self, now: Moment) {
-        while let Some((side, output)) = self.sessions.poll_output(now) {
+    fn carry_out(&mut self, now: Moment, calls: bool) {
+        let next = if calls { Sessions::poll_output } else { Sessions::poll_without_calls };
+        while let Some((side, output)) = next(&mut self.sessions, now) {
             match output {
                 Output::Event(event) => {
                     let event = self.explained(event);

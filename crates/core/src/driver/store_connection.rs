@@ -84,15 +84,6 @@ impl StoreConnection {
         }
     }
 
-    /// Sends what was gathered on the calling thread, if the link prefers that.
-    pub(super) fn send_here(&mut self) {
-        if let Some(Attempt { link: LinkState::Open(link), .. }) = &mut self.attempt
-            && !self.requests.is_empty()
-        {
-            link.send_here(&mut self.requests);
-        }
-    }
-
     /// The next event.
     pub(super) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<StoreEvent> {
         let opened = match &mut self.attempt {

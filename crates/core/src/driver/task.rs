@@ -1,5 +1,5 @@
 //! A session behind its lock. Callers take the lock on their own threads, the session's task on the core's thread. The
-//! task also sends what callers don't send, reads what servers send, and wakes when something is due.
+//! task also makes calls of what has gathered and sends them, reads what servers send, and wakes when something is due.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::alert::Alert;
 use super::outbox::Outbox;
 use super::state::DriverState;
 use super::{Command, leave};
-use crate::alert::Alert;
 use crate::config::Options;
 use crate::lease::SessionId;
 use crate::moment::Moment;
@@ -58,8 +58,7 @@ impl Shared {
             let Some(commands) = commands() else { return false };
             state.beat(now, client);
             commands.into_iter().for_each(|command| state.take(now, client, command));
-            state.act(now, &self.alert, &self.waker);
-            state.send_here();
+            state.act(now, false, &self.alert, &self.waker);
             true
         })
         .unwrap_or(false)
@@ -72,7 +71,7 @@ impl Shared {
                 state.rung();
             }
             state.handle_remote(now, context);
-            state.act(now, &self.alert, &self.waker);
+            state.act(now, true, &self.alert, &self.waker);
             state.send_remote();
             state.alarm(now)
         })

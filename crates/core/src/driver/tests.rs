@@ -1,12 +1,13 @@
-use std::sync::Condvar;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Barrier, Condvar};
 use std::thread::{scope, spawn};
+use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::*;
 use crate::lease::Key;
-use crate::protocol::{Outgoing, Terms};
+use crate::protocol::{Outgoing, Terms, Verb};
 use crate::store::{Connecting, Link, LinkEvent, LinkInfo};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -209,4 +210,71 @@ fn a_panic_under_the_lock_ends_the_session_and_its_clients_hear_of_it() {
     let (late, late_heard) = open(&options, Arc::new(MemoryStore::new()));
     late.send([submit(&late, 1, 1)]);
     late_heard.until(|event| matches!(event, Event::Granted { .. }));
+}
+
+/// A server that is far away: what it's asked, by each sending.
+#[derive(Clone, Default)]
+struct Far(Arc<Mutex<Vec<Vec<Outgoing>>>>);
+
+impl Store for Far {
+    fn connect(&self, _session: SessionId, events: UnboundedSender<LinkEvent>) -> Connecting {
+        let link: Box<dyn Link> = Box::new(FarLink { asked: Arc::clone(&self.0), _events: events });
+        let info = LinkInfo { listens: true, uptime: Some(Duration::MAX), ..LinkInfo::default() };
+        Box::pin(std::future::ready(Ok((link, info))))
+    }
+
+    fn address(&self) -> String {
+        "far".into()
+    }
+}
+
+struct FarLink {
+    asked: Arc<Mutex<Vec<Vec<Outgoing>>>>,
+    _events: UnboundedSender<LinkEvent>,
+}
+
+impl Link for FarLink {
+    fn send(&mut self, requests: Vec<Outgoing>) {
+        lock(&self.asked).push(requests);
+    }
+}
+
+/// Does `work` while the core's thread does nothing.
+fn while_the_core_is_busy(work: impl FnOnce()) {
+    let (stands, goes_on) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let gates = (Arc::clone(&stands), Arc::clone(&goes_on));
+    runtime().spawn(async move {
+        gates.0.wait();
+        gates.1.wait();
+    });
+    stands.wait();
+    work();
+    goes_on.wait();
+}
+
+#[test]
+fn what_a_server_is_asked_gathers_until_the_core_s_thread_sends_it() {
+    let far = Far::default();
+    let (client, heard) = open(&options("gathers"), Arc::new(far.clone()));
+    client.send([submit(&client, 1, 5)]);
+    heard.until(|event| matches!(event, Event::Connected));
+    let sent = || lock(&far.0).len();
+    let since = Instant::now();
+    while sent() == 0 {
+        assert!(since.elapsed() < PATIENCE, "the first request was never sent");
+        std::thread::yield_now();
+    }
+    while_the_core_is_busy(|| {
+        for tag in 2..=4 {
+            client.send([submit(&client, tag, 5)]);
+        }
+        assert_eq!(sent(), 1);
+    });
+    while sent() < 2 {
+        assert!(since.elapsed() < PATIENCE, "the rest was never sent");
+        std::thread::yield_now();
+    }
+    let asked = lock(&far.0).pop().unwrap();
+    let [Outgoing::Call { call, .. }] = &asked[..] else { panic!("{asked:?}") };
+    assert!(matches!(&call.verb, Verb::Acquire(asks) if asks.len() == 3), "{call:?}");
 }

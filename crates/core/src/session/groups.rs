@@ -100,11 +100,17 @@ impl Groups {
         }
     }
 
-    /// The next group that may have something to ask.
-    pub(super) fn next_dirty(&mut self) -> Option<GroupIndex> {
-        let index = self.dirty.pop_front()?;
+    /// The next group that may have something to ask, if it's such a one.
+    pub(super) fn next_dirty(&mut self, is_such: impl FnOnce(&GroupState) -> bool) -> Option<GroupIndex> {
+        let index = *self.dirty.front().filter(|index| is_such(self.get(**index)))?;
+        self.dirty.pop_front();
         self.place(index).dirty = false;
         Some(index)
+    }
+
+    /// Whether there is a group that may have something to ask.
+    pub(super) fn any_dirty(&self) -> bool {
+        !self.dirty.is_empty()
     }
 
     /// Notes whether anything is left in the group, and drops those that have been idle for long.

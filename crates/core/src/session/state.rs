@@ -46,6 +46,21 @@ impl Session {
 
     /// The next thing to do, if there is one.
     pub fn poll_output(&mut self, now: Moment) -> Option<Output> {
+        self.poll(now, true)
+    }
+
+    /// As [`Session::poll_output`], but requests and releases go on gathering: the later calls are made of them, the
+    /// fewer they are.
+    pub fn poll_without_calls(&mut self, now: Moment) -> Option<Output> {
+        self.poll(now, false)
+    }
+
+    /// Whether [`Session::poll_output`] would make calls of what [`Session::poll_without_calls`] has left.
+    pub fn has_gathered(&self) -> bool {
+        self.groups.any_dirty()
+    }
+
+    fn poll(&mut self, now: Moment, calls: bool) -> Option<Output> {
         loop {
             if let Some(output) = self.cx.next_output() {
                 return Some(output);
@@ -56,12 +71,15 @@ impl Session {
                 return Some(Output::Connect);
             }
             // Queries go last: what was released before them counts in their answers.
-            if let Some(index) = self.groups.next_dirty() {
+            let cx = &self.cx;
+            if let Some(index) = self.groups.next_dirty(|group| calls || !group.has_gathered(cx)) {
                 self.groups.get_mut(index).flush(&mut self.cx, now);
                 self.groups.prune(now, index, &mut self.cx.timers);
                 continue;
             }
-            self.send_queries(now);
+            if calls {
+                self.send_queries(now);
+            }
             if !self.cx.has_outputs() {
                 return None;
             }

@@ -188,6 +188,10 @@ impl World {
     }
 
     pub(crate) fn act(&mut self, process: usize, deed: Deed) {
+        let by_users = matches!(
+            deed,
+            Deed::Acquire | Deed::Release { .. } | Deed::Cancel { .. } | Deed::Ask | Deed::Close
+        );
         let now = self.now;
         let it = &mut self.processes[process];
         if !it.alive {
@@ -232,7 +236,7 @@ impl World {
             }
             Deed::Resume => self.resume(process),
         }
-        self.pump(process);
+        if by_users { self.pump_on_their_thread(process) } else { self.pump(process) }
     }
 
     /// Time first: whoever lost a lease meanwhile is told before anything else is heard (R10).
@@ -262,7 +266,20 @@ impl World {
 
     /// Does what the process's session has to do.
     pub(crate) fn pump(&mut self, process: usize) {
-        while let Some((side, output)) = self.processes[process].sessions.poll_output(self.now) {
+        self.pump_by(process, Sessions::poll_output);
+    }
+
+    /// The same on the thread of one of its users: what is to be asked gathers until the core's thread has a turn.
+    fn pump_on_their_thread(&mut self, process: usize) {
+        self.pump_by(process, Sessions::poll_without_calls);
+        if self.processes[process].sessions.has_gathered() {
+            let at = self.now + self.dice.ms(0, 1);
+            self.network.post(at, Parcel::Deed { process, deed: Deed::Wake });
+        }
+    }
+
+    fn pump_by(&mut self, process: usize, poll: fn(&mut Sessions, Moment) -> Option<(Side, Output)>) {
+        while let Some((side, output)) = poll(&mut self.processes[process].sessions, self.now) {
             match output {
                 Output::Event(event) => self.tell(process, event),
                 output if side == Side::Local => self.serve_locally(process, output),

@@ -20,6 +20,11 @@ use crate::session::ids::AcquisitionId;
 const KEEP_ALIVE: Duration = Duration::from_secs(6);
 
 impl GroupState {
+    /// Whether requests or releases have gathered of which calls can be made now.
+    pub(in crate::session) fn has_gathered(&self, cx: &Context) -> bool {
+        cx.connection.up() && self.flow.window_is_open() && self.members.unsent().0 > 0
+    }
+
     /// Sends what has gathered, as far as it may go now.
     pub(in crate::session) fn flush(&mut self, cx: &mut Context, now: Moment) {
         self.keep_inside(cx, now);

@@ -168,8 +168,8 @@ async fn start(
     let About { uptime, run_id, warnings, .. } = greeting.about;
     server.met(run_id);
     let uptime = server.loading.bound(Moment::now(), uptime);
-    let tasks = push.into_iter().chain(server.watch(&at, &flow)).collect();
-    Ok((RedisLink::start(flow, driver, tasks), LinkInfo { listens, uptime, warnings }))
+    let tasks = push.into_iter().chain([driver]).chain(server.watch(&at, &flow)).collect();
+    Ok((RedisLink::start(flow, tasks), LinkInfo { listens, uptime, warnings }))
 }
 
 /// How many connections there may be beside the one for calls and the one for pushes.

@@ -4,7 +4,6 @@
 //! queued, the replies that arrived before it are; so the queue is the wire's order. It doesn't time out, retry or
 //! reconnect: what has no reply when the connection ends stays unclear, and [`LinkEvent::Down`] says so once.
 
-mod driver;
 mod pipelines;
 
 use std::future::poll_fn;
@@ -13,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc::UnboundedSender;
 
-pub(super) use self::driver::Driver;
 use self::pipelines::{MAX_PIPELINES, Pipelines};
 use super::doubt::Doubt;
 use super::library::Found;
@@ -25,9 +23,6 @@ use crate::sync::lock;
 
 /// The connection's own queue, in pipelines; the handshake and a probe use it too.
 pub(super) const CONNECTION_QUEUE: usize = MAX_PIPELINES + 8;
-
-/// So many requests at most are written on the thread that makes them.
-const MOST_HERE: usize = 4;
 
 /// What a link and the tasks that serve it share.
 pub(super) struct Flow(Mutex<Pipelines>);
@@ -77,19 +72,18 @@ impl Flow {
 /// The [`Link`] to a Redis server.
 pub(super) struct RedisLink {
     flow: Arc<Flow>,
-    driver: Driver,
     _pump: Task,
     _tasks: Vec<Task>,
 }
 
 impl RedisLink {
-    /// Sets an opened flow going, over the connection of this driver; `tasks` end with it.
-    pub(super) fn start(flow: Arc<Flow>, driver: Driver, tasks: Vec<Task>) -> Self {
+    /// Sets an opened flow going; `tasks` drive its connections and end with it.
+    pub(super) fn start(flow: Arc<Flow>, tasks: Vec<Task>) -> Self {
         let pump = Task::spawn({
             let flow = Arc::clone(&flow);
             async move { poll_fn(|context| flow.lock().poll(context)).await }
         });
-        Self { flow, driver, _pump: pump, _tasks: tasks }
+        Self { flow, _pump: pump, _tasks: tasks }
     }
 }
 
@@ -103,12 +97,6 @@ impl RedisLink {
 impl Link for RedisLink {
     fn send(&mut self, requests: Vec<Outgoing>) {
         self.flow.lock().submit(requests, false);
-    }
-
-    fn send_here(&mut self, requests: &mut Vec<Outgoing>) {
-        if requests.len() <= MOST_HERE && self.flow.lock().is_idle() {
-            self.driver.carry_out(|| self.flow.lock().submit(std::mem::take(requests), false));
-        }
     }
 }
 

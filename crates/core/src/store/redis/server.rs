@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::about::Loading;
 use super::address::{self, Socket};
 use super::doubt::Doubt;
-use super::link::{Driver, Flow};
+use super::link::Flow;
 use super::login::{self, Login, Speech};
 use super::overheard::{FirstLine, Overheard};
 use super::progress::Progress;
@@ -57,7 +57,7 @@ enum To {
 pub(super) struct Connected {
     pub(super) connection: MultiplexedConnection,
     /// Drives it: the connection ends with it.
-    pub(super) driver: Driver,
+    pub(super) driver: Task,
     /// Where it leads, as it's announced.
     pub(super) at: Address,
     pub(super) reached: Reached,
@@ -203,7 +203,7 @@ impl Server {
         let opened = MultiplexedConnection::new_with_config(&login, socket, config).await;
         let (connection, driver) = opened.map_err(|error| first.explain(error, self.is_secure()))?;
         let reached = Reached { address, speech };
-        Ok(Connected { connection, driver: Driver::start(driver), at, reached, first })
+        Ok(Connected { connection, driver: Task::spawn(driver), at, reached, first })
     }
 
     /// Where an address is reached that was announced by somebody; one of the options' is what it says.

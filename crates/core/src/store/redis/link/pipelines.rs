@@ -102,12 +102,6 @@ impl Pipelines {
         }
     }
 
-    /// Whether nothing is under way, and what is sent now goes out as it is.
-    pub(super) fn is_idle(&self) -> bool {
-        let open = matches!(self.stage, Stage::Open(_)) && self.pump.is_some();
-        open && self.waiting.is_empty() && self.in_flight.is_empty()
-    }
-
     /// A turn of the pump, which lives as long as the link.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if !self.pump.as_ref().is_some_and(|pump| pump.will_wake(context.waker())) {
