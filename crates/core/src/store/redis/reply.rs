@@ -1,24 +1,22 @@
-//! What Redis says, as the protocol's replies, pushes and errors.
+//! Reads Redis' answers: replies, pushes and errors of the protocol.
 //!
-//! Believes nothing: any value and any bytes give a result, without a panic and without allocating more than was
-//! received (a run of slots is bounded by the highest weight). RESP2 and RESP3 values both. Decides no rule. `words`
-//! reads the primitives, `errors` is what refusals mean.
+//! It trusts nothing: any value and any bytes give a result, without a panic and without allocating more than was
+//! received (a run of slots is bounded by the highest weight). Values may be of RESP2 or RESP3. It decides no rule.
+//! `words` reads the primitives, `picture` the answer to inspect, `errors` gives the meaning of errors.
 
 mod errors;
+mod picture;
 mod words;
-
-use std::collections::HashMap;
-use std::sync::Arc;
 
 use redis::{RedisResult, Value};
 
 use self::errors::{garbage, refusal};
+use self::picture::picture;
 use self::words::{Words, as_bytes};
 use super::keys::user_key;
-use crate::lease::{Epoch, FencingToken, Identity, LeaseId, SessionId, Ticket};
+use crate::lease::{Epoch, FencingToken, Ticket};
 use crate::protocol::{
-    Acquired, Answers, Call, CallError, HolderView, Left, News, Noted, Page, Picture, Push, Reconciled,
-    Renewed, Reply, Verb, WaiterView, Waiting,
+    Acquired, Answers, Call, CallError, Left, News, Noted, Push, Reconciled, Renewed, Reply, Verb, Waiting,
 };
 
 pub use self::errors::call_error;
@@ -58,7 +56,7 @@ pub fn parse_each(calls: &[Call], value: Value) -> Vec<Result<Reply, CallError>>
     }
 }
 
-/// The push that a payload carries, when it is one of this prefix.
+/// The push in a payload; none if it isn't one, or is of another prefix.
 pub fn push(prefix: &str, payload: &[u8]) -> Option<Push> {
     let mut words = Words(payload);
     let epoch = words.parse()?;
@@ -191,50 +189,17 @@ fn noted(words: &mut Words<'_>) -> Option<Noted> {
     }
 }
 
-fn picture(words: &mut Words<'_>) -> Option<Picture> {
-    let holders = words.counted(holder_view)?;
-    let (limit, held, waiting) = (words.parse()?, words.parse()?, words.parse()?);
-    let waiters = words.counted(waiter_view)?;
-    let (after_slot, waiters_shown) = (words.maybe()?, words.parse()?);
-    let next = match after_slot {
-        Some(after_slot) => Some(Page { after_slot: u32::try_from(after_slot).ok()?, waiters_shown }),
-        None => None,
-    };
-    let identities: HashMap<_, _> = words.counted(identity)?.into_iter().collect();
-    let identity_of = |id: LeaseId| identities.get(&id.session).cloned();
-    let holders = holders.into_iter().map(|it| HolderView { identity: identity_of(it.id), ..it }).collect();
-    let waiters = waiters.into_iter().map(|it| WaiterView { identity: identity_of(it.id), ..it }).collect();
-    Some(Picture { limit, held, waiting, holders, waiters, next, now_ms: 0 })
-}
-
-fn identity(words: &mut Words<'_>) -> Option<(SessionId, Arc<Identity>)> {
-    let (session, pid) = (words.parse()?, words.parse()?);
-    let (host, program) = words.name_and_label()?;
-    Some((session, Arc::new(Identity::new(host.as_deref(), pid, program.as_deref()))))
-}
-
-fn holder_view(words: &mut Words<'_>) -> Option<HolderView> {
-    let (id, token, ends_in_ms) = (words.parse()?, FencingToken(words.parse()?), words.parse()?);
-    let slots = words.slots()?;
-    let (holder, label) = words.name_and_label()?;
-    Some(HolderView { id, slots, token, ends_in_ms, holder, label, identity: None })
-}
-
-fn waiter_view(words: &mut Words<'_>) -> Option<WaiterView> {
-    let (id, ticket, limit) = (words.parse()?, Ticket(words.parse()?), words.parse()?);
-    let (weight, priority) = (words.parse()?, words.parse()?);
-    let (holder, label) = words.name_and_label()?;
-    Some(WaiterView { id, ticket, limit, weight, priority, holder, label, identity: None })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{Ask, Join, JoinAsk, NoteAsk, ReconcileItem, Renew, Target, Terms};
+    use crate::lease::LeaseId;
+    use crate::protocol::{Ask, Join, JoinAsk, NoteAsk, Page, ReconcileItem, Renew, Target, Terms};
 
-    /// Replies that begin well, and go on with words of replies or with anything.
+    /// Replies that begin correctly and continue with words of replies, or with any bytes.
     fn text() -> impl Strategy<Value = Vec<u8>> {
         let word = prop::sample::select(vec![
             "stale",

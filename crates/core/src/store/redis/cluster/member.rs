@@ -85,7 +85,7 @@ async fn open(
     open_any(&cluster, &[at], &announced_by, session, limit).await.map(|(_, opened)| opened)
 }
 
-enum Wire {
+enum LinkState {
     /// Not needed so far, or not to be tried again before this moment.
     Closed(Option<Moment>),
     Opening(Opening),
@@ -104,7 +104,7 @@ pub(super) struct Member {
     pub(super) listed: bool,
     /// Nothing new is asked of it until then: it has just started (R30).
     settles_until: Option<Moment>,
-    wire: Wire,
+    link: LinkState,
     failures: u32,
     /// Why it couldn't be opened the last time.
     pub(super) refusal: Option<ConnectError>,
@@ -114,8 +114,8 @@ pub(super) struct Member {
     overdue_since: Option<Moment>,
 }
 
-/// What came of a member.
-pub(super) enum News {
+/// What a member reports.
+pub(super) enum MemberEvent {
     Opened(Result<Opened, ConnectError>),
     Event(LinkEvent),
 }
@@ -127,7 +127,7 @@ impl Member {
             announced_by,
             listed: false,
             settles_until: None,
-            wire: Wire::Closed(None),
+            link: LinkState::Closed(None),
             failures: 0,
             refusal: None,
             was_open: false,
@@ -138,7 +138,7 @@ impl Member {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.wire, Wire::Open { .. })
+        matches!(self.link, LinkState::Open { .. })
     }
 
     /// Whether it has just started.
@@ -166,24 +166,24 @@ impl Member {
 
     /// Begins to open the link, if it may be tried.
     pub(super) fn want(&mut self, cluster: &Arc<Cluster>, session: SessionId) {
-        if let Wire::Closed(None) = self.wire {
+        if let LinkState::Closed(None) = self.link {
             let opening = open(Arc::clone(cluster), self.at.clone(), self.announced_by.clone(), session);
-            self.wire = Wire::Opening(Box::pin(opening));
+            self.link = LinkState::Opening(Box::pin(opening));
         }
     }
 
     /// Whether from now on it may be tried again.
     pub(super) fn may_be_tried_again(&mut self, now: Moment) -> bool {
-        let due = matches!(self.wire, Wire::Closed(Some(until)) if until <= now);
+        let due = matches!(self.link, LinkState::Closed(Some(until)) if until <= now);
         if due {
-            self.wire = Wire::Closed(None);
+            self.link = LinkState::Closed(None);
         }
         due
     }
 
     /// Takes over an opened link; what it knows of its other end.
     pub(super) fn take(&mut self, Opened { link, info, events }: Opened) -> LinkInfo {
-        self.wire = Wire::Open { link, events };
+        self.link = LinkState::Open { link, events };
         self.failures = 0;
         self.refusal = None;
         let first = !std::mem::replace(&mut self.was_open, true);
@@ -200,14 +200,14 @@ impl Member {
     /// Sends a request that belongs to another member, which said to ask this one. The link is open.
     pub(super) fn send_asking(&mut self, sent: Sent) {
         self.flush();
-        if let Wire::Open { link, .. } = &mut self.wire {
+        if let LinkState::Open { link, .. } = &mut self.link {
             link.send_asking(sent.request.clone());
         }
         self.in_flight.push_back(sent);
     }
 
     pub(super) fn flush(&mut self) {
-        if let Wire::Open { link, .. } = &mut self.wire
+        if let LinkState::Open { link, .. } = &mut self.link
             && !self.outgoing.is_empty()
         {
             link.send(std::mem::take(&mut self.outgoing));
@@ -223,7 +223,7 @@ impl Member {
 
     /// Ends the link; what was sent and not answered.
     pub(super) fn close(&mut self) -> VecDeque<Sent> {
-        self.wire = Wire::Closed(None);
+        self.link = LinkState::Closed(None);
         self.overdue_since = None;
         self.settles_until = None;
         self.outgoing.clear();
@@ -241,16 +241,16 @@ impl Member {
     pub(super) fn back_off(&mut self, now: Moment, longest: Duration) {
         self.failures += 1;
         let wait = (BACKOFF * 2u32.saturating_pow(self.failures.min(10) - 1)).min(longest);
-        self.wire = Wire::Closed(Some(now + wait));
+        self.link = LinkState::Closed(Some(now + wait));
     }
 
     /// What has come, if anything has.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<News> {
-        match &mut self.wire {
-            Wire::Closed(_) => Poll::Pending,
-            Wire::Opening(opening) => opening.as_mut().poll(context).map(News::Opened),
-            Wire::Open { events, .. } => events.poll_recv(context).map(|event| {
-                News::Event(
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<MemberEvent> {
+        match &mut self.link {
+            LinkState::Closed(_) => Poll::Pending,
+            LinkState::Opening(opening) => opening.as_mut().poll(context).map(MemberEvent::Opened),
+            LinkState::Open { events, .. } => events.poll_recv(context).map(|event| {
+                MemberEvent::Event(
                     event.unwrap_or_else(|| LinkEvent::Down("the connection's task has ended".into())),
                 )
             }),
@@ -259,16 +259,16 @@ impl Member {
 
     /// One more event, if it lies ready.
     pub(super) fn try_event(&mut self) -> Option<LinkEvent> {
-        match &mut self.wire {
-            Wire::Open { events, .. } => events.try_recv().ok(),
+        match &mut self.link {
+            LinkState::Open { events, .. } => events.try_recv().ok(),
             _ => None,
         }
     }
 
     /// When there is something to do that time brings: to try again, or to ask [`Self::is_overdue`].
     pub(super) fn deadline(&self, patience: Duration) -> Option<Moment> {
-        let next_try = match self.wire {
-            Wire::Closed(until) => until,
+        let next_try = match self.link {
+            LinkState::Closed(until) => until,
             _ => None,
         };
         let overdue = self.overdue_since.map(|since| since + GRACE);

@@ -1,6 +1,8 @@
-//! What a link has to send and what it waits for: requests in, pipelines out, replies to events.
+//! The pipelines of a link: it makes them from requests, sends them, and reads their replies (`replies`).
 //!
-//! Nothing here waits; whoever has something to send, or is woken by a reply, calls it under the link's lock.
+//! Nothing here waits. It is called under the link's lock, to send something or after a reply has arrived.
+
+mod replies;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -8,24 +10,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
+use redis::{Pipeline, RedisResult, Value};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::unconstrained;
 
-use crate::protocol::{CallError, Outgoing, Reply};
+use crate::protocol::Outgoing;
 use crate::store::LinkEvent;
-use crate::store::redis::bundle::{Bundle, Calls, Together, acquires};
+use crate::store::redis::bundle::{Bundle, Together};
+use crate::store::redis::doubt::Doubt;
 use crate::store::redis::library::Found;
 use crate::store::redis::names::Names;
-
-use crate::store::redis::doubt::Doubt;
 use crate::store::redis::{list, reply};
 
-/// A pipeline that touches so many slots or waiters goes out: its replies come together, and while one pipeline's are
-/// worked on here, Redis works on the next.
+/// A pipeline with so many items is sent. The replies of a pipeline arrive together; while this process handles them,
+/// Redis carries out the next pipeline.
 const MAX_ITEMS: usize = 64;
 
-/// Most pipelines on their way. Fewer than the connection's own queue takes, so that sending one never waits.
+/// The most unanswered pipelines: fewer than the connection's queue takes, so that sending never waits.
 pub(super) const MAX_PIPELINES: usize = 32;
 
 /// The pipelines of one connection.
@@ -34,7 +35,7 @@ pub(super) struct Pipelines {
     events: UnboundedSender<LinkEvent>,
     names: Names,
     doubt: Doubt,
-    /// What came before the connection was taken over.
+    /// Events from before `open`.
     early: Vec<LinkEvent>,
     waiting: VecDeque<Waiting>,
     in_flight: VecDeque<InFlight>,
@@ -44,7 +45,7 @@ pub(super) struct Pipelines {
     pump: Option<Waker>,
 }
 
-/// A request to be sent, and whether the server is told first that it's asked in another's place (`ASKING`).
+/// A request to be sent, and whether `ASKING` goes before it.
 struct Waiting {
     request: Outgoing,
     asking: bool,
@@ -58,12 +59,12 @@ enum Stage {
 
 /// One pipeline that was sent.
 struct InFlight {
-    /// The library is loaded before.
+    /// Its first command loads the library.
     loads: bool,
     bundles: Vec<Bundle>,
     /// How many replies there will be.
     expected: usize,
-    /// The values, if they came before anybody asked for them.
+    /// The values, if the first poll gave them.
     early: Option<RedisResult<Vec<Value>>>,
     values: Pin<Box<dyn Future<Output = RedisResult<Vec<Value>>> + Send>>,
 }
@@ -115,7 +116,7 @@ impl Pipelines {
         match self.stage {
             // Another connection may still be taken instead of this one.
             Stage::Opening => self.early.push(event),
-            // Whoever dropped the receiver drops the link next.
+            // When the receiver was dropped, the link is dropped next.
             Stage::Open(_) => drop(self.events.send(event)),
             Stage::Closed => {}
         }
@@ -129,7 +130,7 @@ impl Pipelines {
     }
 
     pub(super) fn close(&mut self) {
-        // The last clones of the connection go here, and its socket with them.
+        // This drops the last clones of the connection, which closes its socket.
         self.stage = Stage::Closed;
         self.waiting.clear();
         self.in_flight.clear();
@@ -173,12 +174,12 @@ impl Pipelines {
             }
         }
         let expected = pipeline.len();
-        // Outside the runtime's budget: a reply that is there must be seen, or a push would overtake it.
+        // Outside the runtime's budget: a reply that has arrived must be read, or a push would overtake it.
         let mut values =
             Box::pin(unconstrained(
                 async move { connection.send_packed_commands(&pipeline, 0, expected).await },
             ));
-        // The first turn puts the pipeline into the connection's queue, which keeps pipelines in order.
+        // The first poll puts the pipeline into the connection's queue, which keeps pipelines in order.
         let early = match values.as_mut().poll(context) {
             Poll::Ready(values) => Some(values),
             Poll::Pending => None,
@@ -186,7 +187,7 @@ impl Pipelines {
         InFlight { loads, bundles, expected, early, values }
     }
 
-    /// What goes into the next pipeline, in commands.
+    /// The commands of the next pipeline.
     fn next_bundles(&mut self) -> Vec<Bundle> {
         let (mut bundles, mut items, mut place) = (Vec::new(), 0, 0);
         let needs = self.together.needs && self.names.is_refused_whole();
@@ -210,7 +211,7 @@ impl Pipelines {
         }
     }
 
-    /// Sends what has room, and queues every reply that is there, oldest first.
+    /// Sends as many pipelines as it may, and handles all replies that have arrived, oldest first.
     fn advance(&mut self, context: &mut Context<'_>) {
         loop {
             self.send_waiting(context);
@@ -227,88 +228,10 @@ impl Pipelines {
                 Ok(values) if values.len() == done.expected => {
                     self.answer(done.loads, done.bundles, values.into_iter().map(reply::checked));
                 }
-                // Which reply belongs to which call isn't known any more.
+                // The replies can't be assigned to the calls any more.
                 Ok(_) => return self.down("the server's replies don't match the calls"),
                 Err(error) => return self.down(&error.to_string()),
             }
         }
     }
-
-    /// The replies to one pipeline, as many as its commands, as events in the order in which was asked.
-    fn answer(
-        &mut self,
-        loads: bool,
-        bundles: Vec<Bundle>,
-        mut values: impl Iterator<Item = RedisResult<Value>>,
-    ) {
-        if loads && let Some(value) = values.next() {
-            self.names.loaded(value);
-        }
-        let (mut events, mut again) = (Vec::new(), Vec::new());
-        for bundle in bundles {
-            match bundle {
-                Bundle::Calls(calls) => {
-                    // If asking in another's place is refused, so is the call after it.
-                    let Some(value) = values.nth(usize::from(calls.asking)) else { continue };
-                    self.answer_calls(calls, value, &mut events, &mut again);
-                }
-                Bundle::Keys { place, id, pattern, .. } => {
-                    let Some(value) = values.next() else { continue };
-                    let value = value.map_err(|error| self.names.call_error(&error));
-                    let result = value.and_then(|value| list::page(self.names.prefix(), &pattern, value));
-                    events.push((place, LinkEvent::Keys { id, result }));
-                }
-            }
-        }
-        events.sort_by_key(|(place, _)| *place);
-        events.into_iter().for_each(|(_, event)| self.emit(event));
-        for waiting in again.into_iter().rev() {
-            self.waiting.push_front(waiting);
-        }
-    }
-
-    fn answer_calls(
-        &mut self,
-        bundle: Calls,
-        value: RedisResult<Value>,
-        events: &mut Vec<(usize, LinkEvent)>,
-        again: &mut Vec<Waiting>,
-    ) {
-        let several = bundle.of_several_groups();
-        let apart = value.as_ref().is_err_and(|error| several && is_about_keys(error));
-        let results = match value {
-            Ok(value) => reply::parse_each(&bundle.calls, value),
-            Err(error) => vec![Err(self.names.call_error(&error)); bundle.calls.len()],
-        };
-        let apart = apart && !matches!(results[..], [Err(CallError::NotExecuted(_)), ..]);
-        // The server doesn't take these keys in one command, and has carried out nothing: from now on each group goes
-        // alone. Once in a connection's life, later calls of the same groups may so be carried out before these; a
-        // session has no two calls under way that would mind.
-        self.together.groups &= !apart;
-        let acquiring = bundle.acquires();
-        if acquiring {
-            self.together.needs = !results.iter().any(is_for_memory);
-        }
-        let Calls { caller, calls, asked, asking, .. } = bundle;
-        for ((call, (place, id)), result) in calls.into_iter().zip(asked).zip(results) {
-            // What gives back is refused with what asks for something new, and goes again without that (R25).
-            if apart || (acquiring && !acquires(&call) && is_for_memory(&result)) {
-                again.push(Waiting { request: Outgoing::Call { id, caller, call }, asking });
-                continue;
-            }
-            if matches!(&result, Err(CallError::NotExecuted(words)) if words.contains("NOREPLICAS")) {
-                self.doubt.raise();
-            }
-            events.push((place, LinkEvent::Reply { id, result }));
-        }
-    }
-}
-
-fn is_for_memory(result: &Result<Reply, CallError>) -> bool {
-    matches!(result, Err(CallError::OutOfMemory(_)))
-}
-
-/// Whether the server refused the keys of a command, and might have taken some of them alone.
-fn is_about_keys(error: &RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::Server(ServerErrorKind::CrossSlot | ServerErrorKind::NoPerm))
 }

@@ -1,7 +1,7 @@
-//! Where a request goes: to the member that has its group's hash slot, on to the one that this member names, or back to
-//! the session as surely not carried out.
+//! Sends a request to the member that has its group's hash slot, on to the one that this member names, or back to the
+//! session as surely not carried out.
 //!
-//! Waits for nothing and takes no event off a link.
+//! It doesn't wait, and reads no events.
 
 use super::super::map::{Redirection, hash_slot};
 use super::super::member::Sent;
@@ -11,7 +11,7 @@ use crate::moment::Moment;
 use crate::protocol::{CallError, Outgoing, Verb};
 use crate::store::LinkEvent;
 
-/// How often a request is sent on before the session hears that it wasn't carried out.
+/// After so many redirections the session is told that the request wasn't carried out.
 const MOST_REDIRECTIONS: u8 = 4;
 
 impl Router {
@@ -22,7 +22,7 @@ impl Router {
         true
     }
 
-    /// Sends a request to whom it belongs, or holds it back until somebody can take it.
+    /// Sends a request to its member, or holds it back until a member can take it.
     fn route(&mut self, now: Moment, sent: Sent) {
         match &sent.request {
             Outgoing::Call { call, .. } => match self.map.owner(hash_slot(&call.key)) {
@@ -32,7 +32,7 @@ impl Router {
                     self.hold_back(sent);
                 }
             },
-            // Which groups exist is asked of those who are masters then, not of those who were.
+            // The list of groups comes from the masters of now, so the map is refreshed first.
             Outgoing::Keys { cursor, .. } if pages::is_first(cursor) && sent.asked_at >= self.mapped_at => {
                 self.survey.want();
                 self.hold_back(sent);
@@ -76,7 +76,7 @@ impl Router {
         member.send(request, sent);
     }
 
-    /// In the order in which the session asked, so that the calls of a group stay in theirs.
+    /// In the order in which the session asked, so that the calls of a group stay in order.
     fn hold_back(&mut self, sent: Sent) {
         let at = self.held_back.partition_point(|held| held.asked_at <= sent.asked_at);
         self.held_back.insert(at, sent);
@@ -88,7 +88,7 @@ impl Router {
         }
     }
 
-    /// Why a request has waited in vain for a member that has it, and whether that member answered.
+    /// Why no member took a request that was held back, and whether the group's member answered.
     pub(super) fn why_not_routed(&self, sent: &Sent) -> (String, bool) {
         let owner = match &sent.request {
             Outgoing::Call { call, .. } => self.map.owner(hash_slot(&call.key)),
@@ -112,7 +112,7 @@ impl Router {
         }
     }
 
-    /// Surely not carried out.
+    /// Tells the session that the request surely wasn't carried out.
     pub(super) fn refuse(&self, sent: Sent, why: String, answered: bool) {
         let error = CallError::NotExecutedThere { why, answered };
         self.emit(match sent.request {
@@ -149,7 +149,7 @@ impl Router {
         let down = words.contains("CLUSTERDOWN") || words.contains("MASTERDOWN");
         // Its settling time counts from when it answers normally.
         self.members[from].settle_longer(loading, down, now + self.cluster.options.settle);
-        // A redirection to nowhere is one, too: the member knows that it hasn't the slot, and no address of who has.
+        // A MOVED without an address, too: the member doesn't have the slot, and doesn't know who has.
         if down || words.contains("READONLY") || words.contains("MOVED") {
             self.survey.want();
         }
