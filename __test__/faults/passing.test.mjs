@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { useRedis } from '../support/fixtures.mjs'
-import { redis, until } from '../support/helpers.mjs'
+import { redis, scriptCalls, startRedis, until } from '../support/helpers.mjs'
 
 const WORKER = fileURLToPath(new URL('../support/crowd.worker.mjs', import.meta.url))
 const LEASE = 2
@@ -29,8 +29,8 @@ afterEach(async () => {
 })
 
 /** A process with a crowd in it; `ask` tells what it has done, and keeps all that. */
-async function startCrowd(key, { url = server.url, tasks = 20, holdMs = 0, limit = 2 } = {}) {
-  const config = { key, limit, limitExpire: LEASE, limitTimeout: 60 }
+async function startCrowd(key, { url = server.url, tasks = 20, holdMs = 0, limit = 2, lease = LEASE } = {}) {
+  const config = { key, limit, limitExpire: lease, limitTimeout: 60 }
   const process = fork(WORKER, [JSON.stringify({ url, config, tasks, holdMs })])
   const crowd = { process, ended: once(process, 'exit'), inside: [], turns: [], passed: 0 }
   crowds.push(crowd)
@@ -38,7 +38,8 @@ async function startCrowd(key, { url = server.url, tasks = 20, holdMs = 0, limit
     process.send(message)
     const [said] = await once(process, 'message')
     crowd.inside.push(...said.inside)
-    Object.assign(crowd, { turns: said.turns, passed: said.passed ?? crowd.passed })
+    const { turns, holding, longestWait } = said
+    Object.assign(crowd, { turns, holding, longestWait, passed: said.passed ?? crowd.passed })
     return crowd
   }
   await once(process, 'message')
@@ -130,16 +131,29 @@ test('a push that is lost on its way is made up for within a second', async () =
   proxy.close()
 })
 
-test('two processes take turns, and none starves', async () => {
-  const both = await Promise.all([1, 2].map(() => startCrowd('turns', { tasks: 10, holdMs: 3 })))
-  await sleep(6_000)
-  await Promise.all(both.map((crowd) => crowd.ask('stop')))
-  expectNoneTogether(both.flatMap((crowd) => crowd.inside))
-  const [one, other] = both.map((crowd) => crowd.turns.reduce((sum, turns) => sum + turns, 0))
-  expect(Math.min(one, other) / Math.max(one, other)).toBeGreaterThan(0.5)
-  for (const { turns } of both)
-    expect(Math.max(...turns) - Math.min(...turns)).toBeLessThan(0.2 * Math.max(...turns) + 4)
-}, 60_000)
+/** For how long two processes take turns; `TURNS_SECONDS=60` for a minute. */
+const TURNS_S = Number(process.env.TURNS_SECONDS ?? 6)
+
+test(
+  'two processes take turns, and none starves',
+  async () => {
+    const before = await scriptCalls(server.port)
+    const both = await Promise.all([1, 2].map(() => startCrowd('turns', { tasks: 10, holdMs: 3 })))
+    await sleep(TURNS_S * 1000)
+    await Promise.all(both.map((crowd) => crowd.ask('stop')))
+    expectNoneTogether(both.flatMap((crowd) => crowd.inside))
+    const [one, other] = both.map((crowd) => crowd.turns.reduce((sum, turns) => sum + turns, 0))
+    const commands = ((await scriptCalls(server.port)) - before) / (one + other)
+    const longest = Math.max(...both.map((crowd) => crowd.longestWait))
+    console.log(
+      `turns: ${one} and ${other}, ${commands.toFixed(2)} commands each, ${longest.toFixed(0)} ms waited at most`,
+    )
+    expect(Math.min(one, other) / Math.max(one, other)).toBeGreaterThan(0.5)
+    for (const { turns } of both)
+      expect(Math.max(...turns) - Math.min(...turns)).toBeLessThan(0.2 * Math.max(...turns) + 4)
+  },
+  (TURNS_S + 60) * 1000,
+)
 
 test('a process that is suspended while it passes has lost its slots when it goes on', async () => {
   const crowd = await startCrowd('suspended', { holdMs: 5 })
@@ -167,4 +181,26 @@ test('a Redis that has lost all while a process passes knows of its slots again 
   await crowd.ask('stop')
   // Between the two newcomers may get in beside those who hold, as docs/operations.md says.
   expectNoneTogether([...crowd.inside.filter((it) => it.to < start || it.from > again), one])
+}, 60_000)
+
+test('a Redis that is restarted empty while a process passes lets nobody in beside those who hold', async () => {
+  const first = await startRedis()
+  const crowd = await startCrowd('restarted', { url: first.url, lease: 8 })
+  await passes(crowd)
+  const holdMs = 3000
+  await crowd.ask(holdMs)
+  await until(async () => (await crowd.ask()).holding === 2, 'both slots are held for long')
+  await first.stop()
+  // Others are there as soon as it is back.
+  const others = await startCrowd('restarted', { url: first.url, tasks: 3, holdMs: 2, lease: 8 })
+  const again = await startRedis({ port: first.port, age: 0 })
+  await crowd.ask(0)
+  await until(async () => (await others.ask()).inside.length > 20, 'others have turns', 20_000)
+  await others.ask('stop')
+  // It passes again when the cool-down is over.
+  await passes(crowd)
+  await crowd.ask('stop')
+  expect(crowd.inside.filter((it) => it.to - it.from > holdMs - 50)).toHaveLength(2)
+  expectNoneTogether([...crowd.inside, ...others.inside])
+  await again.stop()
 }, 60_000)
