@@ -169,6 +169,7 @@ function acquire(client, terms, asker) {
   put(terms.maxWaiting === Infinity ? -1 : terms.maxWaiting)
   put(terms.renew ? 1 : 0)
   put(terms.holdMs)
+  put(terms.keepMs)
   putText(terms.holder)
   putText(terms.label)
   expect(n, asker)

@@ -23,6 +23,7 @@ const LIMIT = rules({
   ),
   renew: boolean(true),
   limitHold: between(0.1, Infinity, 'seconds, 0.1 or more, or Infinity', Infinity),
+  limitKeep: between(0, 60, 'seconds from 0 to 60', 0),
   holder: text(1, 256, undefined),
   label: text(0, 128, undefined),
   signal: object(isSignal, SIGNAL, undefined),
@@ -67,6 +68,7 @@ function readLimit(config) {
   if (weight > limit) throw new ConfigError('weight', weight, `an integer from 1 to the limit, ${limit}`)
   if (limitTimeout >= 1000) warnOfMilliseconds('limitTimeout', limitTimeout)
   if (given.limitExpire >= 1000) warnOfMilliseconds('limitExpire', given.limitExpire)
+  if (given.limitKeep > 0) checkKeep(given)
   return {
     key,
     limit,
@@ -79,11 +81,27 @@ function readLimit(config) {
     maxWaiting: given.maxWaiting ?? DEFAULT.maxWaiting,
     renew: given.renew ?? DEFAULT.renew,
     holdMs: ms(given.limitHold ?? DEFAULT.limitHold),
+    keepMs: ms(given.limitKeep ?? DEFAULT.limitKeep),
     holder: given.holder,
     label: given.label,
     signal: given.signal,
     hold: null, // of the request, once it's made
     rejectOnLoss: given.rejectOnLoss ?? DEFAULT.rejectOnLoss,
+  }
+}
+
+/** Only plain slots can be kept: any request with the same limit and lease is served from them. */
+function checkKeep({ limitKeep, limitExpire = DEFAULT.limitExpire, renew = DEFAULT.renew, ...given }) {
+  if (limitKeep > limitExpire / 3) {
+    throw new ConfigError('limitKeep', limitKeep, `at most a third of limitExpire, which is ${limitExpire}`)
+  }
+  const { weight = DEFAULT.weight, priority = DEFAULT.priority, limitHold = DEFAULT.limitHold, holder } = given
+  if (weight > 1 || priority !== 0 || limitHold !== DEFAULT.limitHold || holder !== undefined || !renew) {
+    throw new ConfigError(
+      'limitKeep',
+      limitKeep,
+      '0 with a weight, a priority, a holder, a limitHold, or without renew',
+    )
   }
 }
 

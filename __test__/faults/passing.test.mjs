@@ -1,11 +1,11 @@
 // A process that passes slots among its own requests, on the bad days: judged by the clock that all processes share.
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { connect, createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Limiter } from 'concurrency-limit'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { expectNoneTogether, now, withoutWanted } from '../support/crowds.mjs'
 import { useRedis } from '../support/fixtures.mjs'
 import { redis, scriptCalls, startRedis, until } from '../support/helpers.mjs'
 
@@ -50,19 +50,6 @@ const passes = (crowd) => {
   const before = crowd.passed
   return until(async () => (await crowd.ask()).passed > before + 50, 'it passes slots')
 }
-
-/** Nobody was inside a slot while somebody else was, and its tokens grew. */
-function expectNoneTogether(all) {
-  for (const slot of new Set(all.map((one) => one.slot))) {
-    const ofSlot = all.filter((one) => one.slot === slot).sort((a, b) => a.from - b.from)
-    for (let i = 1; i < ofSlot.length; i++) {
-      const [before, one] = [ofSlot[i - 1], ofSlot[i]]
-      if (one.from < before.to || one.token <= before.token) expect.fail(JSON.stringify({ slot, before, one }))
-    }
-  }
-}
-
-const now = () => Number(process.hrtime.bigint()) / 1e6
 
 /** Gets a slot beside them, and says how long that took. */
 async function comeIn(key, limit = 2) {
@@ -110,19 +97,8 @@ test('somebody else is let in as soon as they wait, and again and again', async 
 }, 90_000)
 
 test('a push that is lost on its way is made up for within a second', async () => {
-  // What it can't read says nothing.
-  const proxy = createServer((near) => {
-    const far = connect(server.port, '127.0.0.1')
-    near.pipe(far)
-    far.on('data', (data) =>
-      near.write(Buffer.from(data.toString('latin1').replaceAll(' wanted ', ' wantex '), 'latin1')),
-    )
-    for (const socket of [near, far])
-      socket.on('error', () => {}).on('close', () => [near, far].map((it) => it.destroy()))
-  })
-  proxy.listen(0, '127.0.0.1')
-  await once(proxy, 'listening')
-  const crowd = await startCrowd('lost', { url: `redis://127.0.0.1:${proxy.address().port}`, holdMs: 1 })
+  const proxy = await withoutWanted(server.port)
+  const crowd = await startCrowd('lost', { url: proxy.url, holdMs: 1 })
   await passes(crowd)
   const one = await comeIn('lost')
   expect(one.took).toBeLessThan(2500)

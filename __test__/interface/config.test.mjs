@@ -22,6 +22,7 @@ const BAD_LIMIT = {
   maxWaiting: numbers(0.5, 2 ** 53),
   renew: [0, 1, 'true', null, {}],
   limitHold: numbers(0, 0.09),
+  limitKeep: numbers(60.1, 21, Infinity),
   holder: texts('', 'x'.repeat(257), 'é'.repeat(129)),
   label: texts('x'.repeat(129), 'é'.repeat(65)),
   signal: [1, 'x', null, {}, { aborted: false }, new AbortController()],

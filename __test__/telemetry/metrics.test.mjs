@@ -75,6 +75,7 @@ describe.skipIf(PYTHONPATH === null)('metrics()', () => {
       concurrency_limit_lease_duration_seconds: 'histogram',
       concurrency_limit_leases_lost: 'counter',
       concurrency_limit_handoffs: 'counter',
+      concurrency_limit_slots_kept: 'counter',
       concurrency_limit_redis_calls: 'counter',
       concurrency_limit_reconnects: 'counter',
     })
@@ -170,7 +171,7 @@ describe('the documentation', () => {
     const rows = [...read('observability.md').matchAll(/^\| `(concurrency_limit\.[\w.]+)` \| `(\w+)` \| (counter)?/gm)]
     const documented = rows.map(([, name, exposed, counter]) => [name, exposed, counter !== undefined])
     const declared = Object.values(instruments).map((instrument) => {
-      const isCounter = /lost|handoffs|calls|reconnects/.test(instrument.name)
+      const isCounter = /lost|handoffs|kept|calls|reconnects/.test(instrument.name)
       return [instrument.name, nameOf(instrument, isCounter), isCounter]
     })
     expect(documented).toEqual(declared)

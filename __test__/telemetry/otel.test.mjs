@@ -205,6 +205,7 @@ describe('metrics', () => {
       ['request.waiting', 'OBSERVABLE_UP_DOWN_COUNTER', '{request}'],
       ['slot.limit', 'OBSERVABLE_GAUGE', '{slot}'],
       ['slot.usage', 'OBSERVABLE_UP_DOWN_COUNTER', '{slot}'],
+      ['slots.kept', 'OBSERVABLE_COUNTER', '{slot}'],
     ])
   })
 

@@ -44,6 +44,7 @@ const all: Required<LimitConfig> = {
   maxWaiting: 0,
   renew: false,
   limitHold: 1,
+  limitKeep: 0,
   holder: 'h',
   label: 'l',
   signal: new AbortController().signal,

@@ -6,7 +6,7 @@
 const { microtask } = require('../timers.js')
 
 const CAPACITY = 8192 // numbers in the buffer
-const LONGEST_ROW = 15
+const LONGEST_ROW = 16
 const MOST_TEXTS = 10_000
 const TEXTS_OF_A_ROW = 3
 const PATIENCE_HOPS = 6 // microtasks until the code after an awaited `withLimit` runs, with a wrapper or two between

@@ -12,6 +12,7 @@ const DESCRIPTIONS = {
   leaseDuration: ['lease.duration', 's', 'Time for which a slot was held'],
   leasesLost: ['leases.lost', '{lease}', 'Leases that were lost before they were given back'],
   handoffs: ['handoffs', '{lease}', 'Slots that were got after waiting, by how this process learned of them'],
+  slotsKept: ['slots.kept', '{slot}', 'Slots that were kept after their release, by what became of them'],
   redisCalls: ['redis.calls', '{call}', 'Calls sent to Redis; one call carries many requests'],
   reconnects: ['reconnects', '{connection}', 'Connections to Redis after the first'],
 }
@@ -39,10 +40,22 @@ const BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 const states = ({ held }) => ({ held })
 
 /** What a session has counted, as the counters take it. */
-const counts = ({ calls, reconnects, handedOff, passed, grantedAfterWaiting }) => ({
+const counts = ({ calls, reconnects, handedOff, passed, grantedAfterWaiting, kept }) => ({
   redisCalls: calls,
   reconnects,
   handoffs: { pushed: handedOff, polled: Math.max(0, grantedAfterWaiting - handedOff - passed), passed },
+  slotsKept: { reused: kept.reused, recalled: kept.recalled, unused: kept.unused },
 })
 
-module.exports = { BOUNDS, attributes, counts, instruments, states }
+/** The counts of a session that has done nothing. */
+const nothing = () =>
+  counts({
+    calls: 0,
+    reconnects: 0,
+    handedOff: 0,
+    passed: 0,
+    grantedAfterWaiting: 0,
+    kept: { reused: 0, recalled: 0, unused: 0 },
+  })
+
+module.exports = { BOUNDS, attributes, counts, instruments, nothing, states }

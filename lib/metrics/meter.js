@@ -89,8 +89,7 @@ class Meter {
         value,
       })),
     )
-    const { redisCalls, reconnects, handoffs } = counts(stats)
-    const byKind = Object.entries(handoffs).map(([kind, value]) => ({ attributes: { [attributes.kind]: kind }, value }))
+    const { redisCalls, reconnects, handoffs, slotsKept } = counts(stats)
     return [
       family(
         'slotLimit',
@@ -111,12 +110,17 @@ class Meter {
       family('acquireDuration', 'histogram', this.#acquires.values()),
       family('leaseDuration', 'histogram', this.#leases.values()),
       family('leasesLost', 'counter', this.#lost.values()),
-      family('handoffs', 'counter', byKind),
+      family('handoffs', 'counter', byAttribute(attributes.kind, handoffs)),
+      family('slotsKept', 'counter', byAttribute(attributes.outcome, slotsKept)),
       family('redisCalls', 'counter', [{ attributes: {}, value: redisCalls }]),
       family('reconnects', 'counter', [{ attributes: {}, value: reconnects }]),
     ]
   }
 }
+
+/** A sample for each value of an attribute. */
+const byAttribute = (name, counted) =>
+  Object.entries(counted).map(([of, value]) => ({ attributes: { [name]: of }, value }))
 
 const family = (id, type, samples) => ({ ...instruments[id], type, samples })
 

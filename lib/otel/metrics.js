@@ -4,7 +4,7 @@
 // up when it's collected.
 
 const bridge = require('../bridge.js')
-const { BOUNDS, attributes, counts, instruments, states } = require('../metrics/instruments.js')
+const { BOUNDS, attributes, counts, instruments, nothing, states } = require('../metrics/instruments.js')
 const { nobody, usage } = require('../metrics/usage.js')
 const register = require('../register.js')
 
@@ -23,6 +23,7 @@ function metricListeners(meter, groups) {
   const waiting = make('ObservableUpDownCounter', 'waiting')
   const oldestWait = make('ObservableGauge', 'oldestWait')
   const handoffs = make('ObservableCounter', 'handoffs')
+  const slotsKept = make('ObservableCounter', 'slotsKept')
   const redisCalls = make('ObservableCounter', 'redisCalls')
   const reconnects = make('ObservableCounter', 'reconnects')
 
@@ -45,15 +46,20 @@ function metricListeners(meter, groups) {
   }
 
   async function count(result) {
-    const { handoffs: kinds, ...all } = await totals.read()
+    const all = await totals.read()
     result.observe(redisCalls, all.redisCalls)
     result.observe(reconnects, all.reconnects)
-    for (const [kind, value] of Object.entries(kinds)) result.observe(handoffs, value, { [attributes.kind]: kind })
+    for (const [kind, value] of Object.entries(all.handoffs)) {
+      result.observe(handoffs, value, { [attributes.kind]: kind })
+    }
+    for (const [outcome, value] of Object.entries(all.slotsKept)) {
+      result.observe(slotsKept, value, { [attributes.outcome]: outcome })
+    }
   }
 
   const callbacks = [
     [lookUp, [slotLimit, slotUsage, waiting, oldestWait]],
-    [count, [handoffs, redisCalls, reconnects]],
+    [count, [handoffs, slotsKept, redisCalls, reconnects]],
   ]
   for (const [callback, observed] of callbacks) meter.addBatchObservableCallback(callback, observed)
 
@@ -82,7 +88,7 @@ function metricListeners(meter, groups) {
 
 /** What all sessions of this thread have counted. Those that have ended count with what they said last. */
 class Totals {
-  #ended = counts({ calls: 0, reconnects: 0, handedOff: 0, passed: 0, grantedAfterWaiting: 0 })
+  #ended = nothing()
   #last = new Map() // session → its counts
 
   async read() {

@@ -8,6 +8,7 @@ local known_answer, hand_off_to, note_after -- see also join
 
 if is_asked('acquire') or is_asked('join') then piece(function()
   local looked_through -- whether this call has looked for dead waiters
+  local recalls -- whether slots that another session keeps come back, once this call has looked for it
   local answers = {} -- used again in each call
   local joined = {} -- which of the answers say that a request has joined; used again in each call
   local limits, unserved -- those that aren't the one last asked with; whether somebody isn't granted anything
@@ -106,8 +107,11 @@ if is_asked('acquire') or is_asked('join') then piece(function()
       if said then return 'granted ' .. said end
     end
     unserved = true
-    if not waits then return full() end
-    if line_is_full(terms.max) then return 'queue-full ' .. num(g.waiting) end
+    local refused = not waits or line_is_full(terms.max)
+    if refused and line_takes(terms.limit) and recalls == nil then recalls = note_recalls() end
+    if refused and not (line_takes(terms.limit) and recalls) then
+      return waits and 'queue-full ' .. num(g.waiting) or full()
+    end
     if not line_takes(terms.limit) then return 'limits' end
     local ahead, ticket = num(g.waiting), g.ticket + 1
     ticket = join(id, field, terms, ticket < now_us and now_us or ticket)
@@ -170,7 +174,7 @@ if is_asked('acquire') or is_asked('join') then piece(function()
       reap()
       hand_off()
     end
-    looked_through, limits, unserved = false, nil, false
+    looked_through, recalls, limits, unserved = false, nil, nil, false
     local args, n, run, some_joined = ARGS, 0, at + 1, false
     for _ = 1, whole[args[at]] or number(args[at]) do
       local many, terms = count_of[run], terms_at[run]

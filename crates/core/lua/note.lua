@@ -1,14 +1,14 @@
 -- note: one session serves its own requests on one limit from the slots that it has, until somebody else asks
--- (R32, R34, R37, R38).
+-- (R32, R34, R37, R38, R39).
 --
--- sole     of the hash: session limit number begun confirmed ticket heard wanted cool: the last ticket when the note
+-- sole     of the hash: session limit number begun confirmed ticket heard wanted cool keeps: the last ticket when the note
 --          was written · when it was confirmed, ms · the ticket that ended it, 0 as long as it stands · 1 if its
 --          session knows · when a note was last wanted, ms · for how long none is written then, ms; - and 0 without a
 --          note
 --
--- ARGV     limit · the number of the caller's note, or nothing
+-- ARGV     limit · the number of the caller's note, or nothing · 1 if the caller keeps slots that nobody holds
 -- ANSWER   sole number begun after last: the tokens after one, up to another, are the caller's · wanted ticket · no ms
-local note_asked, note_settled, note_polled, note_place, note_heard
+local note_asked, note_settled, note_polled, note_place, note_heard, note_recalls
 
 -- Of these verbs each has to do with the note.
 if is_asked('note') or is_asked('acquire') or is_asked('join') or is_asked('renew') or is_asked('reconcile')
@@ -20,10 +20,10 @@ then piece(function()
   local function stored()
     local text = read_one('sole')
     if not text then return false end
-    local session, limit, number, begun, confirmed, ticket, heard, wanted_at, cool =
-      match(text, '^(%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d) (%d+) (%d+)')
+    local session, limit, number, begun, confirmed, ticket, heard, wanted_at, cool, keeps =
+      match(text, '^(%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d) (%d+) (%d+) (%d)')
     return { session = session, limit = limit, number = number, begun = begun, confirmed = tonumber(confirmed),
-      ticket = ticket, heard = heard, wanted_at = tonumber(wanted_at), cool = tonumber(cool) }
+      ticket = ticket, heard = heard, wanted_at = tonumber(wanted_at), cool = tonumber(cool), keeps = keeps }
   end
 
   local function save(it)
@@ -33,11 +33,12 @@ then piece(function()
       return drop_field('sole')
     end
     set_field('sole', it.session .. ' ' .. it.limit .. ' ' .. it.number .. ' ' .. it.begun .. ' ' .. num(it.confirmed)
-      .. ' ' .. it.ticket .. ' ' .. it.heard .. ' ' .. num(it.wanted_at) .. ' ' .. num(it.cool))
+      .. ' ' .. it.ticket .. ' ' .. it.heard .. ' ' .. num(it.wanted_at) .. ' ' .. num(it.cool) .. ' ' .. it.keeps)
   end
 
   local function drop(it)
     it.session, it.limit, it.number, it.begun, it.confirmed, it.ticket, it.heard = '-', '0', '0', '0', 0, '0', '0'
+    it.keeps = '0'
     save(it)
   end
 
@@ -49,9 +50,11 @@ then piece(function()
     g.unnoted = GROUP
   end
 
+  -- Whether its session is told, as far as that is known.
   local function publish(it)
     local heard = tell(CHANNEL, it.session, g.epoch .. ' wanted ' .. it.number .. ' ' .. it.ticket .. ' ' .. GROUP)
     if not heard then push_refused = true end
+    return heard ~= nil and (heard > 0 or CLUSTER)
   end
 
   local function remembers(it)
@@ -64,7 +67,14 @@ then piece(function()
     it.cool = recurs and min(2 * it.cool, LONGEST_COOL) or LEAST_COOL
     it.wanted_at, it.ticket, it.heard = now, num(ticket or max(g.ticket + 1, now_us)), '0'
     save(it)
-    publish(it)
+    return publish(it)
+  end
+
+  -- Whether slots that another session keeps come back now: its note is wanted by this call, and it was told (R39).
+  function note_recalls()
+    local it = unheard()
+    if not it or it.ticket ~= '0' or it.session == SESSION or it.keeps ~= '1' then return false end
+    return want(it)
   end
 
   -- What the answers to a call's items are to the note. unserved: whether one of them isn't a grant; first: the lowest
@@ -140,20 +150,20 @@ then piece(function()
     if token > g.token then g.token, g.token_text = token, num(token) end
   end
 
-  local function written(it, limit)
+  local function written(it, limit, keeps)
     raise_token(max(g.token + 1, now_us))
     it.session, it.limit, it.number, it.begun = SESSION, limit, g.token_text, g.ticket_text
-    it.confirmed, it.ticket, it.heard = now, '0', '0'
+    it.confirmed, it.ticket, it.heard, it.keeps = now, '0', '0', keeps
     save(it)
     return 'sole ' .. it.number .. ' ' .. it.begun .. ' ' .. it.number .. ' ' .. it.number
   end
 
-  local function noted(limit, number)
+  local function noted(limit, number, keeps)
     local it = stored() or { session = '-', limit = '0', number = '0', begun = '0', confirmed = 0, ticket = '0',
-      heard = '0', wanted_at = 0, cool = 0 }
+      heard = '0', wanted_at = 0, cool = 0, keeps = '0' }
     local in_ms, may = wait_of(it), may_be_noted(limit)
     local no = 'no ' .. num(in_ms)
-    if number == '' then return may and in_ms == 0 and written(it, limit) or no end
+    if number == '' then return may and in_ms == 0 and written(it, limit, keeps) or no end
     if it.session ~= SESSION or it.number ~= number then return no end
     if it.ticket ~= '0' then
       note_heard(number)
@@ -165,7 +175,7 @@ then piece(function()
     end
     local after = g.token_text
     raise_token(now_us)
-    it.confirmed = now
+    it.confirmed, it.keeps = now, keeps
     save(it)
     return 'sole ' .. it.number .. ' ' .. it.begun .. ' ' .. after .. ' ' .. g.token_text
   end
@@ -173,10 +183,10 @@ then piece(function()
   local function fields(at)
     many_wanted = many_wanted + 1
     wanted[many_wanted] = 'sole'
-    return at + 2
+    return at + 3
   end
 
   verbs.note = { fields = fields, writes = true, carry_out = function(at)
-    return reply(noted(ARGS[at], ARGS[at + 1]), false)
+    return reply(noted(ARGS[at], ARGS[at + 1], ARGS[at + 2]), false)
   end }
 end) end

@@ -163,6 +163,9 @@ pub struct LimitConfig {
     pub renew: bool,
     /// The longest hold, at least 0.1 s. Default: no bound.
     pub limit_hold: Option<Duration>,
+    /// For how long the slot stays with this process after its release, for its next request, as long as nobody else
+    /// asks: up to 60 s and a third of `limit_expire`. Default zero: it doesn't.
+    pub limit_keep: Duration,
     /// A name of the holder's own, 1 to 256 bytes: who acquires it again takes over.
     pub holder: Option<String>,
     /// Shown by `status`, up to 128 bytes.
@@ -183,6 +186,7 @@ impl LimitConfig {
             max_waiting: None,
             renew: true,
             limit_hold: None,
+            limit_keep: Duration::ZERO,
             holder: None,
             label: None,
         }
@@ -211,6 +215,7 @@ impl LimitConfig {
         if let Some(hold) = self.limit_hold.filter(|hold| *hold < Duration::from_millis(100)) {
             return Err(Error::config("limitHold", seconds(hold), "at least 0.1 s"));
         }
+        self.check_keep()?;
         if let Some(holder) = self.holder.as_ref().filter(|name| name.is_empty() || name.len() > 256) {
             return Err(Error::config("holder", format!("{} bytes", holder.len()), "1 to 256 bytes"));
         }
@@ -218,6 +223,23 @@ impl LimitConfig {
             return Err(Error::config("label", format!("{} bytes", label.len()), "at most 128 bytes"));
         }
         Ok(key)
+    }
+
+    /// Only plain slots can be kept: any request with the same limit and lease is served from them.
+    fn check_keep(&self) -> Result<(), Error> {
+        let given = || format!("{} s", self.limit_keep.as_secs_f64());
+        let longest = Duration::from_secs(60).min(self.limit_expire / 3);
+        if self.limit_keep > longest {
+            let expected =
+                format!("0 to {} s, a third of limitExpire and 60 s at most", longest.as_secs_f64());
+            return Err(Error::config("limitKeep", given(), &expected));
+        }
+        let plain = self.weight == 1 && self.priority == 0 && self.holder.is_none();
+        if self.limit_keep > Duration::ZERO && !(plain && self.renew && self.limit_hold.is_none()) {
+            let expected = "0 with a weight, a priority, a holder, a limitHold, or without renew";
+            return Err(Error::config("limitKeep", given(), expected));
+        }
+        Ok(())
     }
 }
 
@@ -246,6 +268,10 @@ mod tests {
         assert_eq!(rejected(|c| c.limit_interval = Duration::ZERO), "limitInterval");
         assert_eq!(rejected(|c| c.limit_expire = Duration::from_millis(99)), "limitExpire");
         assert_eq!(rejected(|c| c.limit_hold = Some(Duration::ZERO)), "limitHold");
+        let second = Duration::from_secs(1);
+        assert_eq!(rejected(|c| c.limit_keep = 61 * second), "limitKeep");
+        assert_eq!(rejected(|c| (c.limit_keep, c.limit_expire) = (second, 2 * second)), "limitKeep");
+        assert_eq!(rejected(|c| (c.limit_keep, c.weight) = (second, 2)), "limitKeep");
         assert_eq!(rejected(|c| c.holder = Some(String::new())), "holder");
         assert_eq!(rejected(|c| c.label = Some("l".repeat(129))), "label");
         assert!(LimitConfig::new("k", 1).check().is_ok());

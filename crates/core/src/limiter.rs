@@ -255,5 +255,6 @@ fn request(client: &Client, tag: Tag, key: &Key, config: &LimitConfig) -> Reques
         interval: config.limit_interval,
         renew: config.renew,
         hold: config.limit_hold,
+        keep: config.limit_keep,
     }
 }

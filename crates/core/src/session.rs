@@ -35,5 +35,5 @@ mod timers;
 
 pub use self::histogram::Histogram;
 pub use self::input::{AdminQuery, ClientId, Holding, Request, Settings, Tag};
-pub use self::output::{AdminAnswer, Check, Event, Granted, Output, Stats};
+pub use self::output::{AdminAnswer, Check, Event, Granted, Kept, Output, Stats};
 pub use self::state::Session;

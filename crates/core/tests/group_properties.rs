@@ -102,6 +102,7 @@ impl History {
             _ if items[0].0 > 30 => Verb::Note(NoteAsk {
                 limit: [2, 3, 5, 8][items[0].1 as usize % 4],
                 number: self.notes.get(&session).copied().filter(|_| items[0].2 > 100),
+                keeps: items[0].2 % 2 == 0,
             }),
             _ => Verb::Renew(Renew::default()),
         };

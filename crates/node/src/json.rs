@@ -84,6 +84,12 @@ pub(crate) fn stats(stats: &Stats) -> String {
         "lost": stats.lost,
         "handedOff": stats.handed_off,
         "passed": stats.passed,
+        "kept": {
+            "now": stats.kept.now,
+            "reused": stats.kept.reused,
+            "recalled": stats.kept.recalled,
+            "unused": stats.kept.unused,
+        },
         "calls": stats.calls,
         "reconnects": stats.reconnects,
         "held": stats.held,

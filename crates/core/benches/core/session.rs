@@ -61,6 +61,7 @@ impl Bench {
                 interval: Duration::from_millis(100),
                 renew: true,
                 hold: None,
+                keep: Duration::ZERO,
             };
             self.session.submit(self.now, request);
         }

@@ -74,6 +74,7 @@ fn submit(client: &Client, tag: Tag, limit: u32) -> Command {
         interval: Duration::from_secs(1),
         renew: true,
         hold: None,
+        keep: Duration::ZERO,
     })
 }
 

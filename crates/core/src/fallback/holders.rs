@@ -107,6 +107,7 @@ impl Entered {
             interval: Duration::ZERO,
             renew: true,
             hold: None,
+            keep: Duration::ZERO,
         }
     }
 }

@@ -93,15 +93,11 @@ impl State {
         if self.has_room(terms) && !self.line.stands_before(terms.limit, terms.priority) {
             return (Acquired::Granted(self.grant(now, ask.id, terms, terms.lease_ms)), false);
         }
-        if !ask.wait {
-            let next_end_in_ms = self.next_end_in_ms(now);
-            return (
-                Acquired::Full { held: self.leases.held(), waiting: self.line.len(), next_end_in_ms },
-                false,
-            );
-        }
-        if self.line_is_full(turn, terms) {
-            return (Acquired::QueueFull { waiting: self.line.len() }, false);
+        let refused = !ask.wait || self.line_is_full(turn, terms);
+        if refused && !(self.line.takes(terms.limit) && self.recalls(turn)) {
+            let (held, waiting) = (self.leases.held(), self.line.len());
+            let full = Acquired::Full { held, waiting, next_end_in_ms: self.next_end_in_ms(now) };
+            return (if ask.wait { Acquired::QueueFull { waiting } } else { full }, false);
         }
         if !self.line.takes(terms.limit) {
             return (Acquired::TooManyLimits, false);

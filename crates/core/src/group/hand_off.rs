@@ -27,6 +27,8 @@ pub(super) struct Turn<'a> {
     pub(super) looked_through: bool,
     /// Whether room has been made for what re-enters (R14).
     pub(super) made_room: bool,
+    /// Whether slots that another session keeps come back, once that was looked for (R39).
+    pub(super) recalls: Option<bool>,
     publish: Publish<'a>,
     touched: usize,
 }
@@ -49,6 +51,7 @@ impl<'a> Turn<'a> {
             push_refused: false,
             looked_through: false,
             made_room: false,
+            recalls: None,
             publish,
             touched: 0,
         }

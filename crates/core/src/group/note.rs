@@ -1,8 +1,9 @@
 //! The note: one session serves its own requests on one limit from the slots that it has, until somebody else asks.
 //!
-//! Keeps R32, R34, R37 and the interval of R38. How long a session may rely on its note is not known here: it measures
+//! Keeps R32, R34, R37, the interval of R38, and of R39 what other sessions meet. How long a session may rely on its note is not known here: it measures
 //! that by its own clock (R33).
 
+use super::Receivers;
 use super::hand_off::Turn;
 use super::state::State;
 use crate::lease::{FencingToken, SessionId, Ticket};
@@ -36,6 +37,8 @@ pub(super) struct Note {
     /// The last ticket when it was written.
     pub(super) begun: Ticket,
     pub(super) confirmed_ms: u64,
+    /// Its session may have slots that nobody holds.
+    pub(super) keeps: bool,
     /// It has ended: somebody else has asked.
     pub(super) wanted: Option<Wanted>,
 }
@@ -76,11 +79,7 @@ impl State {
         let no = Noted::No { again_in_ms: self.sole.wait_ms(session, now.ms) };
         let remembers = self.sole.remembers(now.ms);
         let Some(number) = ask.number else {
-            return if may && no == (Noted::No { again_in_ms: 0 }) {
-                self.write(turn, ask.limit)
-            } else {
-                no
-            };
+            return if may && no == (Noted::No { again_in_ms: 0 }) { self.write(turn, ask) } else { no };
         };
         let after = self.last_token;
         let Some(note) = self.sole.mine(session, number) else { return no };
@@ -93,15 +92,16 @@ impl State {
             return no;
         }
         note.confirmed_ms = now.ms;
+        note.keeps = ask.keeps;
         let begun = note.begun;
         self.last_token = after.max(FencingToken(now.us));
         Noted::Sole { number, begun, after, last: self.last_token }
     }
 
-    fn write(&mut self, turn: &Turn<'_>, limit: u32) -> Noted {
+    fn write(&mut self, turn: &Turn<'_>, NoteAsk { limit, keeps, .. }: NoteAsk) -> Noted {
         let (number, begun) = (self.next_token(turn.now), self.last_ticket);
         let (session, confirmed_ms) = (turn.caller.session, turn.now.ms);
-        self.sole.note = Some(Note { session, limit, number, begun, confirmed_ms, wanted: None });
+        self.sole.note = Some(Note { session, limit, number, begun, confirmed_ms, keeps, wanted: None });
         Noted::Sole { number, begun, after: number, last: number }
     }
 
@@ -110,6 +110,19 @@ impl State {
         let only_own = self.line.len() == self.sessions.count(caller.session) && self.line.is_of(limit);
         let fits = self.limit_seen == limit && self.leases.held() <= u64::from(limit);
         caller.listens && !caller.settling && only_own && fits
+    }
+
+    /// Whether slots that another session keeps come back now, so that a request which would be refused waits for them
+    /// (R39): the note of that session is wanted by this call, and it was told.
+    pub(super) fn recalls(&mut self, turn: &mut Turn<'_>) -> bool {
+        if let Some(recalls) = turn.recalls {
+            return recalls;
+        }
+        let kept = |note: &Note| note.wanted.is_none() && note.keeps && note.session != turn.caller.session;
+        let recalls = self.sole.note.as_ref().is_some_and(kept)
+            && matches!(self.end_note(turn, None), Receivers::Somebody | Receivers::Unknown);
+        turn.recalls = Some(recalls);
+        recalls
     }
 
     /// What these answers are to the note (R34).
@@ -146,7 +159,7 @@ impl State {
     pub(super) fn note_polled(&mut self, turn: &mut Turn<'_>) {
         let Some(note) = self.sole.note.filter(|note| note.session != turn.caller.session) else { return };
         match note.wanted {
-            None => self.end_note(turn, None),
+            None => drop(self.end_note(turn, None)),
             Some(Wanted { ticket, heard: false }) if self.sole.remembers(turn.now.ms) => {
                 self.tell(turn, note.session, News::Wanted { number: note.number, ticket });
             }
@@ -155,16 +168,16 @@ impl State {
     }
 
     /// Ends the note, and tells its session. Without a ticket the next one is told.
-    fn end_note(&mut self, turn: &mut Turn<'_>, ticket: Option<Ticket>) {
+    fn end_note(&mut self, turn: &mut Turn<'_>, ticket: Option<Ticket>) -> Receivers {
         let now_ms = turn.now.ms;
         let recurs = self.sole.cool_ms > 0 && now_ms <= self.sole.wanted_ms + RECURS_MS;
         self.sole.cool_ms = if recurs { (2 * self.sole.cool_ms).min(LONGEST_COOL_MS) } else { LEAST_COOL_MS };
         self.sole.wanted_ms = now_ms;
         let ticket = ticket.unwrap_or_else(|| self.next_ticket(turn.now));
-        let Some(note) = &mut self.sole.note else { return };
+        let Some(note) = &mut self.sole.note else { return Receivers::Nobody };
         note.wanted = Some(Wanted { ticket, heard: false });
         let (session, number) = (note.session, note.number);
-        self.tell(turn, session, News::Wanted { number, ticket });
+        self.tell(turn, session, News::Wanted { number, ticket })
     }
 
     /// The place of a request that has waited in the caller's process under the note of this number (R38).

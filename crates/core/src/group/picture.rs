@@ -53,6 +53,8 @@ pub struct NoteSnapshot {
     pub begun: Ticket,
     /// When it was last confirmed.
     pub confirmed_ms: u64,
+    /// Whether its session may have slots that nobody holds.
+    pub keeps: bool,
     /// The ticket that ended it, and whether its session knows.
     pub wanted: Option<(Ticket, bool)>,
 }
@@ -192,6 +194,7 @@ impl State {
                 number: note.number,
                 begun: note.begun,
                 confirmed_ms: note.confirmed_ms,
+                keeps: note.keeps,
                 wanted: note.wanted.map(|wanted| (wanted.ticket, wanted.heard)),
             }),
             wanted_ms: self.sole.wanted_ms,

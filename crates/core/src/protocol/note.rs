@@ -1,4 +1,4 @@
-//! What a session says and hears of the note of a group, by which it serves its own requests (R32–R38).
+//! What a session says and hears of the note of a group, by which it serves its own requests (R32–R39).
 
 use std::sync::Arc;
 
@@ -12,6 +12,8 @@ pub struct NoteAsk {
     pub limit: u32,
     /// The number of the note that it has; `None` asks for a new one.
     pub number: Option<FencingToken>,
+    /// Whether the session keeps slots that nobody holds (R39).
+    pub keeps: bool,
 }
 
 /// Whether the session has the note.

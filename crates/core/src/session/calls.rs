@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::ids::{AcquisitionId, GroupIndex, QueryId};
-use crate::lease::FencingToken;
 use crate::moment::Moment;
-use crate::protocol::CallId;
+use crate::protocol::{CallId, NoteAsk};
 
 /// A call without an answer.
 #[derive(Debug)]
@@ -40,10 +39,10 @@ pub(super) enum Items {
         own_from: Option<u64>,
     },
     Clean,
-    /// The terms of the note, and its number if it was confirmed.
+    /// The terms of the note, and what was asked of it.
     Note {
         terms: NoteTerms,
-        number: Option<FencingToken>,
+        asked: NoteAsk,
     },
 }
 

@@ -41,6 +41,11 @@ impl Clients {
         self.watched.get(&client).is_some_and(|(heard_at, timeout)| *heard_at + *timeout <= now)
     }
 
+    /// For how long the client needn't be heard of, if it's watched.
+    pub(super) fn stall_timeout(&self, client: ClientId) -> Option<Duration> {
+        self.watched.get(&client).map(|(_, timeout)| *timeout)
+    }
+
     /// The client ends as soon as its last request is over, and at `until` at the latest.
     pub(super) fn close(&mut self, client: ClientId, tag: Tag, left: u64, until: Moment) {
         self.watched.remove(&client);

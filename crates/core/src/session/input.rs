@@ -72,6 +72,8 @@ pub struct Request {
     pub renew: bool,
     /// The longest hold.
     pub hold: Option<Duration>,
+    /// For how long its slot stays with the session after its release, if nobody else asks; zero for not at all (R39).
+    pub keep: Duration,
 }
 
 /// A lease that its holder was told of, for another session to count.

@@ -141,7 +141,7 @@ impl Session {
             }
         }
         for index in self.groups.indices(|group| concerns(group.key())) {
-            self.with_group(now, index, |group, _| group.lose_calls());
+            self.with_group(now, index, |group, cx| group.lose_calls(cx, now));
         }
         for (id, index) in self.groups.requests(|group, a| a.waits_for_redis() && concerns(group.key())) {
             self.groups.get_mut(index).arm(&mut self.cx, now, id);

@@ -178,6 +178,19 @@ pub enum AdminAnswer {
     },
 }
 
+/// What became of slots that were kept after their release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// Kept now.
+    pub now: u64,
+    /// Taken by a later request of this process, without a call.
+    pub reused: u64,
+    /// Given back because they were wanted, or the session couldn't be sure of them any more.
+    pub recalled: u64,
+    /// Given back at the end of their time.
+    pub unused: u64,
+}
+
 /// Counters since the session began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
@@ -197,6 +210,8 @@ pub struct Stats {
     pub handed_off: u64,
     /// Leases passed from one request to the next in this process, without a call.
     pub passed: u64,
+    /// What became of slots that were kept after their release.
+    pub kept: Kept,
     /// Calls sent.
     pub calls: u64,
     /// Connections opened after the first.

@@ -145,7 +145,7 @@ impl Session {
         self.cx.calls.age(length);
         let bound = now + self.cx.settings.command_timeout;
         for index in self.groups.indices(|_| true) {
-            self.with_group(now, index, |group, _| group.age(length, bound));
+            self.with_group(now, index, |group, cx| group.age(cx, now, length, bound));
         }
     }
 

@@ -37,9 +37,11 @@ impl Session {
     /// The counters.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats { calls: self.cx.calls.sent(), ..self.cx.stats };
-        for (held, waiting) in self.groups.iter().map(GroupState::counts) {
+        for group in self.groups.iter() {
+            let (held, waiting) = group.counts();
             stats.held += held;
             stats.waiting += waiting;
+            stats.kept.now += group.idle_count();
         }
         stats
     }

@@ -3,6 +3,7 @@
 mod desk;
 mod holding;
 mod introduced;
+mod keeping;
 mod linking;
 mod passing;
 mod unheard;

@@ -275,12 +275,16 @@ impl Known {
     fn note(&self, step: &Step) -> NoteAsk {
         let (item, known) = (&step.items[0], self.notes.get(&SessionId(step.session)));
         let last = self.asked.last().map_or(3, |(_, terms)| terms.limit);
+        let keeps = item.choice % 3 > 0;
         match known.filter(|_| item.kind % 8 > 1) {
             Some((number, limit)) => {
                 let limit = if item.kind % 16 == 2 { last } else { *limit };
-                NoteAsk { limit, number: Some(*number) }
+                NoteAsk { limit, number: Some(*number), keeps }
             }
-            None => NoteAsk { limit: if item.kind % 4 == 0 { item.terms.limit } else { last }, number: None },
+            None => {
+                let limit = if item.kind % 4 == 0 { item.terms.limit } else { last };
+                NoteAsk { limit, number: None, keeps }
+            }
         }
     }
 

@@ -117,6 +117,7 @@ impl Stored {
             number: FencingToken(self.number("sole", 2)),
             begun: Ticket(self.number("sole", 3)),
             confirmed_ms: self.number("sole", 4),
+            keeps: self.number("sole", 9) == 1,
             wanted: Some(wanted).filter(|wanted| wanted.0.0 > 0),
         })
     }

@@ -355,5 +355,6 @@ fn request(limit: u32, plan: Plan, tag: Tag) -> Request {
         interval: Duration::from_millis(100),
         renew: true,
         hold: None,
+        keep: Duration::ZERO,
     }
 }

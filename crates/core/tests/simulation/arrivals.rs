@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use concurrency_limit::group::WaiterSnapshot;
 use concurrency_limit::lease::{Key, LeaseId};
 use concurrency_limit::moment::Moment;
 use concurrency_limit::protocol::{Acquired, Answers, Call, CallError, Reply, Verb};
@@ -57,6 +58,21 @@ impl Arrivals {
 }
 
 impl World {
+    /// Nobody keeps a slot for long that somebody else waits for (R39).
+    pub(crate) fn judge_keeping(&mut self) {
+        let Some(news) = self.arrivals.news else { return };
+        let Some(group) = self.server.groups.get(&Key::new(ALONE).expect("a key")) else { return };
+        let waiters = group.snapshot(self.server_us()).waiters;
+        let since = |id: LeaseId| self.arrivals.joined.get(&id).copied();
+        let lives = |id: LeaseId| self.processes.iter().any(|it| it.id() == id.session && it.awake());
+        let waits = |waiter: &WaiterSnapshot| since(waiter.id).is_some_and(|since| since + news < self.now);
+        let Some(waiter) = waiters.into_iter().find(|it| waits(it) && lives(it.id)) else { return };
+        for process in self.processes.iter_mut().filter(|process| process.alive) {
+            let kept = process.session().stats().kept.now;
+            assert!(kept == 0, "{kept} slots are kept by {:?} though {waiter:?} waits", process.id());
+        }
+    }
+
     /// A request was granted: nobody else should have been.
     pub(crate) fn judge_arrival(&mut self, process: usize, wanted: &Wanted) {
         let Some(news) = self.arrivals.news.filter(|_| wanted.key.as_str() == ALONE) else { return };

@@ -51,6 +51,7 @@ impl World {
         let live: HashSet<LeaseId> = live.map(|lease| lease.id).collect();
         self.patience.leases.retain(|id, _| live.contains(id));
         self.must_end_what_is_not_renewed(&pictures);
+        self.judge_keeping();
         for (key, mut picture) in pictures {
             picture.leases.retain(lives);
             for lease in &picture.leases {

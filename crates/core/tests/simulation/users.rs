@@ -46,10 +46,13 @@ pub(crate) struct Wanted {
 /// What a request may take beside its own time: `commandTimeout`, and what the network and a late look at it take.
 const ANSWER: Duration = Duration::from_millis(1_100);
 
+/// Where slots are kept, a request that tries once may wait so long for one of them.
+const BRIEF_WAIT: Duration = Duration::from_millis(100);
+
 impl Wanted {
     /// Until when it must be answered, if it was never held up: `since` is when its process last went on.
     pub(crate) fn due_at(&self, since: Moment) -> Option<Moment> {
-        Some((self.asked_at + self.timeout?).max(since) + ANSWER)
+        Some((self.asked_at + self.timeout?.max(BRIEF_WAIT)).max(since) + ANSWER)
     }
 }
 
@@ -71,6 +74,7 @@ impl World {
         };
         let renew = alone || !self.dice.one_in(10);
         let hold = (!alone && self.dice.one_in(10)).then(|| self.dice.ms(300, 5_000));
+        let keep = if alone && self.keeps { self.dice.ms(0, 2_000) } else { Duration::ZERO };
         let hold_ms = hold.map_or(u64::MAX, |hold| hold.as_millis() as u64);
         let lease = Duration::from_millis(terms.lease_ms.min(hold_ms));
         let cancel = self.dice.one_in(8).then(|| self.dice.ms(0, 2_000));
@@ -91,7 +95,7 @@ impl World {
         };
         it.open.insert(tag, wanted);
         let interval = Duration::from_millis(100);
-        let request = Request { client, tag, key, terms, timeout, interval, renew, hold };
+        let request = Request { client, tag, key, terms, timeout, interval, renew, hold, keep };
         it.sessions.submit(self.now, request);
         if let Some(after) = cancel {
             self.network.post(self.now + after, Parcel::Deed { process, deed: Deed::Cancel { tag } });

@@ -42,6 +42,8 @@ pub(crate) struct World {
     pub(crate) arrivals: Arrivals,
     /// Of the key that processes have to themselves in turn.
     pub(crate) limit_alone: u32,
+    /// Its slots are kept after their release.
+    pub(crate) keeps: bool,
     pub(crate) mutant: Mutant,
     pub(crate) traced: bool,
     inspected_at: Moment,
@@ -65,6 +67,7 @@ impl World {
             patience: Patience::default(),
             arrivals: Arrivals::new(faults),
             limit_alone: 1 + (seed % 2) as u32,
+            keeps: seed.is_multiple_of(3),
             mutant: Mutant::new(mutation),
             traced: false,
             inspected_at: now,
@@ -119,9 +122,10 @@ impl World {
         assert!(self.audit.granted > 20, "hardly anybody was served: {}", self.audit.granted);
     }
 
-    /// How many slots went on without a call.
-    pub(crate) fn passed(&mut self) -> u64 {
-        self.processes.iter_mut().map(|process| process.session().stats().passed).sum()
+    /// How many slots went on without a call: passed, and kept.
+    pub(crate) fn without_a_call(&mut self) -> (u64, u64) {
+        let stats = self.processes.iter_mut().map(|process| process.session().stats());
+        stats.fold((0, 0), |(passed, reused), stats| (passed + stats.passed, reused + stats.kept.reused))
     }
 
     pub(crate) fn server_us(&self) -> u64 {

@@ -90,13 +90,13 @@ impl Requests<'_> {
         let (key, limit) = (self.key()?, self.take()? as u32);
         let (timeout, interval, lease) = (self.length()?, self.length()??, self.length()??);
         let (weight, priority, max_waiting) = (self.take()? as u32, self.take()? as i8, self.take()?);
-        let (renew, hold) = (self.take()? != 0.0, self.length()?);
+        let (renew, hold, keep) = (self.take()? != 0.0, self.length()?, self.length()??);
         let lease_ms = whole_ms(lease);
         let max_waiting = (max_waiting >= 0.0).then_some(max_waiting as u64);
         let (holder, label) = ((self.text)(self.take()? as usize), (self.text)(self.take()? as usize));
         let terms =
             Terms { limit, weight, priority, lease_ms, claim_ms: lease_ms, max_waiting, holder, label };
-        Some(session::Request { client, tag, key, terms, timeout, interval, renew, hold })
+        Some(session::Request { client, tag, key, terms, timeout, interval, renew, hold, keep })
     }
 }
 

@@ -1,4 +1,4 @@
-//! R32, R34, R36–R38: who gets the note, what ends it, which tokens and places it brings.
+//! R32, R34, R36–R39: who gets the note, what ends it, which tokens and places it brings, what others meet under it.
 
 use super::*;
 use crate::protocol::{Extend, Join, JoinAsk, NoteAsk, Noted, Passed};
@@ -19,7 +19,11 @@ fn number_of(noted: Noted) -> FencingToken {
 
 impl World {
     fn note(&mut self, by: u64, limit: u32, number: Option<FencingToken>) -> Noted {
-        match self.call(by, Verb::Note(NoteAsk { limit, number })).answers {
+        self.ask_note(by, NoteAsk { limit, number, keeps: false })
+    }
+
+    fn ask_note(&mut self, by: u64, ask: NoteAsk) -> Noted {
+        match self.call(by, Verb::Note(ask)).answers {
             Answers::Note(noted) => noted,
             other => panic!("{other:?}"),
         }
@@ -238,4 +242,38 @@ fn r38_who_joins_is_handed_what_is_free() {
     world.release(1, id(1, 3));
     let answers = world.join(number, &[(12, Ticket(ticket.0 - 1))]);
     assert!(matches!(answers[..], [Acquired::Granted(_)]), "{answers:?}");
+}
+
+/// A group in which session 1 keeps both slots.
+fn kept() -> World {
+    let (mut world, number) = noted();
+    world.leave(id(1, 3));
+    world.ask_note(1, NoteAsk { limit: 2, number: Some(number), keeps: true });
+    world
+}
+
+#[test]
+fn r39_who_would_be_refused_joins_where_slots_are_kept() {
+    let mut world = kept();
+    let Acquired::Queued { ticket, ahead: 0 } = world.try_acquire(id(2, 1), terms(2)) else {
+        panic!("it was refused")
+    };
+    assert_eq!(world.wanted().map(|(_, ended_by)| ended_by), Some(ticket));
+    // The session was told: whoever comes after that doesn't wait for it.
+    assert!(matches!(world.try_acquire(id(2, 2), terms(2)), Acquired::Full { .. }));
+    let mut world = kept();
+    let nobody = Terms { max_waiting: Some(0), ..terms(2) };
+    assert!(matches!(world.acquire(id(2, 1), nobody), Acquired::Queued { .. }));
+}
+
+#[test]
+fn r39_who_would_be_refused_is_where_nothing_is_kept_or_nobody_is_told() {
+    let (mut world, _) = noted();
+    world.leave(id(1, 3));
+    assert!(matches!(world.try_acquire(id(2, 1), terms(2)), Acquired::Full { .. }));
+    // The session itself knows which of its slots are held.
+    assert!(matches!(kept().try_acquire(id(1, 9), terms(2)), Acquired::Full { .. }));
+    let mut world = kept();
+    world.dead.insert(session(1));
+    assert!(matches!(world.try_acquire(id(2, 1), terms(2)), Acquired::Full { .. }));
 }

@@ -58,7 +58,7 @@ impl GroupState {
             News::Grants(grants) => grants,
             News::Wanted { number, ticket } => {
                 let ended = self.sole.want(number, ticket);
-                return self.leave_inside(ended);
+                return self.leave_inside(cx, now, ended);
             }
             News::Gone(id) => return self.take_gone(cx, now, id),
         };
@@ -171,9 +171,9 @@ impl GroupState {
                 }
                 self.take_own(cx, own, own_next);
             }
-            (Items::Note { terms, number }, Answers::Note(noted)) => {
-                let ended = self.sole.take(now, stated.sent_at, stated.epoch, (terms, number), noted);
-                self.leave_inside(ended);
+            (Items::Note { terms, asked }, Answers::Note(noted)) => {
+                let ended = self.sole.take(now, stated.sent_at, stated.epoch, (terms, asked), noted);
+                self.leave_inside(cx, now, ended);
             }
             _ => {}
         }

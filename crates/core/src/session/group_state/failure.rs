@@ -142,7 +142,7 @@ impl GroupState {
             Items::Clean => {}
             Items::Note { .. } => {
                 let ended = self.sole.end(None);
-                self.leave_inside(ended);
+                self.leave_inside(cx, now, ended);
             }
             items => self.fail_asks(cx, now, items, failure),
         }
@@ -188,12 +188,11 @@ impl GroupState {
 
     pub(super) fn renew_later(&mut self, now: Moment, leases: Vec<(AcquisitionId, Duration)>) {
         for (id, length) in leases {
-            let Some(held) = self.members.get_mut(id).and_then(|acquisition| acquisition.held_mut()) else {
+            let Some(held) = self.members.get_mut(id).and_then(|acquisition| acquisition.slot_mut()) else {
                 continue;
             };
             let at = now + RENEW_AGAIN.min(length / 6);
-            held.renewing = false;
-            held.renew_at = Some(at);
+            held.renew_again(at);
             self.members.lease_due_by(at);
         }
     }

@@ -59,7 +59,7 @@ impl GroupState {
             slots: grant.slots,
             granted: token,
             token,
-            passed_at: None,
+            passed: None,
             epoch,
             end_at_ms: grant.end_at_ms,
             valid_until,
@@ -173,9 +173,9 @@ impl GroupState {
         (sent_at, epoch): (Moment, Epoch),
     ) {
         let Some(acquisition) = self.members.get_mut(id) else { return };
-        let (client, tag, told) = (acquisition.client, acquisition.tag, !acquisition.wanted);
-        let renew = acquisition.renew;
-        let Some(held) = acquisition.held_mut() else { return };
+        let (client, tag, renew) = (acquisition.client, acquisition.tag, acquisition.renew);
+        let told = !acquisition.wanted && acquisition.held().is_some();
+        let Some(held) = acquisition.slot_mut() else { return };
         held.epoch = epoch;
         held.extend(end_at_ms, length, sent_at, renew);
         let (deadline, due_at) = (held.valid_until, held.due_at());
@@ -230,6 +230,7 @@ impl GroupState {
             interval: Duration::ZERO,
             renew: true,
             hold: None,
+            keep: Duration::ZERO,
         };
         let held = Held {
             since: now,
@@ -237,7 +238,7 @@ impl GroupState {
             // Below every token of this store: whoever has one of the slots here keeps it.
             granted: FencingToken(0),
             token: FencingToken(0),
-            passed_at: None,
+            passed: None,
             epoch: Epoch(0),
             end_at_ms: u64::MAX,
             valid_until: now + Duration::from_millis(holding.terms.lease_ms),

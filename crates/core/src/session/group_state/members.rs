@@ -7,7 +7,7 @@ mod acquisition;
 
 use std::collections::{BTreeSet, VecDeque};
 
-pub(in crate::session) use self::acquisition::{Acquisition, Held, State, margin};
+pub(in crate::session) use self::acquisition::{Acquisition, Brief, Held, State, margin};
 use crate::moment::Moment;
 use crate::protocol::MAX_TOUCHED;
 use crate::session::ids::{AcquisitionId, IdMap, IdSet};
@@ -31,6 +31,8 @@ pub(in crate::session) struct Members {
     held: IdSet<AcquisitionId>,
     /// `Idle`.
     idle: BTreeSet<AcquisitionId>,
+    /// The time of no idle slot is over before this, so that not all are looked at each time.
+    idle_due_at: Option<Moment>,
     /// Lost, or being given back: `Lost` and `Releasing`.
     ending: usize,
     /// No held lease is due before this, so that not all are looked at each time.
@@ -122,15 +124,34 @@ impl Members {
         self.idle.first().copied()
     }
 
-    /// A held lease waits for a token, or one that has waited is held again.
-    pub(super) fn turn_idle(&mut self, id: AcquisitionId, idle: bool) {
+    /// The idle slots, oldest request first.
+    pub(super) fn idle(&self) -> Vec<(AcquisitionId, Moment)> {
+        let until = |id: &AcquisitionId| match self.state(*id)? {
+            State::Idle { until, .. } => Some((*id, *until)),
+            _ => None,
+        };
+        self.idle.iter().filter_map(until).collect()
+    }
+
+    /// When the time of an idle slot that nobody inside waits for may be over.
+    pub(super) fn idle_due_at(&self) -> Option<Moment> {
+        self.idle_due_at.filter(|_| self.idle.len() > self.inside.len())
+    }
+
+    /// Computes again when the time of the next idle slot is over.
+    pub(super) fn plan_idle(&mut self) {
+        self.idle_due_at = self.idle().into_iter().map(|(_, until)| until).min();
+    }
+
+    /// The slot of a held lease stays with the session until then; without a time, one that has stayed is held again.
+    pub(super) fn turn_idle(&mut self, id: AcquisitionId, until: Option<Moment>) {
         self.leave(id);
         if let Some(acquisition) = self.all.get_mut(&id) {
             let state = std::mem::replace(&mut acquisition.state, State::Lost);
-            acquisition.state = match state {
-                State::Held(held) if idle => State::Idle(held),
-                State::Idle(held) if !idle => State::Held(held),
-                state => state,
+            acquisition.state = match (state, until) {
+                (State::Held(held), Some(until)) => State::Idle { held, until },
+                (State::Idle { held, .. }, None) => State::Held(held),
+                (state, _) => state,
             };
             self.enter(id);
         }
@@ -186,7 +207,7 @@ impl Members {
             Some(State::InLine { .. } | State::Leaving) => drop(self.waiting.remove(&id)),
             Some(State::Held(_)) => drop(self.held.remove(&id)),
             Some(State::Inside) => drop(self.inside.remove(&id)),
-            Some(State::Idle(_)) => drop(self.idle.remove(&id)),
+            Some(State::Idle { .. }) => drop(self.idle.remove(&id)),
             Some(State::Asked) => self.asked -= 1,
             Some(State::Lost | State::Releasing { .. }) => self.ending -= 1,
             Some(State::Unclear) | None => {}
@@ -212,7 +233,11 @@ impl Members {
             }
             Some(State::Unclear) => self.unclear.push(id),
             Some(State::Inside) => drop(self.inside.insert(id)),
-            Some(State::Idle(_)) => drop(self.idle.insert(id)),
+            Some(State::Idle { until, .. }) => {
+                let until = *until;
+                self.idle.insert(id);
+                self.idle_due_at = Some(self.idle_due_at.map_or(until, |planned| planned.min(until)));
+            }
             Some(State::Releasing { .. }) => {
                 self.ending += 1;
                 self.to_release.push(id);

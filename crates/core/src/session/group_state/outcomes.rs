@@ -37,16 +37,17 @@ impl GroupState {
         let terms = &acquisition.terms;
         let error = match answer {
             Acquired::Granted(grant) => return self.accept(cx, now, grant, stated.epoch, stated.sent_at),
-            Acquired::Queued { ticket, .. } => {
+            Acquired::Queued { ticket, ahead } => {
+                if let Some(acquisition) = self.members.get_mut(id) {
+                    let latest = acquisition.asked_at + cx.settings.command_timeout;
+                    acquisition.wait_briefly(now, stated.sent_at, latest, ahead);
+                }
                 return self.stand_in_line(cx, now, id, ticket, stated.sent_at);
             }
             Acquired::Full { held, waiting, next_end_in_ms } => {
                 self.limit_exceeded(now, id, Fullness { held, waiting, next_end_in_ms })
             }
-            Acquired::QueueFull { waiting } => {
-                let max_waiting = terms.max_waiting.unwrap_or_default();
-                Some(Error::QueueFull { key: self.key.clone(), max_waiting, waiting })
-            }
+            Acquired::QueueFull { waiting } => self.queue_full(id, waiting),
             Acquired::TooManyLimits => Some(Error::Config {
                 option: "limit",
                 given: terms.limit.to_string(),
@@ -100,7 +101,7 @@ impl GroupState {
         stated: Stated,
     ) {
         match (self.members.state(id), answer) {
-            (Some(State::Held(_)), Renewed::Extended { end_at_ms }) => {
+            (Some(State::Held(_) | State::Idle { .. }), Renewed::Extended { end_at_ms }) => {
                 self.extend(cx, id, end_at_ms, length, (stated.sent_at, stated.epoch));
             }
             // Another life of the group's state, or an old one: it may re-enter (R14, R30).
@@ -111,6 +112,7 @@ impl GroupState {
             }
             (Some(State::Held(_)), Renewed::Gone) => self.lose(cx, now, id, Loss::Gone),
             (Some(State::Held(_)), Renewed::TakenOver) => self.lose(cx, now, id, Loss::TakenOver),
+            (Some(State::Idle { .. }), Renewed::Gone | Renewed::TakenOver) => self.give_back(id, None),
             // Extended although it was declared lost meanwhile: nobody wants it (R12).
             (Some(State::Lost), Renewed::Extended { .. }) => self.members.release([id]),
             _ => {}
@@ -217,7 +219,7 @@ impl GroupState {
                 | State::Pending
                 | State::Inside
                 | State::Asked
-                | State::Idle(_),
+                | State::Idle { .. },
                 _,
             ) => {}
             (State::InLine { .. } | State::Unclear, _) => self.remove(cx, id),

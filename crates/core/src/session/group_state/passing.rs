@@ -1,10 +1,8 @@
 //! Passing: while this session has the group's note, its requests wait inside and get the slots of its own released
 //! leases, in order and without a call (R35, R36). When the note ends they join Redis's line (R33, R38).
 
-use std::time::Duration;
-
 use super::members::{Acquisition, State};
-use super::sole::{Interval, terms_of};
+use super::sole::Interval;
 use super::state::GroupState;
 use crate::error::{Error, Loss};
 use crate::lease::{FencingToken, LeaseId, Ticket};
@@ -20,16 +18,29 @@ impl GroupState {
     /// A new request: it's asked with the next calls of the group, or waits inside.
     pub(in crate::session) fn submit(&mut self, cx: &mut Context, now: Moment, request: Request) {
         let acquisition = Acquisition::new(now, request);
+        let asked = acquisition.note_terms();
+        self.sole.expect(now, asked, !acquisition.keep.is_zero());
         if let Some(terms) = self.sole.terms() {
-            if terms_of(&acquisition) != Some(terms) {
+            let has_slot = self.members.idle_count() > self.members.inside_count();
+            if asked != Some(terms) {
                 self.sole.is_given_up(now);
                 let ended = self.sole.end(None);
-                self.leave_inside(ended);
-            } else if self.is_sole(cx, now) && self.busy() >= terms.limit as usize {
+                self.leave_inside(cx, now, ended);
+            } else if has_slot && self.is_sole(cx, now) {
+                return self.take_idle(cx, now, acquisition);
+            } else if self.busy() >= terms.limit as usize && self.is_sole(cx, now) {
                 return self.wait_inside(cx, now, acquisition);
             }
         }
         self.add(cx, acquisition);
+    }
+
+    /// There is an idle slot for it. It waits inside if that has no token yet.
+    fn take_idle(&mut self, cx: &mut Context, now: Moment, acquisition: Acquisition) {
+        let id = self.add(cx, acquisition);
+        self.members.set_state(id, State::Inside);
+        self.serve_from_idle(cx, now);
+        self.arm(cx, now, id);
     }
 
     /// Its place is inside, unless it has no time or there is no room for it.
@@ -41,9 +52,9 @@ impl GroupState {
             let error = self.limit_exceeded(now, id, self.fullness_inside(now));
             return self.answer_inside(cx, id, error);
         }
-        if let Some(max_waiting) = max_waiting.filter(|most| waiting >= *most) {
-            let error = Error::QueueFull { key: self.key.clone(), max_waiting, waiting };
-            return self.answer_inside(cx, id, Some(error));
+        if max_waiting.is_some_and(|most| waiting >= most) {
+            let error = self.queue_full(id, waiting);
+            return self.answer_inside(cx, id, error);
         }
         self.members.set_state(id, State::Inside);
         if let Some(acquisition) = self.members.get_mut(id) {
@@ -76,22 +87,26 @@ impl GroupState {
         let Some(terms) = self.sole.terms() else { return };
         if !self.is_sole(cx, now) {
             let ended = self.sole.end(None);
-            return self.leave_inside(ended);
+            return self.leave_inside(cx, now, ended);
         }
-        self.pass_idle(cx, now);
+        self.serve_from_idle(cx, now);
         while self.busy() < terms.limit as usize
+            && self.members.inside_count() > self.members.idle_count()
             && let Some(first) = self.members.first_inside()
         {
             self.members.set_state(first, State::Pending);
         }
     }
 
-    /// The note has ended, if it says so: all that waits inside joins Redis's line.
-    pub(super) fn leave_inside(&mut self, ended: Option<Option<Interval>>) {
+    /// Something inside or idle relies on the note, which is confirmed therefore.
+    pub(super) fn uses_note(&self) -> bool {
+        self.members.inside_count() + self.members.idle_count() > 0
+    }
+
+    /// The note has ended, if it says so: all that waits inside joins Redis's line, and idle slots go back.
+    pub(super) fn leave_inside(&mut self, cx: &mut Context, now: Moment, ended: Option<Option<Interval>>) {
         let Some(interval) = ended else { return };
-        while let Some(id) = self.members.first_idle() {
-            self.give_back(id, None);
-        }
+        self.recall_idle(cx, now);
         let inside = self.members.inside();
         if inside.is_empty() {
             return;
@@ -130,7 +145,7 @@ impl GroupState {
         true
     }
 
-    /// Gives a held lease back: to the first that waits inside, if that may be, else to Redis.
+    /// Gives a held lease back: to the first that waits inside, or to those that come next, if that may be; else to Redis.
     pub(in crate::session) fn pass_or_give_back(
         &mut self,
         cx: &mut Context,
@@ -138,42 +153,32 @@ impl GroupState {
         id: AcquisitionId,
         answer_by: Option<Moment>,
     ) {
-        let above = self.passable(cx, now, id).filter(|_| answer_by.is_some());
-        let Some(above) = above.filter(|_| self.members.inside_count() > 0) else {
+        let usable = self.usable(cx, now, id).filter(|_| answer_by.is_some());
+        let kept_until = self.keep_until(cx, now, id);
+        // Those whose requests are under way come before those that wait inside.
+        let passes = self.members.inside_count() > 0 && self.members.asks_count() == 0;
+        let stays = passes || (kept_until.is_some() && self.members.inside_count() == 0);
+        let (Some(above), Some(acquisition)) = (usable.filter(|_| stays), self.members.get(id)) else {
             return self.give_back(id, answer_by);
         };
-        if let Some(acquisition) = self.members.get(id) {
-            cx.tell(Event::Released { client: acquisition.client, tag: acquisition.tag, was_held: true });
+        cx.tell(Event::Released { client: acquisition.client, tag: acquisition.tag, was_held: true });
+        if !self.sole.has_token(now, above) || !passes {
+            return self.members.turn_idle(id, Some(kept_until.unwrap_or(now)));
         }
-        match self.sole.take_token(now, above) {
-            Some(token) => self.pass(cx, now, id, token),
-            None => self.members.turn_idle(id, true),
-        }
-    }
-
-    /// There may be tokens now: slots that have waited for them go on. Those that can't go back to Redis.
-    fn pass_idle(&mut self, cx: &mut Context, now: Moment) {
-        while let Some(id) = self.members.first_idle() {
-            let above = self.passable(cx, now, id).filter(|_| self.members.inside_count() > 0);
-            let Some(above) = above else {
-                self.give_back(id, None);
-                continue;
-            };
-            let Some(token) = self.sole.take_token(now, above) else { return };
-            self.members.turn_idle(id, false);
+        if let Some(token) = self.sole.take_token(now, above) {
             self.pass(cx, now, id, token);
         }
     }
 
     /// A slot goes on to the first that waits inside, under the id that it has.
-    fn pass(&mut self, cx: &mut Context, now: Moment, id: AcquisitionId, token: FencingToken) {
+    pub(super) fn pass(&mut self, cx: &mut Context, now: Moment, id: AcquisitionId, token: FencingToken) {
         let Some(next) = self.members.first_inside() else { return };
         self.disarm(cx, next);
         let Some(newcomer) = self.members.remove(next) else { return };
         let Some(lease) = self.members.get_mut(id) else { return };
         let (former, tag) = (lease.client, lease.tag);
         let (client, new_tag) = (newcomer.client, newcomer.tag);
-        let waited = now.saturating_since(newcomer.asked_at);
+        let (queued, waited) = (newcomer.queued, now.saturating_since(newcomer.asked_at));
         lease.go_to(newcomer);
         let Some(held) = lease.held_mut() else { return };
         held.pass(now, token);
@@ -185,37 +190,38 @@ impl GroupState {
         for ended in cx.clients.take_ended(None) {
             cx.tell(Event::Closed { client: ended.client, tag: ended.tag });
         }
-        cx.stats.passed += 1;
-        cx.stats.granted_after_waiting += 1;
+        if queued {
+            cx.stats.passed += 1;
+            cx.stats.granted_after_waiting += 1;
+        } else {
+            cx.stats.kept.reused += 1;
+            cx.stats.granted_at_once += 1;
+        }
         cx.stats.waits.record(waited);
         let lease = Granted { id: cx.lease_id(id), slots, token, deadline, waited, stood_in: false };
         cx.tell(Event::Granted { client, tag: new_tag, lease });
     }
 
-    /// Whether the slot of this lease may be passed (R35); its token, if so.
-    fn passable(&self, cx: &Context, now: Moment, id: AcquisitionId) -> Option<FencingToken> {
-        let terms = self.sole.terms().filter(|_| self.is_sole(cx, now))?;
-        let asks = self.members.asks_count() + self.members.waiting_count();
-        if asks > 0 || self.members.in_redis_count() > terms.limit as usize {
-            return None;
-        }
-        let acquisition = self.members.get(id)?;
-        let held = acquisition.held().or_else(|| acquisition.idle())?;
-        let lasts = now + Duration::from_millis(terms.lease_ms) / 3 <= held.valid_until;
-        let plain = terms_of(acquisition).is_some() && held.slots.iter().all(|slot| *slot <= terms.limit);
-        (lasts && plain && self.sole.epoch() == Some(held.epoch)).then_some(held.token)
-    }
-
     /// Somebody else has released this lease (R36).
     pub(in crate::session) fn take_gone(&mut self, cx: &mut Context, now: Moment, id: LeaseId) {
         let number = AcquisitionId(id.number);
-        if id.session == cx.settings.id && matches!(self.members.state(number), Some(State::Held(_))) {
-            self.lose(cx, now, number, Loss::Gone);
+        match self.members.state(number).filter(|_| id.session == cx.settings.id) {
+            Some(State::Held(_)) => self.lose(cx, now, number, Loss::Gone),
+            Some(State::Idle { .. }) => self.give_back(number, None),
+            _ => {}
         }
     }
 
-    /// Redis's picture of the group, with what only this session knows: who waits inside, and who has a slot by a pass.
+    /// Redis's picture of the group, with what only this session knows: who waits inside, who has a slot by a pass, and
+    /// which slots nobody holds.
     pub(in crate::session) fn show_inside(&self, cx: &Context, now: Moment, picture: &mut Picture) {
+        let shown = picture.holders.len();
+        let is_idle = |id: &LeaseId| {
+            let state = self.members.state(AcquisitionId(id.number));
+            id.session == cx.settings.id && matches!(state, Some(State::Idle { .. }))
+        };
+        picture.holders.retain(|shown| !is_idle(&shown.id));
+        picture.held -= (shown - picture.holders.len()) as u64;
         for shown in picture.holders.iter_mut().filter(|shown| shown.id.session == cx.settings.id) {
             let acquisition = self.members.get(AcquisitionId(shown.id.number));
             if let Some((acquisition, held)) = acquisition.and_then(|it| Some((it, it.held()?))) {
@@ -243,13 +249,15 @@ impl GroupState {
     }
 
     /// The terms of the note that is to be asked for now (R32): of a request that waits while as many slots as its
-    /// limit are held.
+    /// limit are held, or of those that are asked for and will be kept.
     pub(super) fn note_to_ask(&self, cx: &Context, now: Moment) -> Option<NoteTerms> {
-        if self.members.waiting_count() == 0 || !self.sole.may_ask(now) {
+        let may = cx.connection.ready(now) && cx.connection.listens() && !cx.settings.checked;
+        if !may || !self.sole.may_ask(now) {
             return None;
         }
-        let may = cx.connection.ready(now) && cx.connection.listens() && !cx.settings.checked;
-        let terms = terms_of(self.members.any_waiter().filter(|_| may)?)?;
-        (self.members.held_count() >= terms.limit as usize).then_some(terms)
+        let waited = self.members.any_waiter().and_then(Acquisition::note_terms);
+        let full = |terms: &NoteTerms| self.members.held_count() >= terms.limit as usize;
+        let kept = self.sole.keep_for().filter(|_| self.members.asks_count() > 0);
+        waited.filter(full).or(kept)
     }
 }

@@ -7,15 +7,16 @@ use super::members::{Acquisition, State};
 use super::state::GroupState;
 use crate::moment::Moment;
 use crate::session::calls::Items;
+use crate::session::context::Context;
 
 impl GroupState {
     /// The connection is lost: nothing that is pending will be answered.
-    pub(in crate::session) fn lose_calls(&mut self) {
+    pub(in crate::session) fn lose_calls(&mut self, cx: &mut Context, now: Moment) {
         self.flow.lose_calls();
         self.introduced.doubt();
         self.poll.lose();
         self.members.forget_leaving();
-        self.end_note();
+        self.end_note(cx, now);
     }
 
     /// One of the calls that won't be answered.
@@ -32,7 +33,7 @@ impl GroupState {
             Items::Release(ids) | Items::Reconcile { ids, .. } => self.members.release(ids),
             Items::Renew { leases, .. } => {
                 for (id, _) in leases {
-                    if let Some(held) = self.members.get_mut(id).and_then(Acquisition::held_mut) {
+                    if let Some(held) = self.members.get_mut(id).and_then(Acquisition::slot_mut) {
                         held.renewing = false;
                     }
                 }
@@ -42,10 +43,10 @@ impl GroupState {
     }
 
     /// What is passed and who waits inside is Redis's to say again (R33).
-    fn end_note(&mut self) {
+    fn end_note(&mut self, cx: &mut Context, now: Moment) {
         self.sole.lose();
         let ended = self.sole.end(None);
-        self.leave_inside(ended);
+        self.leave_inside(cx, now, ended);
     }
 
     /// Everything that Redis may know of this session has to be reconciled, with `own` also what this session doesn't
@@ -56,10 +57,10 @@ impl GroupState {
     }
 
     /// The clock had stopped for `length`: what is held counts only if Redis confirms it by `bound` (R10).
-    pub(in crate::session) fn age(&mut self, length: Duration, bound: Moment) {
+    pub(in crate::session) fn age(&mut self, cx: &mut Context, now: Moment, length: Duration, bound: Moment) {
         self.members.iter_mut().for_each(|acquisition| acquisition.age(length, bound));
         self.poll.age(length);
-        self.end_note();
+        self.end_note(cx, now);
         self.members.reconcile_held();
         self.members.lease_due_by(bound);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::members::{Acquisition, State};
+use super::members::{Acquisition, Brief, State};
 use super::state::GroupState;
 use crate::error::Error;
 use crate::moment::Moment;
@@ -72,10 +72,11 @@ impl GroupState {
         release: bool,
     ) {
         let Some(acquisition) = self.members.get(id) else { return };
-        if !matches!(acquisition.state(), State::Held(_) | State::Lost) {
+        let idle = matches!(acquisition.state(), State::Idle { .. });
+        if !idle && !matches!(acquisition.state(), State::Held(_) | State::Lost) {
             return;
         }
-        if release {
+        if release || idle {
             return self.give_back(id, None);
         }
         cx.registry.leave_to_end(id, now + acquisition.lease());
@@ -117,9 +118,13 @@ impl GroupState {
     pub(super) fn time_out(&mut self, cx: &mut Context, now: Moment, id: AcquisitionId, fullness: Fullness) {
         let Some(acquisition) = self.members.get(id) else { return };
         if acquisition.wanted {
-            let (client, tag) = (acquisition.client, acquisition.tag);
-            cx.stats.timed_out += 1;
-            let error = self.limit_exceeded(now, id, fullness);
+            let (client, tag, brief) = (acquisition.client, acquisition.tag, acquisition.brief);
+            let counter = if brief.is_some() { &mut cx.stats.refused } else { &mut cx.stats.timed_out };
+            *counter += 1;
+            let error = match brief {
+                Some(Brief::QueueFull { waiting }) => self.queue_full(id, waiting),
+                Some(Brief::TriesOnce) | None => self.limit_exceeded(now, id, fullness),
+            };
             cx.tell(Event::Failed { client, tag, error });
         }
         self.remove(cx, id);
@@ -135,6 +140,11 @@ impl GroupState {
             waiting: fullness.waiting,
             retry_after: fullness.next_end_in_ms.map(Duration::from_millis),
         })
+    }
+
+    pub(super) fn queue_full(&self, id: AcquisitionId, waiting: u64) -> Option<Error> {
+        let max_waiting = self.members.get(id)?.terms.max_waiting.unwrap_or_default();
+        Some(Error::QueueFull { key: self.key.clone(), max_waiting, waiting })
     }
 
     /// How full the group is, as far as it's known here.

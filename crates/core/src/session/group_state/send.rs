@@ -9,10 +9,8 @@ use std::time::Duration;
 use super::members::{Acquisition, BATCH, Held, State};
 use super::state::GroupState;
 use crate::moment::{Moment, whole_ms};
-use crate::protocol::{
-    Ask, Call, Extend, Join, JoinAsk, Keep, NoteAsk, Passed, ReconcileItem, Renew, Target, Verb,
-};
-use crate::session::calls::{About, Items, NoteTerms};
+use crate::protocol::{Ask, Call, Extend, Join, JoinAsk, Keep, Passed, ReconcileItem, Renew, Target, Verb};
+use crate::session::calls::{About, Items};
 use crate::session::context::Context;
 use crate::session::ids::AcquisitionId;
 
@@ -85,13 +83,11 @@ impl GroupState {
 
     /// Asks for the note, or confirms it.
     fn send_note(&mut self, cx: &mut Context, now: Moment) {
-        let inside = self.members.inside_count() > 0;
-        let confirms = self.sole.confirmation().filter(|_| self.sole.is_due(now, inside));
-        let terms = || self.note_to_ask(cx, now);
-        let ask = |terms: NoteTerms| (terms, NoteAsk { limit: terms.limit, number: None });
-        if let Some((terms, ask)) = confirms.or_else(|| terms().map(ask)) {
+        let confirms = self.sole.terms().filter(|_| self.sole.is_due(now, self.uses_note()));
+        if let Some(terms) = confirms.or_else(|| self.note_to_ask(cx, now)) {
+            let asked = self.sole.ask(terms);
             self.sole.sent(now);
-            self.send(cx, now, Verb::Note(ask), Items::Note { terms, number: ask.number });
+            self.send(cx, now, Verb::Note(asked), Items::Note { terms, asked });
         }
     }
 
@@ -115,7 +111,7 @@ impl GroupState {
     fn send_reconcile(&mut self, cx: &mut Context, now: Moment, ids: Vec<AcquisitionId>) {
         // Who isn't sure of what it has has no note (R33).
         let ended = self.sole.end(None);
-        self.leave_inside(ended);
+        self.leave_inside(cx, now, ended);
         let items = ids.iter().map(|id| self.reconcile_item(cx, now, *id)).collect();
         let own_from = self.flow.take_own_from();
         self.send(cx, now, Verb::Reconcile { items, own_from }, Items::Reconcile { ids, own_from });

@@ -1,9 +1,8 @@
 //! The group's note, as this session has it (R32, R33): whether it's good, when it's asked for and confirmed, and the
-//! tokens that it brings (R37). What waits inside is `members`'.
+//! tokens that it brings (R37). What waits inside, and which slots are idle, is `members`'.
 
 use std::time::Duration;
 
-use super::members::Acquisition;
 use crate::lease::{Epoch, FencingToken, Ticket};
 use crate::moment::Moment;
 use crate::protocol::{NoteAsk, Noted};
@@ -24,14 +23,6 @@ const AGAIN: Duration = Duration::from_millis(300);
 /// After the session's own request on other terms has ended it, it isn't asked for.
 const OTHER_TERMS: Duration = Duration::from_secs(3);
 
-/// The terms of this request, if a note may be for them.
-pub(super) fn terms_of(acquisition: &Acquisition) -> Option<NoteTerms> {
-    let terms = &acquisition.terms;
-    let plain = terms.weight == 1 && terms.priority == 0 && terms.holder.is_none();
-    let lasts = acquisition.renew && acquisition.hold.is_none();
-    (plain && lasts).then_some(NoteTerms { limit: terms.limit, lease_ms: terms.lease_ms })
-}
-
 #[derive(Debug, Clone, Copy)]
 struct Note {
     number: FencingToken,
@@ -44,6 +35,8 @@ struct Note {
     asked_at: Moment,
     /// Something was passed since it was last confirmed.
     used: bool,
+    /// Redis knows that slots may be kept under it (R39).
+    keeps: bool,
     /// The next token of its block, and the last; the block is used up when they have met.
     next: u64,
     last: u64,
@@ -68,6 +61,8 @@ pub(super) struct Sole {
     pending: u32,
     /// Before this it isn't asked for.
     not_before: Moment,
+    /// The terms on which slots are to be kept after their release.
+    keep_for: Option<NoteTerms>,
     /// Where those that waited inside join, once all that was asked before is answered.
     interval: Option<Interval>,
 }
@@ -91,20 +86,44 @@ impl Sole {
         self.note.is_none() && self.pending == 0 && self.interval.is_none() && now >= self.not_before
     }
 
-    /// What confirms it.
-    pub(super) fn confirmation(&self) -> Option<(NoteTerms, NoteAsk)> {
-        let note = self.note?;
-        Some((note.terms, NoteAsk { limit: note.terms.limit, number: Some(note.number) }))
+    /// A request on these terms has come; its slot is to be kept, or not.
+    pub(super) fn expect(&mut self, now: Moment, terms: Option<NoteTerms>, kept: bool) {
+        if kept {
+            self.keep_for = terms;
+        } else if self.keep_for != terms {
+            self.keep_for = None;
+        }
+        if self.keep_for.is_some()
+            && let Some(note) = self.note.as_mut().filter(|note| !note.keeps)
+        {
+            note.confirm_early(now);
+        }
     }
 
-    /// Whether it is to be confirmed now; `inside`: somebody waits there.
-    pub(super) fn is_due(&self, now: Moment, inside: bool) -> bool {
-        self.pending == 0 && self.note.is_some_and(|note| (inside || note.used) && note.confirm_at <= now)
+    /// The terms on which slots are to be kept.
+    pub(super) fn keep_for(&self) -> Option<NoteTerms> {
+        self.keep_for
+    }
+
+    /// Whether slots may be kept under it.
+    pub(super) fn keeps(&self) -> bool {
+        self.note.is_some_and(|note| note.keeps)
+    }
+
+    /// What asks for it on these terms, or confirms it.
+    pub(super) fn ask(&self, terms: NoteTerms) -> NoteAsk {
+        let number = self.note.map(|note| note.number);
+        NoteAsk { limit: terms.limit, number, keeps: self.keep_for == Some(terms) }
+    }
+
+    /// Whether it is to be confirmed now; `used`: somebody waits inside, or a slot is idle.
+    pub(super) fn is_due(&self, now: Moment, used: bool) -> bool {
+        self.pending == 0 && self.note.is_some_and(|note| (used || note.used) && note.confirm_at <= now)
     }
 
     /// When something is to be done about it.
-    pub(super) fn due_at(&self, inside: bool) -> Option<Moment> {
-        let note = self.note.filter(|note| inside || note.used)?;
+    pub(super) fn due_at(&self, used: bool) -> Option<Moment> {
+        let note = self.note.filter(|note| used || note.used)?;
         Some(if self.pending == 0 { note.confirm_at.min(note.good_until) } else { note.good_until })
     }
 
@@ -133,13 +152,13 @@ impl Sole {
         now: Moment,
         sent_at: Moment,
         epoch: Epoch,
-        (terms, asked): (NoteTerms, Option<FencingToken>),
+        (terms, asked): (NoteTerms, NoteAsk),
         noted: Noted,
     ) -> Option<Option<Interval>> {
-        let mine = self.note.filter(|note| Some(note.number) == asked);
+        let mine = self.note.filter(|note| Some(note.number) == asked.number);
         match noted {
             Noted::Sole { number, .. } if number <= self.wanted => None,
-            Noted::Sole { number, after, last, .. } if asked.is_some() => {
+            Noted::Sole { number, after, last, .. } if asked.number.is_some() => {
                 let note = self.note.as_mut().filter(|note| note.number == number)?;
                 if note.epoch != epoch {
                     return self.end(None);
@@ -147,6 +166,7 @@ impl Sole {
                 note.good_until = note.good_until.max(sent_at + GOOD_FOR);
                 note.confirm_at = sent_at + EVERY;
                 note.used = false;
+                note.keeps = asked.keeps;
                 if last > after {
                     note.next = note.next.max(after.0 + 1);
                     note.last = last.0;
@@ -165,6 +185,7 @@ impl Sole {
                     confirm_at: now,
                     asked_at: sent_at,
                     used: true,
+                    keeps: asked.keeps,
                     next: last.0 + 1,
                     last: last.0,
                     early: 0,
@@ -217,20 +238,35 @@ impl Sole {
         self.interval = None;
     }
 
+    /// Whether there is a token above this one; if not, there'll soon be.
+    pub(super) fn has_token(&mut self, now: Moment, above: FencingToken) -> bool {
+        let Some(note) = &mut self.note else { return false };
+        let has = note.next <= note.last && note.next > above.0;
+        if !has {
+            note.confirm_early(now);
+        }
+        has
+    }
+
     /// A token above this one, if there is one left; soon there'll be more, where few are left.
     pub(super) fn take_token(&mut self, now: Moment, above: FencingToken) -> Option<FencingToken> {
-        let note = self.note.as_mut()?;
-        if note.next > note.last || note.next <= above.0 {
-            note.used = true;
-            note.confirm_at = now.max(note.asked_at + LEAST);
+        if !self.has_token(now, above) {
             return None;
         }
+        let note = self.note.as_mut()?;
         let token = FencingToken(note.next);
         note.next += 1;
         note.used = true;
         if note.next > note.early {
-            note.confirm_at = note.confirm_at.min(now.max(note.asked_at + LEAST));
+            note.confirm_early(now);
         }
         Some(token)
+    }
+}
+
+impl Note {
+    fn confirm_early(&mut self, now: Moment) {
+        self.used = true;
+        self.confirm_at = self.confirm_at.min(now.max(self.asked_at + LEAST));
     }
 }

@@ -58,6 +58,11 @@ impl GroupState {
         (self.members.held_count() as u64, waiting as u64)
     }
 
+    /// How many slots nobody holds.
+    pub(in crate::session) fn idle_count(&self) -> u64 {
+        self.members.idle_count() as u64
+    }
+
     /// Nothing is to be done here any more, nor to be heard.
     pub(in crate::session) fn is_idle(&self) -> bool {
         self.members.is_empty() && !self.flow.in_use()

@@ -57,9 +57,10 @@ impl GroupState {
     fn next_due(&self, cx: &Context, now: Moment) -> Option<Moment> {
         let may_poll = cx.connection.up() && !self.flow.reconciling() && !self.members.has_unclear();
         let poll = self.poll.next_at().filter(|_| may_poll);
-        let note = self.sole.due_at(self.members.inside_count() > 0).filter(|_| cx.connection.up());
+        let note = self.sole.due_at(self.uses_note()).filter(|_| cx.connection.up());
         let note = note.map(|at| at.max(self.flow.not_before()));
-        [self.members.lease_due_at(), poll, self.flow.refused_until(now), note].into_iter().flatten().min()
+        let (lease, idle) = (self.members.lease_due_at(), self.members.idle_due_at());
+        [lease, idle, poll, self.flow.refused_until(now), note].into_iter().flatten().min()
     }
 
     fn lose_overdue(&mut self, cx: &mut Context, now: Moment) {
@@ -74,7 +75,7 @@ impl GroupState {
         let (mut due, mut stalled) = (Vec::new(), Vec::new());
         let mut any = false;
         for (id, acquisition, held) in self.members.held() {
-            let Some(renew_at) = held.renew_at.filter(|_| !held.renewing) else { continue };
+            let Some(renew_at) = held.renew_by().filter(|_| !held.renewing) else { continue };
             let company = (acquisition.lease() / 6).min(Duration::from_secs(5));
             if renew_at > now + company {
                 continue;

@@ -7,7 +7,9 @@ use crate::error::Error;
 use crate::group::{Group, Receivers};
 use crate::lease::{Epoch, Key, LeaseId, SessionId};
 use crate::moment::Moment;
-use crate::protocol::{Ask, Call, CallError, CallId, Caller, Outgoing, Push, Reply, Target, Terms, Verb};
+use crate::protocol::{
+    Ask, Call, CallError, CallId, Caller, NoteAsk, Outgoing, Push, Reply, Target, Terms, Verb,
+};
 use crate::session::{Check, ClientId, Event, Granted, Output, Request, Session, Settings, Tag};
 
 pub(super) const CLIENT: ClientId = ClientId(1);
@@ -39,6 +41,7 @@ pub(super) fn request(tag: Tag) -> Request {
         interval: s(0.1),
         renew: true,
         hold: None,
+        keep: Duration::ZERO,
     }
 }
 
@@ -260,6 +263,22 @@ impl Desk {
         let verb = Verb::Acquire(vec![Ask { id, terms, wait: false }]);
         self.call(&other(), &verb).expect("carried out");
         id
+    }
+
+    /// Another process keeps both slots: it has had them, and has the note.
+    pub(super) fn other_keeps(&mut self) {
+        for _ in 0..LIMIT {
+            self.other_holds();
+        }
+        let ask = NoteAsk { limit: LIMIT, number: None, keeps: true };
+        self.call(&other(), &Verb::Note(ask)).expect("carried out");
+    }
+
+    /// It gives all back.
+    pub(super) fn other_gives_back(&mut self) {
+        let ids = (1..=self.others).map(|number| LeaseId { session: SessionId(2), number });
+        let targets = ids.map(Target::Lease).collect();
+        self.call(&other(), &Verb::Release(targets)).expect("carried out");
     }
 
     /// A process that died left so many waiters in line.

@@ -252,7 +252,7 @@ mod tests {
             for verb in [
                 Verb::Acquire(vec![ask()]), Verb::Release(vec![Target::Lease(id())]), Verb::Renew(Renew::default()),
                 Verb::Leave(vec![id()]), Verb::Reconcile { items: vec![ReconcileItem::Drop(id())], own_from: Some(0) }, Verb::Inspect(Page::default()),
-                Verb::Clean, Verb::Note(NoteAsk { limit: 1, number: None }),
+                Verb::Clean, Verb::Note(NoteAsk { limit: 1, number: None, keeps: true }),
                 Verb::Join(Join { number: FencingToken(1), items: vec![JoinAsk { id: id(), terms: ask().terms, ticket: Ticket(1) }] }),
             ] {
                 let _ = parse(&verb, Value::BulkString(text.clone()));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::lease::{Epoch, FencingToken, Slot, Ticket};
 use crate::moment::{Moment, whole_ms};
 use crate::protocol::Terms;
+use crate::session::calls::NoteTerms;
 use crate::session::input::{ClientId, Request, Tag};
 
 /// The claim window: how long a grant that isn't in the caller's reply is good for until it's confirmed (R20). Three
@@ -17,6 +18,9 @@ const CLAIM: Duration = Duration::from_secs(5);
 
 /// So soon a slot that was passed is renewed, or after a third of what is left, so that Redis shows who has it (R36).
 const SHOW_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a request that would be refused waits for a slot that another session keeps (R39).
+const BRIEF_WAIT: Duration = Duration::from_millis(100);
 
 /// How long, after its lease, a trace is kept that couldn't be cleared away: waiters are out of the line by then.
 const TRACE: Duration = Duration::from_secs(60);
@@ -38,11 +42,15 @@ pub(in crate::session) struct Acquisition {
     pub(in crate::session) renew: bool,
     /// The longest hold.
     pub(in crate::session) hold: Option<Duration>,
+    /// For how long its slot is kept after its release (R39).
+    pub(in crate::session) keep: Duration,
     pub(in crate::session) timer: Option<Moment>,
     /// Its requester waits for an answer.
     pub(in crate::session) wanted: bool,
     /// It was in line.
     pub(in crate::session) queued: bool,
+    /// It waits in line for a short time instead of being refused.
+    pub(in crate::session) brief: Option<Brief>,
     /// How late this process was to leave the line, or to read the answer, because it was suspended.
     pub(in crate::session) left_late: Duration,
     /// How many grants in a row came when they were nearly over.
@@ -55,6 +63,13 @@ pub(in crate::session) struct Acquisition {
     pub(in crate::session) place: Option<(FencingToken, Ticket)>,
     /// Changed only by `Members::set_state`.
     pub(super) state: State,
+}
+
+/// As what a request is refused that waited for a slot which another session keeps, and got none (R39).
+#[derive(Debug, Clone, Copy)]
+pub(in crate::session) enum Brief {
+    TriesOnce,
+    QueueFull { waiting: u64 },
 }
 
 #[derive(Debug)]
@@ -73,8 +88,9 @@ pub(in crate::session) enum State {
     Leaving,
     /// Granted. Still wanted: its requester hears of it when enough replicas have it.
     Held(Held),
-    /// Its holder has released it, and it waits for a token to be passed with (R37).
-    Idle(Held),
+    /// Its holder has released it, and the session has its slot still: it's kept until then, or waits for a token to be
+    /// passed with (R37, R39).
+    Idle { held: Held, until: Moment },
     /// The holder was told that it's lost and hasn't released it yet.
     Lost,
     /// Being given back; by `answer_by` the holder is told, whatever happens.
@@ -89,8 +105,8 @@ pub(in crate::session) struct Held {
     /// The token of its grant by Redis, and the present one: a later one, if it was passed since.
     pub(in crate::session) granted: FencingToken,
     pub(in crate::session) token: FencingToken,
-    /// When it was passed last, if Redis may not show it yet.
-    pub(in crate::session) passed_at: Option<Moment>,
+    /// If Redis may not show yet who has it by a pass: when that was, and by when a renewal is to say it.
+    pub(in crate::session) passed: Option<(Moment, Moment)>,
     pub(in crate::session) epoch: Epoch,
     pub(in crate::session) end_at_ms: u64,
     /// The local verdict: from here on it's lost (R10).
@@ -121,10 +137,7 @@ impl Held {
         self.valid_until = self.ends_by.map_or(valid_until, |until| valid_until.min(until));
         let last = self.ends_by.is_some_and(|until| sent_at + length >= until);
         self.renew_at = (renew && !last).then(|| sent_at + length / 3);
-        self.passed_at = self.passed_at.filter(|at| *at >= sent_at);
-        if let Some(at) = self.passed_at {
-            self.renew_by(self.shown_by(at));
-        }
+        self.passed = self.passed.filter(|(at, _)| *at >= sent_at);
     }
 
     /// It goes to the next one, by a pass.
@@ -132,22 +145,26 @@ impl Held {
         self.since = now;
         self.token = token;
         self.ends_by = None;
-        self.passed_at = Some(now);
-        self.renew_by(self.shown_by(now));
+        let shown_by = now + SHOW_AFTER.min(self.valid_until.saturating_since(now) / 3);
+        self.passed = Some((now, shown_by));
     }
 
-    /// By when Redis is to show who has it by a pass at this moment.
-    fn shown_by(&self, at: Moment) -> Moment {
-        at + SHOW_AFTER.min(self.valid_until.saturating_since(at) / 3)
+    /// When it's to be renewed.
+    pub(in crate::session) fn renew_by(&self) -> Option<Moment> {
+        let shown_by = self.passed.map(|(_, shown_by)| shown_by);
+        self.renew_at.into_iter().chain(shown_by).min()
     }
 
-    fn renew_by(&mut self, at: Moment) {
-        self.renew_at = Some(self.renew_at.map_or(at, |planned| planned.min(at)));
+    /// A renewal was refused: it's tried again at this moment.
+    pub(in crate::session) fn renew_again(&mut self, at: Moment) {
+        self.renewing = false;
+        self.renew_at = Some(at);
+        self.passed = self.passed.map(|(passed_at, shown_by)| (passed_at, shown_by.max(at)));
     }
 
     /// When something is to be done about it: renew it, or declare it lost.
     pub(in crate::session) fn due_at(&self) -> Moment {
-        self.renew_at.map_or(self.valid_until, |at| at.min(self.valid_until))
+        self.renew_by().map_or(self.valid_until, |at| at.min(self.valid_until))
     }
 
     /// The same; over a connection that is down, or with a renew call pending, it can only be lost.
@@ -171,9 +188,11 @@ impl Acquisition {
             give_up_at: request.timeout.map(|timeout| now + timeout),
             renew: request.renew,
             hold: request.hold,
+            keep: request.keep,
             timer: None,
             wanted: true,
             queued: false,
+            brief: None,
             left_late: Duration::ZERO,
             late_grants: 0,
             returned: None,
@@ -196,6 +215,7 @@ impl Acquisition {
             wanted: true,
             queued: false,
             returned: Some(why),
+            brief: None,
             place: None,
             state: State::Pending,
             ..*self
@@ -208,9 +228,13 @@ impl Acquisition {
         self.state = lease.state;
     }
 
-    /// The lease, if it is idle.
-    pub(in crate::session) fn idle(&self) -> Option<&Held> {
-        if let State::Idle(held) = &self.state { Some(held) } else { None }
+    /// The slot that Redis has for it, whether somebody holds it or not.
+    pub(in crate::session) fn slot(&self) -> Option<&Held> {
+        if let State::Held(held) | State::Idle { held, .. } = &self.state { Some(held) } else { None }
+    }
+
+    pub(in crate::session) fn slot_mut(&mut self) -> Option<&mut Held> {
+        if let State::Held(held) | State::Idle { held, .. } = &mut self.state { Some(held) } else { None }
     }
 
     pub(in crate::session) fn state(&self) -> &State {
@@ -253,6 +277,26 @@ impl Acquisition {
         self.give_up_at == Some(self.asked_at)
     }
 
+    /// It has joined the line, behind so many, with a call that was sent at `sent_at`. If it would have been refused
+    /// but for a slot that another session keeps, it waits for that only for a short time (R39); at `latest` it has to be
+    /// answered.
+    pub(in crate::session) fn wait_briefly(
+        &mut self,
+        now: Moment,
+        sent_at: Moment,
+        latest: Moment,
+        ahead: u64,
+    ) {
+        let end = (now + BRIEF_WAIT).min(latest);
+        if self.give_up_at.is_some_and(|at| at <= sent_at) {
+            self.brief = Some(Brief::TriesOnce);
+            self.give_up_at = Some(end);
+        } else if self.terms.max_waiting.is_some_and(|most| ahead >= most) {
+            self.brief = Some(Brief::QueueFull { waiting: ahead });
+            self.give_up_at = Some(self.give_up_at.map_or(end, |at| at.min(end)));
+        }
+    }
+
     pub(in crate::session) fn lease(&self) -> Duration {
         Duration::from_millis(self.terms.lease_ms)
     }
@@ -261,6 +305,14 @@ impl Acquisition {
     pub(in crate::session) fn length_from(&self, now: Moment, held: &Held) -> Duration {
         let rest = held.ends_by.map(|ends_by| ends_by.saturating_since(now));
         rest.map_or(self.lease(), |rest| rest.min(self.lease()))
+    }
+
+    /// Its terms, if a note may be for them (R32).
+    pub(in crate::session) fn note_terms(&self) -> Option<NoteTerms> {
+        let terms = &self.terms;
+        let plain = terms.weight == 1 && terms.priority == 0 && terms.holder.is_none();
+        let lasts = self.renew && self.hold.is_none();
+        (plain && lasts).then_some(NoteTerms { limit: terms.limit, lease_ms: terms.lease_ms })
     }
 
     pub(in crate::session) fn set_claim(&mut self) {
@@ -287,10 +339,19 @@ impl Acquisition {
         }
         let give_up_at = self.give_up_at?;
         match self.state {
-            State::InLine { .. } | State::Inside => Some(give_up_at),
+            State::InLine { .. } => Some(give_up_at),
+            State::Inside if !self.tries_once() => Some(give_up_at),
             // While it could be asked, it will be: only then is the answer "full" rather than "not available".
             State::Pending if !ready && !self.tries_once() => Some(give_up_at),
-            _ => Some(give_up_at + self.left_late + command_timeout),
+            _ => Some(self.own_time(give_up_at) + self.left_late + command_timeout),
+        }
+    }
+
+    /// The end of its own time: what it takes beyond, its calls take (R23).
+    fn own_time(&self, give_up_at: Moment) -> Moment {
+        match self.brief {
+            Some(Brief::TriesOnce) => give_up_at.min(self.asked_at + BRIEF_WAIT),
+            _ => give_up_at,
         }
     }
 

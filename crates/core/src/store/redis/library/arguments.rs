@@ -71,7 +71,10 @@ fn ask(cmd: &mut Cmd, call: &Call) {
             cmd.arg(page.after_slot).arg(page.waiters_shown);
         }
         Verb::Clean => {}
-        Verb::Note(ask) => maybe(cmd.arg(ask.limit), ask.number.map(|number| number.0)),
+        Verb::Note(ask) => {
+            maybe(cmd.arg(ask.limit), ask.number.map(|number| number.0));
+            cmd.arg(u8::from(ask.keeps));
+        }
         Verb::Join(line) => join(cmd, line),
     }
 }
