@@ -6,6 +6,8 @@
 
 #[path = "agreement/history.rs"]
 mod history;
+#[path = "agreement/known.rs"]
+mod known;
 #[path = "agreement/server.rs"]
 mod server;
 #[path = "agreement/stored.rs"]
@@ -25,7 +27,8 @@ use concurrency_limit::store::redis::reply;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config as ProptestConfig, TestRunner};
 
-use history::{Known, Step};
+use history::Step;
+use known::Known;
 use server::Server;
 use stored::{Copy, Stored};
 

@@ -2,9 +2,9 @@
 //!
 //! Chooses nothing: it says what may happen next and does as it's told. What mustn't happen, `verdict` sees.
 
+mod peer;
 mod verdict;
 
-use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
@@ -12,59 +12,14 @@ use std::time::Duration;
 use concurrency_limit::group::{Group, Receivers};
 use concurrency_limit::lease::{Epoch, FencingToken, Key, LeaseId, SessionId, Slot, Ticket};
 use concurrency_limit::moment::Moment;
-use concurrency_limit::protocol::{Call, CallError, CallId, Caller, Outgoing, Push, Reply, Terms};
-use concurrency_limit::session::{ClientId, Output, Request, Session, Settings, Tag};
+use concurrency_limit::protocol::{Outgoing, Push, Terms};
+use concurrency_limit::session::{ClientId, Output, Request, Tag};
 
+use self::peer::{Down, Link, Peer, Stage, Up};
 use super::scenario::{Fault, Plan, Scenario, Step};
 
 const CLIENT: ClientId = ClientId(1);
 const LEASE: Duration = Duration::from_secs(3);
-
-#[derive(Debug)]
-enum Up {
-    Call(CallId, Caller, Call),
-    Hangup,
-}
-
-#[derive(Debug)]
-enum Down {
-    Reply(CallId, Result<Reply, CallError>),
-    Push(Push),
-}
-
-#[derive(Debug, Default)]
-struct Link {
-    up: VecDeque<Up>,
-    down: VecDeque<Down>,
-    /// The server believes in it.
-    served: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Stage {
-    Idle,
-    Asked,
-    Inside,
-    Done,
-}
-
-#[derive(Debug)]
-struct Peer {
-    session: Session,
-    links: Vec<Link>,
-    connected: bool,
-    alive: bool,
-    plan: Plan,
-    /// Of each request, the first is tag 0.
-    stages: Vec<Stage>,
-    answered: Vec<bool>,
-}
-
-impl Peer {
-    fn is_done(&self) -> bool {
-        self.stages.iter().all(|stage| *stage == Stage::Done)
-    }
-}
 
 #[derive(Debug)]
 struct Lease {
@@ -90,32 +45,11 @@ pub struct World {
 
 impl World {
     pub fn new(scenario: &Scenario) -> Self {
-        let peer = |(number, plan): (usize, &Plan)| {
-            let settings = Settings {
-                id: SessionId(number as u64 + 1),
-                address: "small".into(),
-                command_timeout: Duration::from_secs(1),
-                connect_timeout: Duration::from_secs(10),
-                settle: Duration::from_secs(2),
-                impatient: false,
-                identity: None,
-                checked: false,
-            };
-            Peer {
-                session: Session::new(settings),
-                links: Vec::new(),
-                connected: false,
-                alive: true,
-                plan: *plan,
-                stages: vec![Stage::Idle; plan.requests() as usize],
-                answered: vec![false; plan.requests() as usize],
-            }
-        };
         Self {
             now: Moment::at(Duration::from_secs(1_000)),
             limit: scenario.limit,
             group: Group::default(),
-            peers: scenario.plans.iter().enumerate().map(peer).collect(),
+            peers: (1..).zip(scenario.plans).map(|(id, plan)| Peer::new(SessionId(id), *plan)).collect(),
             fault: scenario.fault,
             faultless: scenario.fault.is_none(),
             inside: Vec::new(),
@@ -136,7 +70,7 @@ impl World {
             if peer.alive && peer.connected && peer.links.last().is_some_and(|link| !link.down.is_empty()) {
                 steps.push(Step::Hear(number));
             }
-            if peer.alive && next_deed(peer).is_some() {
+            if peer.alive && peer.next_deed().is_some() {
                 steps.push(Step::Act(number));
             }
         }
@@ -180,13 +114,13 @@ impl World {
         let peers = &self.peers;
         let result = self.group.call(now_us, Epoch(7), &caller, &call.verb, &mut |session, epoch, news| {
             let of = peers.iter().position(|peer| peer.session.id() == session);
-            let ear = of.and_then(|of| Some((of, peers[of].links.iter().rposition(|link| link.served)?)));
-            let Some(ear) = ear else { return Receivers::Nobody };
-            told.push((ear, Push { key: call.key.clone(), epoch, news }));
+            let to = of.and_then(|of| Some((of, peers[of].links.iter().rposition(|link| link.served)?)));
+            let Some(to) = to else { return Receivers::Nobody };
+            told.push((to, Push { key: call.key.clone(), epoch, news }));
             Receivers::Somebody
         });
-        for ((of, ear), push) in told {
-            self.peers[of].links[ear].down.push_back(Down::Push(push));
+        for ((of, link), push) in told {
+            self.peers[of].links[link].down.push_back(Down::Push(push));
         }
         self.peers[peer].links[link].down.push_back(Down::Reply(id, result));
         self.watch_line();
@@ -205,7 +139,7 @@ impl World {
     fn act(&mut self, peer: usize) {
         let (now, limit) = (self.now, self.limit);
         let it = &mut self.peers[peer];
-        let Some(tag) = next_deed(it) else { return };
+        let Some(tag) = it.next_deed() else { return };
         let at = tag as usize;
         match (it.stages[at], it.plan) {
             (Stage::Idle, plan) => {
@@ -296,7 +230,7 @@ impl World {
             let done = self.peers.iter().all(|p| !p.alive || (p.is_done() && p.session.idle()));
             match step {
                 Some(step) => self.take(step),
-                None if done => return self.settle_accounts(),
+                None if done => return self.check_end(),
                 None => self.take(Step::Wait),
             }
         }
@@ -316,23 +250,6 @@ impl World {
         (self.now, group, rest, &self.last).hash(&mut hasher);
         hasher.finish()
     }
-}
-
-impl Peer {
-    /// What was sent may still be carried out; what was to come is lost.
-    fn break_link(&mut self) {
-        if let Some(link) = self.links.last_mut().filter(|_| self.connected) {
-            link.down.clear();
-            link.up.push_back(Up::Hangup);
-        }
-    }
-}
-
-/// A crowd comes first, then the first of it goes.
-fn next_deed(peer: &Peer) -> Option<Tag> {
-    let first = |stage: Stage| peer.stages.iter().position(|other| *other == stage).map(|at| at as Tag);
-    let cancels = first(Stage::Asked).filter(|_| peer.plan == Plan::Cancel);
-    first(Stage::Idle).or_else(|| first(Stage::Inside)).or(cancels)
 }
 
 fn request(limit: u32, plan: Plan, tag: Tag) -> Request {

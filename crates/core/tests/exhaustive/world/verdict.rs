@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    pub(super) fn settle_accounts(&self) {
+    pub(super) fn check_end(&self) {
         let picture = self.group.snapshot(0);
         let lives =
             |id: &LeaseId| self.peers.iter().any(|peer| peer.alive && peer.session.id() == id.session);
