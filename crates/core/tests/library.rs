@@ -237,6 +237,51 @@ async fn a_replica_shows_groups_and_once_promoted_takes_calls() {
     assert!(matches!(queued, Acquired::Queued { .. }), "{queued:?}");
 }
 
+/// Once a request has been carried out, which the server refused before, the next calls are functions.
+async fn assert_comes_to_functions(peer: &mut Peer, server: &RedisServer) {
+    let runs = || ["fcall", "evalsha"].map(|command| ran(server, command));
+    let mut before = runs();
+    pair(peer, 1).await;
+    let mut after = runs();
+    assert_eq!([0, 1].map(|at| after[at] - before[at]), [0, 2], "the library wasn't there yet");
+    before = after;
+    pair(peer, 2).await;
+    after = runs();
+    assert_eq!([0, 1].map(|at| after[at] - before[at]), [2, 0]);
+}
+
+#[tokio::test]
+async fn a_link_that_was_opened_while_memory_was_full_comes_to_functions() {
+    let server = RedisServer::start(&[]);
+    if !has_functions(&server) {
+        return;
+    }
+    let limit: String = server.run::<Vec<String>>(&["CONFIG", "GET", "maxmemory"]).remove(1);
+    let _: String = server.run(&["CONFIG", "SET", "maxmemory", "1"]);
+    let mut peer = Peer::connect(&store(server.url(""))).await;
+    let refused = peer.call(&key("paired"), ask(&peer, 1)).await;
+    assert!(matches!(refused, Err(CallError::OutOfMemory(_))), "{refused:?}");
+    let _: String = server.run(&["CONFIG", "SET", "maxmemory", &limit]);
+    assert_comes_to_functions(&mut peer, &server).await;
+}
+
+#[tokio::test]
+async fn a_link_that_was_opened_to_a_replica_comes_to_functions_once_that_is_promoted() {
+    let (master, replica) =
+        (RedisServer::start(&["--repl-diskless-sync-delay", "0"]), RedisServer::start(&[]));
+    if !has_functions(&replica) {
+        return;
+    }
+    let _: String = replica.run(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
+    until("in step", || replica.run::<String>(&["INFO", "replication"]).contains("master_link_status:up"))
+        .await;
+    let mut peer = Peer::connect(&store(replica.url(""))).await;
+    let refused = peer.call(&key("paired"), ask(&peer, 1)).await;
+    assert!(matches!(refused, Err(CallError::NotExecuted(_))), "{refused:?}");
+    let _: String = replica.run(&["REPLICAOF", "NO", "ONE"]);
+    assert_comes_to_functions(&mut peer, &replica).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_member_of_a_cluster_gets_it_when_it_is_needed_there() {
     let cluster = RedisCluster::start(3, 0);

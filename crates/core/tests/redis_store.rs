@@ -99,6 +99,29 @@ async fn events_come_in_the_order_of_the_wire() {
 }
 
 #[tokio::test]
+async fn a_link_that_the_server_does_not_know_any_more_ends_and_the_next_one_logs_in() {
+    let server = RedisServer::start(&["--requirepass", "pw"]);
+    let gate = Gate::before(server.port()).await;
+    let store = store(gate.url().replace("redis://", "redis://:pw@"));
+    let (group, terms) = (key("known"), Arc::new(limit(1)));
+    let mut first = Peer::connect(&store).await;
+    first.granted(&group, 1, &terms).await;
+    gate.reset();
+    let client = redis::Client::open(server.url(":pw@")).expect("the server's address");
+    let mut admin = client.get_connection().expect("a connection for the test itself");
+    let mut stats = || -> String {
+        redis::cmd("INFO").arg("commandstats").query(&mut admin).expect("what the server has run")
+    };
+    until("reset", || stats().contains("cmdstat_reset:")).await;
+    let (_, release) = first.request(&group, Verb::Release(vec![Target::Lease(first.id(1))]));
+    first.link.send(vec![release]);
+    let event = first.event().await;
+    assert!(matches!(event, Some(LinkEvent::Down(_))), "{event:?}");
+    drop(first);
+    Peer::connect(&store).await.granted(&key("anew"), 1, &terms).await;
+}
+
+#[tokio::test]
 async fn replies_come_in_the_order_of_the_calls_however_many() {
     let server = RedisServer::start(&[]);
     let mut peer = Peer::connect(&store(server.url(""))).await;

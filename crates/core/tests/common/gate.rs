@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 pub struct Gate {
     port: u16,
     open: watch::Sender<bool>,
+    reset: Arc<Notify>,
     _tasks: JoinSet<()>,
 }
 
@@ -21,20 +22,27 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("its address").port();
         let (open, is_open) = watch::channel(true);
+        let reset = Arc::new(Notify::new());
+        let is_reset = Arc::clone(&reset);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server =
                     TcpStream::connect(("127.0.0.1", server)).await.expect("the server behind the gate");
-                carry(client, server, is_open.clone()).await;
+                carry(client, server, is_open.clone(), &is_reset).await;
             }
         });
-        Self { port, open, _tasks: tasks }
+        Self { port, open, reset, _tasks: tasks }
     }
 
     /// The address of the gate.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Has the server forget who is at the other end of the connection, which nothing may be under way on.
+    pub fn reset(&self) {
+        self.reset.notify_one();
     }
 
     /// From now on the server's words are held back.
@@ -48,14 +56,27 @@ impl Gate {
     }
 }
 
+/// What the server says when it's told to forget who is there.
+const RESET_REPLY: &[u8] = b"+RESET\r\n";
+
 /// Carries bytes both ways until either side ends.
-async fn carry(client: TcpStream, server: TcpStream, mut is_open: watch::Receiver<bool>) {
+async fn carry(client: TcpStream, server: TcpStream, mut is_open: watch::Receiver<bool>, reset: &Notify) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let ended = Arc::new(Notify::new());
     let upwards = async {
-        // Either end closing is how a test ends.
-        let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
+        let mut said = Vec::new();
+        loop {
+            tokio::select! {
+                read = from_client.read_buf(&mut said) => if read.unwrap_or(0) == 0 { break },
+                _ = reset.notified() => said.extend(b"*1\r\n$5\r\nRESET\r\n"),
+            }
+            // Either end closing is how a test ends.
+            if to_server.write_all(&said).await.is_err() {
+                break;
+            }
+            said.clear();
+        }
         ended.notify_one();
     };
     let downwards = async {
@@ -65,6 +86,10 @@ async fn carry(client: TcpStream, server: TcpStream, mut is_open: watch::Receive
                 read = from_server.read_buf(&mut held) => if read.unwrap_or(0) == 0 { return },
                 _ = is_open.changed() => {}
                 _ = ended.notified() => return,
+            }
+            // The client has no part in it.
+            if held.starts_with(RESET_REPLY) {
+                held.drain(..RESET_REPLY.len());
             }
             if *is_open.borrow() && !held.is_empty() {
                 if to_client.write_all(&held).await.is_err() {

@@ -255,8 +255,8 @@ async fn greet(
         prove(connection, server, version).await?;
     }
     // Only the first session after a server's start has to; thousands that reconnect don't.
-    while let Some(load) = library.load() {
-        library.answered(connection.send_packed_command(&load).await.and_then(checked))?;
+    while let Some((way, load)) = library.load() {
+        library.answered(way, connection.send_packed_command(&load).await.and_then(checked))?;
     }
     Ok(Greeting { about, library, subscribed })
 }

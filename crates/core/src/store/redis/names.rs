@@ -7,7 +7,7 @@ use redis::{Cmd, RedisError, RedisResult, Value};
 use super::library::{self, Found, Layout, Way};
 use super::reply;
 use crate::lease::Epoch;
-use crate::protocol::{Call, CallError, Caller};
+use crate::protocol::{Call, CallError, Caller, Reply};
 
 /// What a link needs to say a call.
 pub(super) struct Names {
@@ -47,13 +47,31 @@ impl Names {
     }
 
     /// The command that goes before the next call, where the library was found missing.
-    pub(super) fn load(&self) -> Option<Cmd> {
+    pub(super) fn load(&mut self) -> Option<(Way, Cmd)> {
         self.library.load()
     }
 
     /// The reply to [`Self::load`]; if it was refused, the next call says so.
-    pub(super) fn loaded(&mut self, reply: RedisResult<Value>) {
-        let _ = self.library.answered(reply);
+    pub(super) fn loaded(&mut self, way: Way, reply: RedisResult<Value>) {
+        let _ = self.library.answered(way, reply);
+    }
+
+    /// What the reply to a command says of each of its calls.
+    pub(super) fn results(
+        &mut self,
+        calls: &[Call],
+        reply: RedisResult<Value>,
+    ) -> Vec<Result<Reply, CallError>> {
+        let results = match reply {
+            Ok(value) => reply::parse_each(calls, value),
+            Err(error) => vec![Err(self.call_error(&error)); calls.len()],
+        };
+        let has_written =
+            |(call, result): (&Call, &Result<_, _>)| call.verb.asks_for_more() && result.is_ok();
+        if calls.iter().zip(&results).any(has_written) {
+            self.library.has_written();
+        }
+        results
     }
 
     /// What it means that a call was refused. For the way in which it was asked: that will be another one, or the

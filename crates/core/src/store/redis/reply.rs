@@ -20,7 +20,7 @@ use crate::protocol::{
 };
 
 pub use self::errors::call_error;
-pub(super) use self::errors::outside_a_cluster;
+pub(super) use self::errors::{logged_out, outside_a_cluster};
 
 /// A reply that isn't the server's error.
 pub(super) fn checked(value: Value) -> RedisResult<Value> {

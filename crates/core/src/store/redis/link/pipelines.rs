@@ -18,7 +18,7 @@ use crate::protocol::Outgoing;
 use crate::store::LinkEvent;
 use crate::store::redis::bundle::{Bundle, Together};
 use crate::store::redis::doubt::Doubt;
-use crate::store::redis::library::Found;
+use crate::store::redis::library::{Found, Way};
 use crate::store::redis::names::Names;
 use crate::store::redis::{list, reply};
 
@@ -59,8 +59,8 @@ enum Stage {
 
 /// One pipeline that was sent.
 struct InFlight {
-    /// Its first command loads the library.
-    loads: bool,
+    /// Its first command loads the library, to be run in this way.
+    loads: Option<Way>,
     bundles: Vec<Bundle>,
     /// How many replies there will be.
     expected: usize,
@@ -154,11 +154,10 @@ impl Pipelines {
         context: &mut Context<'_>,
     ) -> InFlight {
         let mut pipeline = Pipeline::new();
-        let load = self.names.load();
-        let loads = load.is_some();
-        if let Some(load) = load {
+        let loads = self.names.load().map(|(way, load)| {
             pipeline.add_command(load);
-        }
+            way
+        });
         let bundles = self.next_bundles();
         for bundle in &bundles {
             match bundle {
@@ -226,7 +225,11 @@ impl Pipelines {
             let Some(done) = self.in_flight.pop_front() else { return };
             match values {
                 Ok(values) if values.len() == done.expected => {
-                    self.answer(done.loads, done.bundles, values.into_iter().map(reply::checked));
+                    match values.iter().find_map(reply::logged_out) {
+                        // The session settles what this leaves unclear, and the next link logs in.
+                        Some(why) => return self.down(&why),
+                        None => self.answer(done.loads, done.bundles, values.into_iter().map(reply::checked)),
+                    }
                 }
                 // The replies can't be assigned to the calls any more.
                 Ok(_) => return self.down("the server's replies don't match the calls"),

@@ -3,7 +3,7 @@
 //! Tells what was surely not executed from what isn't permitted, has no memory or can't be understood (R24, R29). What
 //! is done about each is decided by the session.
 
-use redis::RedisError;
+use redis::{RedisError, Value};
 
 use crate::protocol::CallError;
 
@@ -26,6 +26,15 @@ pub(in crate::store::redis) fn outside_a_cluster(error: CallError) -> CallError 
         )),
         error => error,
     }
+}
+
+/// The words in which the server says that it doesn't know any more who is at the other end. (To a command of more than
+/// ten words it says so by a protocol error, and hangs up.)
+pub(in crate::store::redis) fn logged_out(reply: &Value) -> Option<String> {
+    let Value::ServerError(error) = reply else { return None };
+    let (code, words) = (error.code(), error.details().unwrap_or_default());
+    let told = ["NOAUTH", "WRONGPASS"].contains(&code) || words.contains("Protocol error: unauthenticated");
+    told.then(|| format!("{code} {words}"))
 }
 
 pub(super) fn garbage(what: &str) -> CallError {

@@ -13,6 +13,7 @@ use crate::lease::{Key, LeaseId};
 use crate::protocol::{CallError, CallId, Outgoing, Push, ReconcileItem, Verb};
 use crate::store::LinkEvent;
 use crate::store::redis::bundle::{Bundle, Calls, Together};
+use crate::store::redis::library::Way;
 use crate::store::redis::names::Names;
 use crate::store::redis::{list, reply};
 use crate::transport::{Destination, RedisCommand};
@@ -33,7 +34,7 @@ pub(super) struct Completions {
 
 /// What is kept of a request until its answer.
 enum Row {
-    Load,
+    Load(Way),
     Calls(Calls),
     Keys { id: CallId, pattern: String, server: usize },
 }
@@ -61,10 +62,10 @@ impl Completions {
 
     pub(super) fn commands(&mut self, requests: Vec<Outgoing>) -> Vec<RedisCommand> {
         let mut commands = Vec::with_capacity(requests.len());
-        if let Some(load) = self.names.load() {
+        if let Some((way, load)) = self.names.load() {
             let at = self.next();
             commands.push(command(at, Destination::All, &load));
-            self.rows.insert(at, Row::Load);
+            self.rows.insert(at, Row::Load(way));
         }
         let mut bundles = Vec::new();
         for request in requests.into_iter().enumerate() {
@@ -98,12 +99,9 @@ impl Completions {
             let Some(row) = self.rows.remove(&at) else { continue };
             let value = reply::checked(value);
             match row {
-                Row::Load => self.names.loaded(each_ok(value)),
+                Row::Load(way) => self.names.loaded(way, each_ok(value)),
                 Row::Calls(Calls { calls, asked, .. }) => {
-                    let results = match value {
-                        Ok(value) => reply::parse_each(&calls, value),
-                        Err(error) => vec![Err(self.names.call_error(&error)); calls.len()],
-                    };
+                    let results = self.names.results(&calls, value);
                     for ((_, id), result) in asked.into_iter().zip(results) {
                         tell(events, LinkEvent::Reply { id, result });
                     }
@@ -181,7 +179,7 @@ mod tests {
 
     fn completions(servers: usize) -> Completions {
         let mut names = Names::new(Layout { prefix: "cl".into(), cluster: false }, 1);
-        names.found(Found { way: Way::Function, loaded: true });
+        names.found(Found::having(Way::Function));
         Completions::new(names, servers, 0)
     }
 

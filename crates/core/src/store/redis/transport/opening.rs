@@ -109,13 +109,13 @@ impl Opening {
             warnings.extend(about.warnings);
         }
         warnings.dedup();
-        while let Some(load) = library.load() {
+        while let Some((way, load)) = library.load() {
             let mut scripts = Pipeline::new();
             scripts.add_command(load);
             let answers = self.ask(&scripts).await?.into_iter().flatten();
             // Where one server refuses it, no other is asked in this way either.
             let loaded: RedisResult<Vec<Value>> = answers.collect();
-            library.answered(loaded.map(Value::Array)).map_err(Unready::Refused)?;
+            library.answered(way, loaded.map(Value::Array)).map_err(Unready::Refused)?;
         }
         Ok(Greeting { servers, library, uptime, warnings })
     }

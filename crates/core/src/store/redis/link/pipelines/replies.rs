@@ -6,18 +6,21 @@ use super::{Pipelines, Waiting};
 use crate::protocol::{CallError, Outgoing, Reply};
 use crate::store::LinkEvent;
 use crate::store::redis::bundle::{Bundle, Calls, acquires};
-use crate::store::redis::{list, reply};
+use crate::store::redis::library::Way;
+use crate::store::redis::list;
 
 impl Pipelines {
     /// Turns the replies to one pipeline, one for each command, into events in the order of the requests.
     pub(super) fn answer(
         &mut self,
-        loads: bool,
+        loads: Option<Way>,
         bundles: Vec<Bundle>,
         mut values: impl Iterator<Item = RedisResult<Value>>,
     ) {
-        if loads && let Some(value) = values.next() {
-            self.names.loaded(value);
+        if let Some(way) = loads
+            && let Some(value) = values.next()
+        {
+            self.names.loaded(way, value);
         }
         let (mut events, mut again) = (Vec::new(), Vec::new());
         for bundle in bundles {
@@ -51,10 +54,7 @@ impl Pipelines {
     ) {
         let several = bundle.of_several_groups();
         let apart = value.as_ref().is_err_and(|error| several && is_about_keys(error));
-        let results = match value {
-            Ok(value) => reply::parse_each(&bundle.calls, value),
-            Err(error) => vec![Err(self.names.call_error(&error)); bundle.calls.len()],
-        };
+        let results = self.names.results(&bundle.calls, value);
         let apart = apart && !matches!(results[..], [Err(CallError::NotExecuted(_)), ..]);
         // The server doesn't take these keys in one command and has carried out nothing: from now on each group has a
         // command of its own. Once in a connection's life this lets later calls of the same groups overtake these; a
