@@ -4,12 +4,12 @@
 //
 // To make a promise, an object or an error natively costs more than a whole request, so the core makes none. Requests
 // are rows of numbers in one buffer, and all rows of a turn go down in one call at the end of its microtasks (see
-// bridge/outgoing.js). What the process can answer by itself comes back in that call. Other completions wait in the core
-// until it wakes this thread, once for many. All are read from one reused buffer in the order in which they were made
-// (see bridge/completions.js). No rule of the limiter is here.
+// bridge/outgoing.js). What the process can answer by itself comes back in that call. Other completions wait in the
+// core until it wakes this thread, once for many. All are read from one reused buffer in the order in which they were
+// made (see bridge/completions.js). No rule of the limiter is here.
 //
-// There is one port for each module instance, so a worker thread has its own, and only while a client is open. The event
-// loop is kept alive exactly while an answer is awaited.
+// There is one port for each module instance, so a worker thread has its own, and only while a client is open. The
+// event loop is kept alive exactly while an answer is awaited.
 
 const completions = require('./bridge/completions.js')
 const outgoing = require('./bridge/outgoing.js')

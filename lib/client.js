@@ -2,9 +2,9 @@
 
 // Finds the library of a user's client, and its adapter: the interface that is the same for all client libraries.
 //
-// An adapter has `address` (without password), `isCluster`, `attach(link)`, `detach(link)`, `busy()`,
-// `send(commands, onAnswer)` and `subscribe(channel, onPush, onEnd)`. A client that can't be used is refused here, with a
-// ConfigError, before anything is sent. A client keeps its adapter for life: its listeners are never removed.
+// An adapter has `address` (without password), `isCluster`, `attach(link)`, `detach(link)`, `busy()`, `send(commands,
+// onAnswer)` and `subscribe(channel, onPush, onEnd)`. A client that can't be used is refused here, with a ConfigError,
+// before anything is sent. A client keeps its adapter for life: its listeners are never removed.
 
 const { ConfigError } = require('./errors.js')
 const { Told, conceal } = require('./told.js')

@@ -7,7 +7,9 @@ const { loadBinary } = require('./native.js')
 
 let codes
 
-/** `{ op, completion, failure, event, order, transportEvent }`, each with its numbers by name and its names by number. */
+/**
+ * `{ op, completion, failure, event, order, transportEvent }`, each with its numbers by name and its names by number.
+ */
 function loadCodes() {
   if (codes !== undefined) return codes
   const { Op, Completion, Failure, ConnectionEvent, TransportOrder, TransportEvent } = loadBinary()

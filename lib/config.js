@@ -1,7 +1,7 @@
 'use strict'
 
-// What may be asked of a limiter: the rules of a request and of the other calls, and the reading of both. Where Redis
-// is, `connection.js` reads. Times given in defaults are seconds as the user writes them.
+// The options of a request and of the other calls: their rules, and how they are read. `connection.js` does the same
+// for the connection. Times in defaults are seconds, as the user writes them.
 
 const { ConfigError } = require('./errors.js')
 const { REQUIRED, between, boolean, check, integer, ms, number, object, rules, text } = require('./rules.js')
@@ -61,7 +61,7 @@ const INSTRUMENT = rules({
 
 const DEFAULT = Object.fromEntries(LIMIT.names.map((name) => [name, LIMIT.table[name].fallback]))
 
-/** A request as the bridge takes it; written out, since every acquisition comes through here. */
+/** A request as the bridge takes it. Written out for speed: every acquisition comes through here. */
 function readLimit(config) {
   const given = check(LIMIT, config, 'config')
   const { key, limit, weight = DEFAULT.weight, limitTimeout = DEFAULT.limitTimeout } = given
@@ -105,7 +105,7 @@ function checkKeep({ limitKeep, limitExpire = DEFAULT.limitExpire, renew = DEFAU
   }
 }
 
-/** What `release` is to give back: its key, and either a holder's name or a lease id, with its token or without. */
+/** What `release` gives back: the key, and either a holder's name or a lease id, with or without its token. */
 function readReleaseBy(target) {
   const { key, holder, leaseId, fencingToken } = check(RELEASE_BY, target, 'target')
   if ((holder === undefined) === (leaseId === undefined)) {
@@ -121,7 +121,7 @@ function readClose(options) {
   return check(CLOSE, options, 'options').release ?? true
 }
 
-/** The request by which `ready` finds out whether leases can be had. */
+/** The request by which `ready` finds out whether leases are granted. */
 function readReady(options) {
   const { timeout, signal } = check(READY, options, 'options')
   return { key: 'concurrency-limit:ready', limit: 1_000_000, limitTimeout: timeout, limitExpire: 10, signal }
@@ -129,7 +129,7 @@ function readReady(options) {
 
 const readMetrics = (options) => check(METRICS_OPTIONS, options, 'options')
 
-/** What the subpath `otel` is to do. */
+/** The options of the subpath `otel`. */
 function readInstrument(options) {
   const { metrics = true, traces = true, ...given } = check(INSTRUMENT, options, 'options')
   return { metrics, traces, ...given }

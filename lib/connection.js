@@ -1,8 +1,8 @@
 'use strict'
 
-// What `new Limiter(…)` names, checked member by member and handed to the core, which reads the URL and decides what
-// goes together. Here is only what JavaScript knows better: types, functions, the environment, and who named nothing at
-// all.
+// The connection that `new Limiter(…)` names. Each member is checked here; the core reads the URL and checks which
+// members go together. Here is what only JavaScript knows: types, functions, the environment, and whether anything was
+// named at all.
 
 const { isMainThread } = require('node:worker_threads')
 const { checkClient } = require('./client.js')
@@ -116,7 +116,7 @@ const CONNECTION = rules({
 
 const SECURE = /^(rediss|valkeys)[:+]/i
 
-/** Options that say where; without any of them, the environment does. */
+/** Options that name a server; without any of them, the environment names it. */
 const WHERE = ['url', 'host', 'port', 'path', 'db', 'username', 'password', 'cluster', 'sentinel', 'client']
 
 /**
@@ -157,7 +157,7 @@ function readSignals(signals) {
   throw new ConfigError('releaseOn', new Told(signals.join()), 'none in a worker thread, which hears no signals')
 }
 
-/** The part of the options that says where, as the bridge takes it. */
+/** The options that name a server, as the bridge takes them. */
 function readPlace({ url, host, port, path, db, tls, cluster, sentinel, client, ...given }) {
   if (url !== undefined && /^memory:/i.test(url) && !/^memory:(\/\/)?$/i.test(url)) {
     throw new ConfigError('url', conceal(url), 'memory: alone')
@@ -185,12 +185,12 @@ function readSentinel(given) {
   }
 }
 
-/** The value itself, or what a function in its place is asked for. */
+/** The value itself, or the Source of a function that is given instead. */
 function source(option, value, rule) {
   return isFunction(value) ? new Source(option, value, answerBy(rule)) : value
 }
 
-/** Announced addresses and where they are reached, as pairs of texts, or what a function is asked for. */
+/** Announced addresses and the addresses to use instead, as pairs of texts, or the Source of a function. */
 function readNatMap({ natMap, nodeAddressMap }) {
   if (natMap !== undefined && nodeAddressMap !== undefined) {
     throw new ConfigError('nodeAddressMap', conceal(nodeAddressMap), 'nothing beside natMap, which means the same')
@@ -198,7 +198,7 @@ function readNatMap({ natMap, nodeAddressMap }) {
   const map = natMap ?? nodeAddressMap
   if (map === undefined) return undefined
   const read = answerBy(node)
-  // Both libraries ask about an IPv6 address without brackets, and mean by nothing that it is reached as announced.
+  // Both libraries ask about an IPv6 address without brackets. No answer means that the announced address is used.
   const ask = (about) => map(about.replace(/^\[(.*)\]:/, '$1:'))
   if (isFunction(map)) {
     return new Source('natMap', map, (answer, about) => (answer == null ? about : nodeText(read(answer))), ask)

@@ -1,12 +1,12 @@
 'use strict'
 
-// Why no binary could be loaded, and what to do about it, told from what the loader met: native.js keeps but the
-// messages of what it tried. Each cause has its own advice, since "install it again" helps in few of them.
+// Why no binary could be loaded, and what to do about it, found from the loader's errors: native.js keeps only the
+// messages of what it tried. Each cause has its own advice: "install it again" rarely helps.
 
 const { existsSync } = require('node:fs')
 const { join } = require('node:path')
 
-/** How runtimes, package managers and bundlers say that there is nothing. */
+/** How runtimes, package managers and bundlers say that a file doesn't exist. */
 const NOT_THERE = [
   /^Cannot find (module|package)/,
   /^No such built-in module/,
@@ -17,7 +17,7 @@ const NOT_THERE = [
   /^require is not defined|^require\.resolve is not a function/,
 ]
 
-/** By what is in the messages, the first that fits; `it` is what `diagnose` was given, and the words that matched. */
+/** The first whose pattern is in the messages; `it`: the arguments of `diagnose`, and the text that matched. */
 const BY_WORDS = [
   [
     /loading addons is disabled/,
@@ -101,8 +101,7 @@ function diagnose({ name, packageName, platforms, error }) {
 }
 
 /**
- * The messages of all that was tried, the first try first. Fallbacks to WebAssembly, which there is none of, are left
- * out.
+ * The messages of all tries, the first one first. Tries of WebAssembly, which isn't published, are left out.
  */
 function messagesOf(error) {
   const messages = []
@@ -117,7 +116,7 @@ function isSingleExecutable() {
   return process.getBuiltinModule?.('node:sea')?.isSea() === true
 }
 
-/** This file isn't where it says that it is. Bundles as ES modules say nothing. */
+/** This file isn't where it was published: it is part of a bundle. Bundles that are ES modules can't be detected. */
 function isBundled() {
   return typeof __dirname !== 'string' || !existsSync(join(__dirname, 'diagnosis.js'))
 }

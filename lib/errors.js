@@ -1,13 +1,13 @@
 'use strict'
 
-// The errors that callers see, each with a stable `code` and what one needs to act on it.
-// Nothing is decided here: the core answers with a name, `failure` turns that into the class. It is called by the
-// async method whose caller waits, after its await, so that the stack shows who asked.
+// The errors that callers see, each with a stable `code` and the facts that help to handle it. Nothing is decided here:
+// the core answers with a name, and `failure` makes the error. It is called after the await of the async method that
+// the caller waits for, so that the stack shows the caller.
 
 const { inspect } = require('node:util')
 const { Told, conceal, tell, withoutCredentials } = require('./told.js')
 
-/** What each error is, for every copy of this package that is loaded: never to be changed between versions. */
+/** Marks the errors of every loaded copy of this package; it must not change between versions. */
 const KIND = Symbol.for('concurrency-limit.error')
 
 class ConcurrencyLimitError extends Error {
@@ -19,7 +19,7 @@ class ConcurrencyLimitError extends Error {
 
 // A TypeError by its prototypes, and one of ours by its kind.
 class ConfigError extends TypeError {
-  // Whatever is given here, only what may be shown of it is kept: see told.js.
+  // Only the part of the value that may be shown is kept: see told.js.
   constructor(option, given, expected, message) {
     const told = tell(given)
     super(message ?? `${option}: expected ${expected}, but got ${told instanceof Told ? told.text : show(told)}`)
@@ -57,10 +57,10 @@ function heldBy(holders = []) {
   return all.length === 0 ? '' : `; held by ${all.join(', ')}`
 }
 
-/** On which host, in which process, where that is known. */
+/** The host and the process, if they are known. */
 const at = ({ host, pid }) => (pid === null ? '' : host === null ? ` (process ${pid})` : ` (${host}:${pid})`)
 
-/** What a warning says of requests that wait for long. */
+/** The warning about requests that have waited for long. */
 function longWait(key, waited, holders) {
   return `a request for ${show(key)} has waited for ${waited} s${heldBy(holders)}`
 }
@@ -114,7 +114,7 @@ class BinaryError extends ConcurrencyLimitError {
   }
 }
 
-// The names are written out: tools that make code shorter rename classes.
+// The names are written out: minifiers rename classes.
 const KINDS = [
   [ConcurrencyLimitError, 'ConcurrencyLimitError', 'ERR_CONCURRENCY_LIMIT'],
   [ConfigError, 'ConfigError', 'ERR_CONFIG'],
@@ -136,7 +136,9 @@ for (const Class of [ConcurrencyLimitError, ConfigError]) {
   Object.defineProperty(Class, Symbol.hasInstance, { value: isInstance })
 }
 
-/** Makes name and code an error's own, so that they go along where it is copied: in a log, to another process. */
+/**
+ * Makes `name` and `code` own properties of the error, so that they are copied with it: to a log, to another process.
+ */
 function takeAlong(error) {
   const { name, code } = error
   error.name = name
@@ -144,7 +146,7 @@ function takeAlong(error) {
 }
 
 /**
- * What `instanceof` asks: errors of another copy of this package are the same; a class that extends one of ours isn't.
+ * For `instanceof`: errors of another copy of this package count; those of a class that extends ours don't.
  */
 function isInstance(value) {
   const isOfThisCopy = Function.prototype[Symbol.hasInstance].call(this, value)
@@ -153,7 +155,7 @@ function isInstance(value) {
   return kind === this.prototype[KIND] || (this === ConcurrencyLimitError && typeof kind === 'string')
 }
 
-/** All that an error says, except its stack, as an object that any way of copying takes. */
+/** The error's properties, except its stack, as a plain object that can be copied in any way. */
 function toJSON() {
   const { name, code, message, cause } = this
   const json = { name, code, message }
@@ -172,13 +174,13 @@ function show(value) {
 
 const UNREPEATED = "a url that can't be used"
 
-/** A ConfigError out of the core's three lines: option, given, expected. */
+/** A ConfigError from the core's three lines: option, given, expected. */
 function configErrorFrom(text) {
   const [option, given, ...expected] = text.split('\n')
-  // Of a URL it says in a whole sentence what is wrong with it, and nothing of what was given.
+  // For a URL the core gives a whole sentence, which shows nothing of the URL.
   if (given === UNREPEATED)
     return new ConfigError(option, new Told(given), expected.join('\n'), `${option}: ${expected.join('\n')}`)
-  // The core quotes what was written; anything else is its own words.
+  // What is quoted was written by the user; the rest is the core's own text.
   return new ConfigError(option, given.startsWith('"') ? tell(given) : new Told(given), expected.join('\n'))
 }
 
@@ -190,7 +192,7 @@ function unknownOption(option, given, names) {
 
 const seconds = (ms) => Math.round(ms) / 1000
 
-// By the name that the core gives to a refusal (codes.js); `terms` are those of an acquire, or only a key, or nothing.
+// By the failure's name in codes.js; `terms`: those of an acquire, or only a key, or nothing.
 const BY_NAME = {
   LimitExceeded: ({ numbers: [waitedMs, held, waiting, retryAfterMs] }, { key, limit, limitTimeout, holders }) =>
     new ConcurrencyLimitExceededError({

@@ -71,8 +71,8 @@ class Hold {
   }
 
   /**
-   * Gives back a grant whose lease ended before this thread ran, and makes a new request for the same asker. Its time-out
-   * is what is left without the time that the first one waited (`takenMs`).
+   * Gives back a grant whose lease ended before this thread ran, and makes a new request for the same asker. Its
+   * time-out is what is left without the time that the first one waited (`takenMs`).
    */
   replaceExpired(n, takenMs) {
     bridge.giveBack(this.client, n)
@@ -89,7 +89,8 @@ class Hold {
 
   /** `now` is a moment of this turn, on the clock of `deadline`. */
   granted(n, token, deadline, waitedMs, number, isStandIn, slots, now) {
-    // The process stood still until the lease had ended, after the core was told of the grant but before this thread was.
+    // The process stood still until the lease had ended, after the core was told of the grant but before this thread
+    // was.
     const isOver = now > deadline && now > bridge.deadlineOf(this.client, n)
     if (isOver && !this.owner.closed) return this.replaceExpired(n, waitedMs + now - deadline)
     this.token = token

@@ -1,8 +1,8 @@
 'use strict'
 
-// Who holds, for the error of a request that waited in vain. One read more, and only where it is cheap: of groups that
-// fit on a page, once a second for a key, so many a second in all, and nobody's answer is kept back for longer than
-// that. Whoever can't be told of is left out.
+// The holders of a group, for the error of a request that timed out. They cost one more read, so it is bounded: only
+// groups that fit on a page, once a second for a key, so many a second in all, and no error waits longer than that.
+// What isn't known by then is left out.
 
 const { setTimeout } = require('./timers.js')
 
@@ -23,7 +23,7 @@ class Holders {
     this.#now = now
   }
 
-  /** Who has held longest, three at most; undefined where it can't be told. `held` and `waiting` as far as known. */
+  /** The longest holders, at most three; undefined if they aren't known. `held` and `waiting`: as far as known. */
   async of(key, held = 0, waiting = 0) {
     if (held > MOST_HELD || waiting > MOST_HELD) return undefined
     const now = this.#now()

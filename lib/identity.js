@@ -1,11 +1,11 @@
 'use strict'
 
-// Which process this is, as `status`, errors and warnings of others tell it (R40).
+// Which process this is, as the `status`, errors and warnings of other processes show it (R40).
 
 const { hostname } = require('node:os')
 const { basename } = require('node:path')
 
-/** What the bridge takes; undefined where the option says that nothing is told. `name` is another of the user's. */
+/** The identity for the bridge; undefined if the option switches it off. `name`: a program name given by the user. */
 function identityOf(option, name) {
   if (option === false) return undefined
   const named = option ?? name
@@ -17,7 +17,7 @@ function identityOf(option, name) {
   }
 }
 
-/** Deno asks its user about some of it. */
+/** Undefined if the runtime doesn't permit it: Deno may ask its user. */
 function allowed(read) {
   try {
     return read()

@@ -1,9 +1,8 @@
 'use strict'
 
-// A held lease, as its user sees it; all that it does is done by its Hold. Also here: noticing a lease that was dropped
-// without release. It stays held, since work under it may still run; its user is told. A lease is kept alive while it
-// is young, so that the many that live for milliseconds don't pay for the watch; those that live longer are then handed
-// to a FinalizationRegistry.
+// A held lease, as its user sees it; its Hold does the work. Also here: a lease that was garbage-collected without a
+// release is noticed. It stays held, since work under it may still run, and the user is told. A FinalizationRegistry is
+// expensive for the many leases that live for milliseconds, so a young lease is kept alive by a reference instead.
 
 const bridge = require('./bridge.js')
 const { setTimeout } = require('./timers.js')
@@ -60,7 +59,7 @@ class Lease {
     return this.#hold.signal()
   }
 
-  // Works taken by itself, too, as in `const { release } = lease`. It keeps the lease from counting as forgotten.
+  // It works alone too, as in `const { release } = lease`, and as long as it is referenced the lease isn't forgotten.
   get release() {
     return () => this.#hold.release()
   }

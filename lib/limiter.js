@@ -1,7 +1,7 @@
 'use strict'
 
-// The limiter, as its user sees it: promises over the bridge, errors, events, disposal. No rule of the limiter lives
-// here; every value is checked in config.js and connection.js before it goes down.
+// The limiter, as its user sees it: promises over the bridge, errors, events, disposal. It has no rule of the limiter;
+// config.js and connection.js check every value before it goes to the core.
 
 const { EventEmitter } = require('node:events')
 const diagnostics = require('node:diagnostics_channel')
@@ -23,7 +23,7 @@ const { withoutCredentials } = require('./told.js')
 const traces = require('./traces.js')
 const { warnOfMemory } = require('./warnings.js')
 
-/** What the core tells of the connection, as users hear of it; the rest is for traces. */
+/** The connection's events that users get; the rest is for traces. */
 const CONNECTION_EVENTS = {
   Disconnected: 'disconnect',
   Reconnected: 'reconnect',
@@ -35,11 +35,11 @@ for (const name of ['lost', ...Object.values(CONNECTION_EVENTS)]) {
   channels[name] = diagnostics.channel(`concurrency-limit:${name}`)
 }
 
-/** Marks the limiters of every copy of this package that is loaded. */
+/** Marks the limiters of every loaded copy of this package. */
 const IS_LIMITER = Symbol.for('concurrency-limit.limiter')
 
 class Limiter extends EventEmitter {
-  // One of another copy of this package is taken as well.
+  // A limiter of another copy of this package counts too.
   static [Symbol.hasInstance](value) {
     const isOfThisCopy = Function.prototype[Symbol.hasInstance].call(this, value)
     return isOfThisCopy || (this === Limiter && value?.[IS_LIMITER] === true)
@@ -128,7 +128,7 @@ class Limiter extends EventEmitter {
       const lease = await this.acquire(probe)
       await lease.release()
       if (!lease.standIn) return { warnings: [...this.#warnings] }
-      // Something stands in for Redis, but not for its answer to this: it rejects, or Redis is back.
+      // The lease came from the fallback, which doesn't answer this: so it rejects, unless Redis is back.
       await this.status(probe.key)
     }
   }
@@ -193,13 +193,13 @@ class Limiter extends EventEmitter {
     this.#owner.closed = true
     register.leave(this.#entry)
     forget(this)
-    // Without release, leases run to their ends: those that somebody was told of.
+    // Without release, the leases that somebody was told of run to their ends.
     if (!release) bridge.leaveAll(this.#client)
     for (const hold of bridge.holds.values()) {
       if (hold.owner !== this.#owner) continue
       bridge.holds.delete(hold.n)
       if (hold.trace !== null) traces.over(hold, 'closed')
-      // Work under a lease that is given back now must hear of it; without release the lease runs to its end.
+      // Work under a lease that is given back now must be told; without release the lease runs to its end.
       if (release) hold.lost('the limiter was closed')
     }
     const answer = await bridge.ask('Close', this.#client, release)
@@ -207,7 +207,7 @@ class Limiter extends EventEmitter {
     if (answer instanceof bridge.Refusal) this.#tell('warning', { message: failure(answer).message })
   }
 
-  /** `isTry`: null when full, without waiting. `isWithin`: the work that is traced is done in `withLimit`. */
+  /** `isTry`: null when full, without waiting. `isWithin`: for `withLimit`, whose work is traced. */
   async #acquire(limitConfig, isTry, terms = config.readLimit(limitConfig), isWithin = false) {
     if (isTry) terms.limitTimeout = terms.timeoutMs = 0
     const trace = traces.isWatched() ? traces.asks(this, this.#place, terms) : null
@@ -239,7 +239,7 @@ class Limiter extends EventEmitter {
     return new Hold(this.#client, terms, this.#owner)
   }
 
-  // Between the grant and this, other work of the turn may have closed the limiter, which gave the lease back, or
+  // Between the grant and this, other code may have closed the limiter, which gave the lease back, or
   // aborted.
   #leaseOf(hold, signal, trace, isWithin) {
     if (this.#owner.closed) {
@@ -266,19 +266,19 @@ class Limiter extends EventEmitter {
   }
 
   #leaseId(hold) {
-    // No other process knows of it, nor does `release` by id.
+    // No other process knows it, and `release` doesn't find it by id.
     if (hold.isStandIn) return `local-${hold.number}`
     return `${this.#entry.session}-${hold.number}`
   }
 
   #tellLoss(hold) {
-    // What close itself gave back is no news to anybody.
+    // Not for leases that `close` itself gave back.
     if (this.#owner.closed) return
     const { key, error } = hold
     this.#tell('lost', { key, leaseId: this.#leaseId(hold), slot: error.slot, why: error.why, error })
   }
 
-  // In a turn of its own: an exception of a listener must not stop what told the news.
+  // In a turn of its own: an exception in a listener must not stop the caller.
   #tell(event, detail) {
     nextTick(() => {
       this.emit(event, detail)

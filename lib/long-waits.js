@@ -1,7 +1,7 @@
 'use strict'
 
-// Requests that wait for long: whoever listens to `warning` is told who holds, once a minute for a key. The line is
-// looked at every few seconds, while a limiter is open; a request costs nothing for it.
+// Warns of requests that wait for long, and tells who holds: an event `warning`, once a minute for a key. All waiting
+// requests are checked every few seconds while a limiter is open, so a single request costs nothing.
 
 const bridge = require('./bridge.js')
 const { clearInterval, setInterval } = require('./timers.js')
@@ -13,7 +13,7 @@ const AGAIN_MS = 60_000
 const openLimiters = new Set() // the entries of register.js
 let timer
 
-/** From now on `entry.waits(key, waitedMs)` hears of the requests of its client that wait for long. */
+/** From now on `entry.waits(key, waitedMs)` is called for requests of its client that wait for long. */
 function attend(entry) {
   openLimiters.add(entry)
   timer ??= setInterval(look, LOOK_MS).unref()
@@ -32,7 +32,7 @@ function look() {
   const now = bridge.now()
   const longest = new Map() // client → key → the longest wait
   for (const request of waiting) {
-    // A request that nobody measures is seen for the first time here.
+    // Without metrics or traces a request has no start time before this.
     request.askedAt ||= now
     const waited = now - request.askedAt
     if (waited < LONG_MS) continue

@@ -2,9 +2,9 @@
 
 // Finds the binary of this platform; `diagnosis.js` says why there is none.
 //
-// `native.js` above this folder is generated: it knows the places to look in, and little about why nothing was there.
-// A binary of another version is refused: the rows that the two exchange are an interface of one version with itself.
-// Nothing is loaded before the first Limiter is made.
+// `native.js` above this folder is generated: it knows where to look, but not why nothing was found. A binary of
+// another version is refused: the rows are an interface within one version. Nothing is loaded before the first Limiter
+// is made.
 
 const { diagnose } = require('./diagnosis.js')
 const { BinaryError } = require('./errors.js')
@@ -30,7 +30,7 @@ function loadBinary() {
     throw binaryError(whyNothingLoads, error)
   }
   const found = binary.version?.()
-  // A bundler put something else in its place.
+  // A bundler replaced it.
   if (found === undefined)
     throw binaryError(whyNothingLoads, new Error('Cannot find module: what is there is no binary'))
   if (found !== version) throw binaryError(() => otherVersion(found))
@@ -48,11 +48,11 @@ function binaryError(why, cause) {
   return new BinaryError(`${why(packageName, cause)} (${at})`, { ...place, package: packageName }, cause)
 }
 
-/** The C library of a Linux; null where the process may not ask. */
+/** The C library on Linux; null if the process may not find out. */
 function readLibc() {
   const { report } = process
   const before = report.excludeNetwork
-  report.excludeNetwork = true // or it asks the name server for every open connection
+  report.excludeNetwork = true // else it asks the name server about every open connection
   try {
     const { glibcVersionRuntime: version } = report.getReport().header
     return version === undefined ? 'musl' : `glibc ${version}`

@@ -1,11 +1,11 @@
 'use strict'
 
-// Who asks for a slot under a lease of the same key may wait for itself: the leases around it aren't given back before
-// it has its answer. It is told, once for each key.
+// Code that asks for a slot under a lease of the same key may wait for itself: the outer lease isn't given back before
+// the inner request is answered. It is warned once for each key.
 //
-// Which leases are around a request, an AsyncLocalStorage knows, but only where that costs next to nothing: where it is
-// made of async hooks (Node.js before 24), each promise of the process would pay. There the leases are known up to the
-// first `await` of the function that they are for.
+// An AsyncLocalStorage tells which leases are around a request. It is only used where it is cheap: before Node.js 24 it
+// is made of async hooks and slows down every promise of the process. There the leases are known only up to the first
+// `await` of the function that runs under them.
 
 const { AsyncLocalStorage } = require('node:async_hooks')
 const { setTimeout } = require('./timers.js')
@@ -14,7 +14,7 @@ const { warnOfNesting } = require('./warnings.js')
 const LONG_WAIT_MS = 1000
 
 const contexts = typeof AsyncLocalStorage.prototype._enable === 'function' ? null : new AsyncLocalStorage()
-let current // without contexts: the innermost frame, while its function is called
+let current // without an AsyncLocalStorage: the innermost frame, while its function is called
 
 /** Calls `fn(lease)`; requests that it makes are made under `hold`. */
 function runUnder(frame, fn, lease) {
@@ -30,12 +30,12 @@ function runUnder(frame, fn, lease) {
 
 const innermost = () => (contexts === null ? current : contexts.getStore())
 
-/** A lease that work is done under: `hold`, which has been granted to `terms`. */
+/** A lease that work runs under: `hold`, granted to `terms`. */
 function frameOf(session, terms, hold) {
   return { session, terms, hold, outer: innermost() }
 }
 
-/** The work under it is done. What it began may live on in its context, and doesn't keep what is over. */
+/** The work under it is over. Its context may live on, and must not keep the lease alive. */
 function leave(frame) {
   frame.hold = frame.outer = undefined
 }
@@ -53,8 +53,8 @@ function watch(session, terms, hold) {
 }
 
 /**
- * How many slots of the key the leases around hold. A holder's name moves its slot to whoever asks: that isn't waited
- * for.
+ * How many slots of the key the outer leases hold. A request with the same holder name takes the lease over, so it
+ * doesn't wait for that one.
  */
 function heldAround(frame, session, { key, holder }) {
   let held = 0

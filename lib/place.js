@@ -1,8 +1,8 @@
 'use strict'
 
-// Where a limiter's server is, as traces and metrics name it: host, port and number of the database. Only names: the
-// core decides where to connect. With Sentinel and Cluster it is the first server to be asked, since the one that is
-// used changes. Nothing here has a user name or a password.
+// A limiter's server as traces and metrics name it: host, port and database number. The core decides where to connect.
+// With Sentinel and Cluster it is the first server of the options, since the one in use changes. User names and
+// passwords are never part of it.
 
 const { adapterOf } = require('./client.js')
 
@@ -12,7 +12,7 @@ const ADDRESS = /^(\[[\da-f:.%\w]+\]|[\w.-]+)(?::(\d{1,5}))?$/i
 
 const NOWHERE = { serverAddress: undefined, serverPort: undefined, db: undefined }
 
-/** `{ serverAddress, serverPort, db, clientName }` of what `readConnection` gave; undefined where there is none. */
+/** `{ serverAddress, serverPort, db, clientName }` of what `readConnection` returned; undefined without a server. */
 function placeOf(settings) {
   return { ...addressOf(settings), clientName: settings.clientName }
 }

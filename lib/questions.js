@@ -1,15 +1,15 @@
 'use strict'
 
-// Functions that users bring for what is known only when it's needed: a user name or a password that runs out, an
-// address that only they can translate. The core asks, they answer in their own time, the core bounds it.
+// Functions of the user's for values that are only known when they are needed: credentials that expire, translated
+// addresses. The core asks and bounds the time of the answer.
 //
-// An answer is checked as the option itself would be, and nothing of one that is wrong is told: it may be a secret.
+// An answer is checked like the option itself. An invalid one is never shown: it may be a secret.
 
 const { Told, conceal, tell } = require('./told.js')
 
 const LONGEST_MESSAGE = 500
 
-/** The functions of one environment. `port` is the core's: see bridge.js. */
+/** The functions of one environment. `port`: see bridge.js. */
 class Questions {
   #port
   #asked = new Map() // number → { source, users }
@@ -20,7 +20,7 @@ class Questions {
     this.#port = port
   }
 
-  /** The number of a Source in the core, one and the same while anybody uses the function for the same option. */
+  /** The number of a Source in the core. It stays the same while the function is used for the same option. */
   use(source) {
     const numbers = this.#numbers.get(source.key) ?? {}
     this.#numbers.set(source.key, numbers)
@@ -41,7 +41,7 @@ class Questions {
     this.#port.forgetFunction(number)
   }
 
-  /** The core asks; it is answered once. */
+  /** A question of the core; it is answered once. */
   async ask(number, question, about) {
     const source = this.#asked.get(number)?.source
     try {
@@ -58,7 +58,7 @@ class Questions {
   }
 }
 
-/** What a user's function is asked for: the option, how it is asked, and how its answer is read into a text. */
+/** A user's function, with its option, how it is called, and how its answer becomes a text. */
 class Source {
   constructor(option, key, read, ask = () => key()) {
     this.option = option
@@ -68,7 +68,7 @@ class Source {
   }
 }
 
-/** Read an answer as the option's `rule` reads a value. */
+/** Reads an answer as the option's `rule` reads a value. */
 function answerBy(rule) {
   return (answer) => {
     if (rule.accepts(answer)) return answer
@@ -82,7 +82,7 @@ function nameOf(answer) {
   return told instanceof Told ? told.text : 'an empty string'
 }
 
-// Only the message of an Error is one for people; anything else may be anything.
+// Only the message of an Error is meant for people.
 function reasonOf(error) {
   try {
     if (typeof error?.message === 'string') return error.message.slice(0, LONGEST_MESSAGE).toWellFormed()

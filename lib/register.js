@@ -1,8 +1,8 @@
 'use strict'
 
-// The limiters that are open in this thread, and what ends with each. A limiter is known here weakly: what it holds,
-// waits for or was asked refers to it, and its user; one that nothing refers to is ended in the core once it is
-// collected. Limiters that share a session have the same options, and are counted.
+// The open limiters of this thread, and what ends with each. They are referenced weakly here. A limiter is kept alive
+// by its user, its leases and its requests; once it is collected, it is closed in the core. Limiters that share a
+// session have the same options, and are counted.
 
 const bridge = require('./bridge.js')
 const longWaits = require('./long-waits.js')
@@ -23,9 +23,9 @@ const dropped = new FinalizationRegistry((entry) => {
 })
 
 /**
- * Opens a client for a limiter that is closed on `signals`; `hear(limiter, happened, text)` is told what happens to its
- * connection, `waitsLong(limiter, key, ms)` of requests that wait for long. Nothing that is
- * made here may refer to the limiter, or it would never be collected.
+ * Opens a client for a limiter that is closed on `signals`. `hear(limiter, happened, text)` is called for events of its
+ * connection, `waitsLong(limiter, key, ms)` for requests that wait for long. Nothing that is made here may refer to the
+ * limiter, or it would never be collected.
  */
 function enter(limiter, settings, signals, { hear, waitsLong }) {
   const known = new WeakRef(limiter)
@@ -49,7 +49,7 @@ function enter(limiter, settings, signals, { hear, waitsLong }) {
   return entry
 }
 
-// The core renews on its own thread: that this one still turns, it has to be told.
+// The core renews on its own thread, so it has to be told that this thread's event loop still turns.
 function beat(client, stallTimeoutMs) {
   if (stallTimeoutMs === undefined) return undefined
   return setInterval(() => bridge.beat(client), Math.min(stallTimeoutMs / 4, LONGEST_BEAT_MS)).unref()

@@ -1,7 +1,7 @@
 'use strict'
 
-// What `releaseOn` asks for: slots are given back when a signal would end the process, and then the signal does what it
-// would have done. Who has listeners of his own decides himself when the process ends: then it is never ended here.
+// `releaseOn`: slots are given back when a signal would end the process, and then the signal does what it would have
+// done. When the program has listeners of its own, it decides when the process ends: then it isn't ended here.
 //
 // There is one listener per signal for all copies of this package, and only while a limiter asks for it.
 
@@ -17,17 +17,17 @@ const asked = () => {
   return process[ASKED]
 }
 
-const busy = new Set() // signals that are being dealt with
+const busy = new Set() // signals that are being handled
 
 /**
- * From now on each of these signals calls `work.close()`. `work.isOverTransport`: it uses a client of the user's own, so
- * nothing can be given back during an exit.
+ * From now on each of these signals calls `work.close()`. `work.isOverTransport`: it uses a client of the user's own,
+ * so nothing can be given back during an exit.
  */
 function add(signals, work) {
   for (const signal of signals) {
     const works = asked().get(signal) ?? new Set()
     asked().set(signal, works.add(work))
-    // First, so that listeners which take themselves off (`once`) are still counted.
+    // First, so that listeners which remove themselves (`once`) are still counted.
     if (works.size === 1 && !process.listeners(signal).includes(hear)) process.prependListener(signal, hear)
   }
 }
@@ -48,7 +48,7 @@ async function hear(signal) {
   busy.add(signal)
   const isAlone = () => process.listenerCount(signal) === 1
   const wasAlone = isAlone()
-  // Whoever stays alive is told like after a close; a process that ends gives back at once, and runs nothing any more.
+  // A process that stays alive is told as after a close. One that ends gives back at once, and runs no code after that.
   const works = [...asked().get(signal)].filter(({ isOverTransport }) => isOverTransport || !wasAlone)
   if (works.length > 0) await within(LONGEST_MS, Promise.allSettled(works.map((work) => work.close())))
   busy.delete(signal)

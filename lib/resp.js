@@ -1,7 +1,7 @@
 'use strict'
 
-// What a client's library made of a reply, as RESP again: a text with one character per byte, for the core to read.
-// Loses nothing that the limiter's scripts answer with; kinds of reply that they don't use become texts.
+// Turns a client library's value of a reply into RESP again: a text with one character per byte, for the core to read.
+// It keeps all that the limiter's scripts answer; other kinds of reply become texts.
 
 function resp(value) {
   if (Buffer.isBuffer(value)) return `$${value.length}\r\n${value.latin1Slice()}\r\n`
@@ -16,7 +16,7 @@ function resp(value) {
   return resp(Buffer.from(String(value)))
 }
 
-/** A server's error begins with its code; what client libraries say of themselves doesn't. */
+/** An error of the server begins with a code; errors of client libraries don't. */
 function isFromServer(error) {
   return /^[A-Z][A-Z0-9]+( |$)/.test(error.message)
 }

@@ -1,8 +1,8 @@
 'use strict'
 
-// How options are checked: a rule says what one option accepts, a table of rules what an object of options may have.
-// A bad value never reaches the core, where a number would be converted silently; no error shows a secret: see told.js.
-// Lengths come in seconds and leave in whole milliseconds, with -1 for "without end".
+// How options are checked: a rule tells what one option accepts, a table of rules what an object of options may have.
+// An invalid value never reaches the core, which would convert a number silently. No error shows a secret: see told.js.
+// Lengths are given in seconds and become whole milliseconds, with -1 for "no end".
 
 const { ConfigError, unknownOption } = require('./errors.js')
 const { conceal } = require('./told.js')
@@ -32,8 +32,8 @@ function fits(value, min, max) {
 }
 
 /**
- * A table of rules, without the names that every object has by nature. `of` is the option that has them as members,
- * `instead` says what is expected of a name that other libraries take and this one doesn't.
+ * A table of rules, without the names that every object inherits. `of`: the option whose members they are. `instead`:
+ * what to use instead of an option that other libraries have.
  */
 function rules(table, of, instead = {}) {
   const names = Object.keys(table)
@@ -42,7 +42,7 @@ function rules(table, of, instead = {}) {
   return { names, required, table: bare(table), prefix: of === undefined ? '' : `${of}.`, instead: bare(instead) }
 }
 
-/** A copy of `given` in which everything is as the rules say, or a ConfigError for the first thing that isn't. */
+/** A copy of `given` with the values as the rules read them, or a ConfigError for the first invalid one. */
 function check({ names, required, table, prefix, instead }, given, what) {
   if (given === null || typeof given !== 'object') throw new ConfigError(what, conceal(given), 'an object')
   const copy = copyOf(given, names)
@@ -62,14 +62,14 @@ function check({ names, required, table, prefix, instead }, given, what) {
   return copy
 }
 
-// An instance of a class may have its options as getters, which no enumeration shows.
+// An instance of a class may have its options as getters, which can't be enumerated.
 function copyOf(given, names) {
   const copy = { ...given }
   if (Object.getPrototypeOf(given) !== Object.prototype) for (const name of names) copy[name] = given[name]
   return copy
 }
 
-/** Whole milliseconds; a length that isn't zero never becomes zero, and what exceeds all clocks has no end. */
+/** Whole milliseconds. A length that isn't zero never becomes zero, and one beyond all clocks has no end. */
 function ms(seconds) {
   if (seconds === 0) return 0
   const rounded = Math.max(1, Math.round(seconds * 1000))

@@ -1,10 +1,10 @@
 'use strict'
 
-// Which requests an AbortSignal takes out of the line. However many wait on one signal, it has one listener: from the
-// first of them until the last is settled. One signal may live as long as the process and serve every request in it.
+// Cancels requests when their AbortSignal aborts. A signal has one listener for all its requests, from the first until
+// the last is settled. One signal may live as long as the process and be used for every request.
 //
-// A signal may be one of a library's own, older than `reason` or short of a part. One that can't be listened to is
-// refused, and nothing that it throws keeps an answer from who waits, or a slot from who is next.
+// A signal may be another library's, without `reason` or other members. One without listeners is refused, and what it
+// throws never keeps an answer from a request, or a slot from the next waiter.
 
 const { ConfigError } = require('./errors.js')
 
@@ -13,7 +13,7 @@ const ONCE = { once: true }
 
 const watches = new WeakMap() // signal → { requests, leave }, while requests wait on it
 
-/** Whether a value has what is needed of an AbortSignal. */
+/** Whether a value has the members of an AbortSignal that are needed. */
 function isSignal(value) {
   try {
     const isEventTarget =
@@ -49,19 +49,19 @@ function quit(signal, request) {
   try {
     signal.removeEventListener('abort', watch.leave)
   } catch {
-    // The listener stays, and finds nobody.
+    // The listener stays, and finds no request.
   }
 }
 
 function leave(signal, watch) {
-  // First, so that requests which are settled now don't take themselves out one by one.
+  // First, so that requests which are settled now don't remove themselves one by one.
   if (watches.get(signal) === watch) watches.delete(signal)
   const requests = [...watch.requests]
   watch.requests.clear()
   for (const request of requests) request.cancel()
 }
 
-/** Whether a signal is aborted; one that no longer says so is not asked again. */
+/** Whether a signal is aborted. One that throws counts as aborted. */
 function isAborted(signal) {
   try {
     return signal !== undefined && signal.aborted === true
@@ -70,13 +70,13 @@ function isAborted(signal) {
   }
 }
 
-/** What an aborted request rejects with: the reason, or an AbortError where the signal has none. */
+/** The reason that an aborted request rejects with, or an AbortError if the signal has none. */
 function reasonOf(signal) {
   let reason
   try {
     reason = signal.reason
   } catch {
-    // As if there were none.
+    // As if there were no reason.
   }
   return reason === undefined ? new DOMException('This operation was aborted', 'AbortError') : reason
 }

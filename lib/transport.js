@@ -4,8 +4,8 @@
 // to the core.
 //
 // Knows neither the protocol nor a client library: the core makes the commands and reads the answers, client.js finds
-// the adapter. Answers of one turn go down together. A link's end is told once, and nothing is sent before the client is
-// ready.
+// the adapter. Answers of one turn go down together. A link's end is told once, and nothing is sent before the client
+// is ready.
 
 const { adapterOf } = require('./client.js')
 const { isFromServer, resp } = require('./resp.js')

@@ -1,5 +1,5 @@
-# Runs a command on a terminal of its own: what comes on standard input is typed there, what it shows goes to standard
-# output. Usage: on_terminal.py COLUMNS ROWS command… ; ends with the command's exit code, 128 + N when a signal ended it.
+# Runs a command on a terminal of its own: standard input is typed there, and what it shows goes to standard output.
+# Usage: on_terminal.py COLUMNS ROWS command… ; it ends with the command's exit code, or 128 + N after signal N.
 # The first line of standard error is the process id of the command. A line "\x00resize COLUMNS ROWS\n" isn't typed.
 import fcntl, os, pty, select, signal, struct, sys, termios
 

@@ -32,7 +32,9 @@ function detach() {
   texts.clear()
 }
 
-/** Begins a row. Its texts are added after this, since forgetting texts inside a row would make its first ones invalid. */
+/**
+ * Begins a row. Its texts are added after this, since forgetting texts inside a row would make its first ones invalid.
+ */
 function begin(op, client, n, schedule = flushSoon) {
   if (texts.size > MOST_TEXTS - TEXTS_OF_A_ROW) {
     handDown()

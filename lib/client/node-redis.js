@@ -2,8 +2,8 @@
 
 // The adapter for a client of node-redis (`createClient`).
 //
-// Commands are sent one by one in one turn, and the library writes them together; replies come as buffers, so that names
-// keep every byte. The client's `error` events aren't listened to: users must notice when they have no listener.
+// Commands are sent one by one in one turn, and the library writes them together; replies come as buffers, so that
+// names keep every byte. The client's `error` events aren't listened to: users must notice when they have no listener.
 
 const { blockingName, busyWith } = require('./busy.js')
 const { Links } = require('./links.js')
@@ -65,8 +65,8 @@ class NodeRedisAdapter {
   }
 
   /**
-   * Called when nothing was answered for some time. The library doesn't tell what its connection is doing, so the server
-   * is asked over another connection. If it answers there, the client's own connection is blocked.
+   * Called when nothing was answered for some time. The library doesn't tell what its connection is doing, so the
+   * server is asked over another connection. If it answers there, the client's own connection is blocked.
    */
   async explain() {
     const probe = this.#duplicate()

@@ -1,11 +1,11 @@
 //! Moves calls, replies, pushes and time between sessions and their stores.
 //!
-//! No rule of the limiter is here. A session and what belongs to it are behind a lock (`state`). A caller takes the lock
-//! on its own thread, so what the process can answer by itself crosses no thread. One thread for the whole process does
-//! the rest, with a task for each session (`task`): sending, reading from servers, timers. `clients` and `outbox` keep
-//! what clients are to be told, `alert` is what an embedded store wakes, `store_connection` the connection to one store,
-//! `replicas` finds out whether replicas have a grant, `wall_clock` whether the machine was stopped. Clients with the
-//! same resolved options share a session and its connection, also across threads.
+//! No rule of the limiter is here. A session and what belongs to it are behind a lock (`state`). A caller takes the
+//! lock on its own thread, so what the process can answer by itself crosses no thread. One thread for the whole process
+//! does the rest, with a task for each session (`task`): sending, reading from servers, timers. `clients` and `outbox`
+//! keep what clients are to be told, `alert` is what an embedded store wakes, `store_connection` the connection to one
+//! store, `replicas` finds out whether replicas have a grant, `wall_clock` whether the machine was stopped. Clients
+//! with the same resolved options share a session and its connection, also across threads.
 //!
 //! Locks are taken in this order: the registry, a session's state, a client's outbox. Clients are told and tasks are
 //! woken without the first two.
@@ -135,8 +135,9 @@ impl Client {
         self.shared.session
     }
 
-    /// Carries out commands, in order. What the process can answer by itself is told before this returns, unless another
-    /// thread is telling this client something at the moment. False when the client is closed: then nothing is answered.
+    /// Carries out commands, in order. What the process can answer by itself is told before this returns, unless
+    /// another thread is telling this client something at the moment. False when the client is closed: then nothing is
+    /// answered.
     pub fn send(&self, commands: impl IntoIterator<Item = Command>) -> bool {
         self.shared.take_in(self.id, || {
             // Under the lock: a command after the close would never be answered.

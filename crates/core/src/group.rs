@@ -1,8 +1,8 @@
 //! The rules of one key, as a pure data structure: who may hold, who waits, who is next.
 //!
 //! It has no clock, does no I/O and draws no random number: time, the epoch of a new state and the fate of a
-//! publication are arguments. It is the embedded store, and the model that the Lua scripts are held against; the steps
-//! are those of `docs/protocol.md`. It does not know what a client must do about an answer: that is `session`.
+//! publication are arguments. The embedded store uses it, and the Lua library is tested against it; the steps are those
+//! of `docs/protocol.md`. What a client must do about an answer is in `session`.
 //! Rules kept: R1–R6, R8, R9, R11–R20, R22, R23, R26, R28, R30, R32, R34, R36–R38, R40.
 
 use crate::lease::{Epoch, LeaseId, SessionId};
@@ -31,14 +31,14 @@ pub use picture::{LeaseSnapshot, NoteSnapshot, SessionSnapshot, Snapshot, Waiter
 use hand_off::Turn;
 use state::{Now, State};
 
-/// What the store says about a publication (R18, R22).
+/// The outcome of a publication (R18, R22).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Receivers {
     /// Nobody received it: the session is gone.
     Nobody,
-    /// Somebody did.
+    /// Somebody received it.
     Somebody,
-    /// Not known (cluster mode).
+    /// The receivers aren't known (cluster mode).
     Unknown,
     /// The publication was refused (ACL).
     Refused,
@@ -73,19 +73,19 @@ impl Group {
         }
     }
 
-    /// A session whose call was carried out says beside it who it is (R40). Without state nothing is kept.
+    /// Keeps the introduction of a session whose call was carried out (R40). Nothing is kept without state.
     pub fn introduce(&mut self, now_us: u64, session: SessionId, said: &Introduction) {
         if let Some(state) = &mut self.state {
             state.introductions.add(Now::at_us(now_us).ms, session, said);
         }
     }
 
-    /// When the state may be forgotten, in ms: nothing of it matters any more (R8, R14). `None` without state.
+    /// When the state may be removed, in ms: nothing in it matters then (R8, R14). `None` without state.
     pub fn expires_at_ms(&self) -> Option<u64> {
         self.state.as_ref().map(|state| state.expires_at_ms())
     }
 
-    /// All that the group knows at `now_us`, to compare it with another implementation.
+    /// All of the group's state at `now_us`, to compare it with another implementation.
     pub fn snapshot(&self, now_us: u64) -> Snapshot {
         self.state.as_ref().map_or_else(Snapshot::default, |state| state.snapshot(Now::at_us(now_us)))
     }
@@ -123,14 +123,14 @@ impl State {
         })
     }
 
-    /// Gives back and hands off. Nothing is reaped, so that it costs what it frees (R13, R25).
+    /// Gives back and hands off. Nothing is reaped, so that the cost depends on what is given back (R13, R25).
     fn release(&mut self, turn: &mut Turn<'_>, targets: &[Target]) -> Vec<bool> {
         let released = targets.iter().map(|target| self.give_back(turn, target)).collect();
         self.hand_off(turn);
         released
     }
 
-    /// Whoever takes a lease from another session has it told (R36).
+    /// The lease's session is told when another one released it (R36).
     fn give_back(&mut self, turn: &mut Turn<'_>, target: &Target) -> bool {
         let id = match target {
             Target::Lease(id) => Some(*id),
@@ -146,7 +146,7 @@ impl State {
         true
     }
 
-    /// Extends leases and keeps the caller's waiters in line; also the look (R14, R19, R21, R28).
+    /// Extends leases and keeps the caller's waiters in line; also the safety poll (R14, R19, R21, R28).
     fn renew(&mut self, turn: &mut Turn<'_>, renew: &Renew) -> Answers {
         let leases = renew.leases.iter().map(|lease| self.renew_one(turn, lease)).collect();
         let session = turn.caller.session;
@@ -188,7 +188,7 @@ impl State {
         }
     }
 
-    /// Takes waiters out of the line and says who of them had just been granted; that grant stands (R23).
+    /// Takes waiters out of the line. Those that had just been granted are in the answer, and stay granted (R23).
     fn leave_line(&mut self, turn: &mut Turn<'_>, ids: &[LeaseId]) -> Answers {
         let (held, waiting) = (self.leases.held(), self.line.len());
         let next_end_in_ms = self.next_end_in_ms(turn.now);
@@ -204,7 +204,7 @@ impl State {
         Answers::Leave { left, held, waiting, next_end_in_ms }
     }
 
-    /// Reaps now, whoever asks; how many leases had ended.
+    /// Reaps; how many leases had ended.
     fn clean(&mut self, turn: &mut Turn<'_>) -> u64 {
         let reaped = self.reap(turn);
         self.hand_off(turn);

@@ -1,10 +1,9 @@
-//! Where groups live, seen from the driver: something to connect to, and a link that carries calls one way and events
-//! the other.
+//! Where groups live, as the driver sees it: a store to connect to, and a link that takes calls and gives events.
 //!
-//! A store keeps no rule and no memory of what was asked: it doesn't retry, doesn't reorder and doesn't reconnect. All
-//! that is `session`'s. What it owes is order in each group: its calls are executed in the order in which they were
-//! sent, their replies come in that order, and a push that was published before a call was executed comes before that
-//! call's reply wherever the transport can do it (RESP3 can).
+//! A store keeps no rule and remembers no call: it doesn't retry, reorder or reconnect, which `session` does. It must
+//! keep the order in each group: calls are executed in the order in which they were sent, replies arrive in that order,
+//! and a push that was published before a call was executed arrives before that call's reply, if the protocol can do it
+//! (RESP3 can).
 
 use std::fmt;
 use std::future::Future;
@@ -21,34 +20,34 @@ mod glob;
 pub mod memory;
 pub mod redis;
 
-/// Something that groups live in.
+/// A place where groups live.
 pub trait Store: Send + Sync + 'static {
     /// Opens a link for `session`; its events go to `events`. Bounded in time by the store's own options.
     fn connect(&self, session: SessionId, events: UnboundedSender<LinkEvent>) -> Connecting;
 
-    /// Where that is, for errors and events: never with a password.
+    /// Its address, for errors and events; never with a password.
     fn address(&self) -> String;
 
-    /// Whether a link does what it's asked while it's being sent, in no time and without a runtime; so opens one, too.
+    /// Whether a link opens at once, and carries out calls while they are being sent, without I/O and without a
+    /// runtime.
     fn is_embedded(&self) -> bool {
         false
     }
 
-    /// What the attempt to connect that is under way waits for, where that isn't just the address: never with a
-    /// password.
+    /// What the present attempt to connect waits for, if that is more than the address; never with a password.
     fn waits_for(&self) -> Option<String> {
         None
     }
 
-    /// Who knows whether enough replicas have what was written, where the options ask for some.
+    /// What checks whether enough replicas have the written data, if the options ask for that.
     fn replicas(&self) -> Option<Box<dyn Replicas>> {
         None
     }
 }
 
-/// Knows whether enough replicas have what was written.
+/// Checks whether enough replicas have the written data.
 pub trait Replicas: Send {
-    /// Whether they have all that was written before this call; the error says in words why not.
+    /// Whether they have all that was written before this call; the error's text says why not.
     fn have_all(&mut self) -> Checking<'_>;
 }
 
@@ -64,7 +63,7 @@ pub trait Link: Send {
     fn send(&mut self, requests: Vec<Outgoing>);
 }
 
-/// What comes up a link.
+/// What a link reports.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LinkEvent {
     /// The answer to [`Outgoing::Call`].
@@ -81,14 +80,14 @@ pub enum LinkEvent {
         /// What came of it.
         result: Result<(Vec<Key>, String), CallError>,
     },
-    /// The session was told something.
+    /// A push for the session.
     Push(Push),
-    /// Pushes don't reach this link any more, though calls do.
+    /// Pushes don't reach this link any more; calls still do.
     PushLost,
-    /// A part of the link is gone, and why: calls to its groups that have no reply stay unclear, and what still follows
-    /// of them counts for nothing. The link takes calls to these groups again, and the other groups go on.
+    /// A part of the link is down, and why. The outcome of unanswered calls to its groups is unclear, and later replies
+    /// to them are ignored. The link takes new calls to these groups; other groups aren't affected.
     Cut(Part, String),
-    /// The link is dead, and why. Nothing follows.
+    /// The link is down, and why. The last event.
     Down(String),
 }
 

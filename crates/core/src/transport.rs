@@ -1,7 +1,7 @@
 //! A Redis client of the user's own: what the limiter needs from it, and how its answers come back.
 //!
-//! An embedder implements [`ClientTransport`] over the client; `store/redis/transport` uses it. There is no protocol and
-//! no rule here. An implementation keeps the order of a store (`store`): it sends the commands for one group in the
+//! An embedder implements [`ClientTransport`] over the client; `store/redis/transport` uses it. There is no protocol
+//! and no rule here. An implementation keeps the order of a store (`store`): it sends the commands for one group in the
 //! order in which it got them, and reports answers in the order in which they arrive.
 
 use std::fmt;

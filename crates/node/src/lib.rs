@@ -1,9 +1,9 @@
 //! The Node.js binding: converts, nothing else.
 //!
 //! `port` is the bridge of one JavaScript environment; `rows` is the form of requests and completions in buffers of
-//! numbers, `codes` the numbers' meanings, `lengths` the units of time; `wake_flag` says when JavaScript has to be woken;
-//! `json` writes status, keys and stats; `transport` gives commands to clients of the user's, `questions` calls functions
-//! of the user's. It makes no promise, object or error, and keeps no rule: `lib/bridge.js` is the other side.
+//! numbers, `codes` the numbers' meanings, `lengths` the units of time; `wake_flag` says when JavaScript has to be
+//! woken; `json` writes status, keys and stats; `transport` gives commands to clients of the user's, `questions` calls
+//! functions of the user's. It makes no promise, object or error, and keeps no rule: `lib/bridge.js` is the other side.
 
 use napi_derive::napi;
 

@@ -120,8 +120,8 @@ impl Port {
         self.texts.clear();
     }
 
-    /// Takes the first `length` numbers of `rows` as requests; then as `drain`. With no room for answers, the caller has to
-    /// drain later: it isn't woken for them.
+    /// Takes the first `length` numbers of `rows` as requests; then as `drain`. With no room for answers, the caller
+    /// has to drain later: it isn't woken for them.
     #[napi(catch_unwind)]
     #[allow(unsafe_code)]
     pub fn submit(&mut self, rows: &[f64], length: u32, mut answers: Float64ArraySlice<'_>) -> u32 {
@@ -130,8 +130,8 @@ impl Port {
         self.read(unsafe { answers.as_mut() })
     }
 
-    /// Fills `out` with the local clock, whether more are ready, and whole rows of completions; how much of it is filled.
-    /// 0 when none are ready.
+    /// Fills `out` with the local clock, whether more are ready, and whole rows of completions; how much of it is
+    /// filled. 0 when none are ready.
     #[napi(catch_unwind)]
     #[allow(unsafe_code)]
     pub fn drain(&mut self, mut out: Float64ArraySlice<'_>) -> u32 {
@@ -267,8 +267,8 @@ impl Port {
             self.forgotten.remove(&client);
         }
         let Some((head, rows)) = out.split_at_mut_checked(HEAD) else { return 0 };
-        // First, in every read: JavaScript may have been woken while it couldn't read, and completions from now on have to
-        // wake it again.
+        // First, in every read: JavaScript may have been woken while it couldn't read, and completions from now on have
+        // to wake it again.
         self.shared.wake_flag.clear();
         let mut completions = lock(&self.shared.completions);
         let length = completions.drain(rows);

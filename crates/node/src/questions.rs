@@ -1,8 +1,8 @@
 //! Functions of JavaScript that give a value when it is needed: credentials, translated addresses. A question goes to
 //! JavaScript with one wake, its answer comes back with the question's number.
 //!
-//! It knows no function and reads no answer: `lib/questions.js` is the other side. The asker bounds the time; a question
-//! without a waiting asker is removed.
+//! It knows no function and reads no answer: `lib/questions.js` is the other side. The asker bounds the time; a
+//! question without a waiting asker is removed.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,5 +1,5 @@
-//! How many leases of a session were forgotten: garbage-collected in JavaScript without a release. Limiters that share a
-//! session share the count, also across threads. In Rust no lease is forgotten: dropping one gives it back.
+//! How many leases of a session were forgotten: garbage-collected in JavaScript without a release. Limiters that share
+//! a session share the count, also across threads. In Rust no lease is forgotten: dropping one gives it back.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

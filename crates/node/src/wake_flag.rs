@@ -1,7 +1,7 @@
 //! Says when JavaScript has to be woken: once for many completions, and no completion is missed.
 //!
-//! It doesn't know the completions or how JavaScript is woken. The order matters: a writer writes first and then sets the
-//! flag; the reader clears the flag first and then reads. So what is written after the reading sets the flag again.
+//! It doesn't know the completions or how JavaScript is woken. The order matters: a writer writes first and then sets
+//! the flag; the reader clears the flag first and then reads. So what is written after the reading sets the flag again.
 //! `tests/bridge.rs` runs this file through every interleaving.
 
 use crate::sync::{AtomicBool, Ordering};

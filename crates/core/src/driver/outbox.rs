@@ -1,7 +1,7 @@
 //! The events that one client is to be told, in order, by any thread.
 //!
-//! Events are added under the session's lock, so they are in the order in which they happened. They are told without it,
-//! by one thread at a time: a thread that finds another one telling leaves its events to that one.
+//! Events are added under the session's lock, so they are in the order in which they happened. They are told without
+//! it, by one thread at a time: a thread that finds another one telling leaves its events to that one.
 //! `tests/interleavings.rs` runs this file through every interleaving.
 
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! The state behind a session's lock: the session itself, its connections to stores, and its clients.
 //!
 //! It decides nothing. The order matters in two places. The sessions are told the time first, so that a lease that
-//! ended while the process stood still is lost before anybody gets a new one (R10). And events enter the outboxes before
-//! the lock is released, so that they stay in order.
+//! ended while the process stood still is lost before anybody gets a new one (R10). And events enter the outboxes
+//! before the lock is released, so that they stay in order.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -30,8 +30,8 @@ const MOST_ROUNDS: usize = 64;
 /// The resolution of the runtime's timers.
 const TICK: Duration = Duration::from_millis(1);
 
-/// The longest sleep. The runtime's clock stands still while a machine is suspended, so the rest of a sleep follows when
-/// it resumes: what has ended meanwhile is told no later than this.
+/// The longest sleep. The runtime's clock stands still while a machine is suspended, so the rest of a sleep follows
+/// when it resumes: what has ended meanwhile is told no later than this.
 const LONGEST: Duration = Duration::from_secs(1);
 
 pub(super) struct DriverState {

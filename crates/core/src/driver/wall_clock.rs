@@ -1,5 +1,5 @@
-//! Notices when a machine was stopped as a whole (a thaw, a migration): our clock may have stood still meanwhile, but the
-//! wall clock is set to the real time afterwards.
+//! Notices when a machine was stopped as a whole (a thaw, a migration): our clock may have stood still meanwhile, but
+//! the wall clock is set to the real time afterwards.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,6 +1,6 @@
 //! The acquire call: grant now, join the line, or refuse (R1, R3, R5, R6, R11, R16), and the join call (R38).
 //!
-//! Settling isn't looked at beyond the hand-off: a settling session doesn't ask (R30).
+//! Only the hand-off considers settling: a settling session doesn't acquire (R30).
 
 use std::collections::HashMap;
 
@@ -57,7 +57,7 @@ impl State {
         answers
     }
 
-    /// What has joined and is handed something all the same is answered by that.
+    /// Requests that joined the line and were granted by the hand-off are answered as granted.
     fn hand_off_to(
         &mut self,
         turn: &mut Turn<'_>,
@@ -119,7 +119,7 @@ impl State {
         Some(Acquired::Queued { ticket, ahead: self.line.len() - 1 })
     }
 
-    /// A name that is held moves to the asker, whoever has it (R16).
+    /// The lease of a held name is taken over by the request (R16).
     fn by_name(&mut self, turn: &Turn<'_>, ask: &Ask) -> Option<Acquired> {
         let (now, terms) = (turn.now, &ask.terms);
         let (former, lease) = self.leases.named(terms.holder.as_ref())?;
@@ -135,8 +135,8 @@ impl State {
         Some(Acquired::Granted(grant))
     }
 
-    /// Whether as many wait as the request allows, once dead waiters at the front have left: they are looked for once a
-    /// call (R6).
+    /// Whether as many wait as the request allows. Before that, waiters of dead sessions leave the line: once a call
+    /// (R6).
     fn line_is_full(&mut self, turn: &mut Turn<'_>, terms: &Terms) -> bool {
         let Some(most) = terms.max_waiting else { return false };
         if self.line.len() >= most && !std::mem::replace(&mut turn.looked_through, true) {

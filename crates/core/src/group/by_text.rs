@@ -1,6 +1,6 @@
-//! Lease ids in the order of their text, `<session>-<number>`, which is how Redis orders what has equal scores.
+//! Lease ids in the order of their text, `<session>-<number>`: Redis orders members of equal score so.
 //!
-//! `9` comes after `10` there, so the derived order of [`LeaseId`] doesn't do. No text is made to compare.
+//! In that order `9` comes after `10`, unlike in the derived order of [`LeaseId`]. No text is made to compare.
 
 use std::cmp::Ordering;
 

@@ -1,4 +1,4 @@
-//! Who the sessions of a group said that they are (R40). Decides nothing.
+//! The introductions of a group's sessions (R40). Nothing depends on them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use crate::protocol::Introduction;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Introductions {
-    /// With the moment up to which they are kept.
+    /// Each with the end until which it is kept.
     identities: HashMap<SessionId, (u64, Arc<Identity>)>,
-    /// The same by that moment.
+    /// The same by end.
     ends: BTreeSet<(u64, SessionId)>,
 }
 
 impl Introductions {
-    /// A session says who it is; what has passed is forgotten.
+    /// Keeps an introduction; those that have ended are removed.
     pub(super) fn add(&mut self, now_ms: u64, session: SessionId, said: &Introduction) {
         while let Some((_, passed)) = self.ends.first().copied().filter(|(end_ms, _)| *end_ms <= now_ms) {
             self.remove(passed);
@@ -30,7 +30,7 @@ impl Introductions {
         self.identities.get(&session).filter(|(end_ms, _)| *end_ms > now_ms).map(|(_, identity)| identity)
     }
 
-    /// Those that haven't passed, by session.
+    /// Those that haven't ended, by session.
     pub(super) fn all(&self, now_ms: u64) -> Vec<(SessionId, u64, Arc<Identity>)> {
         let lasting = |(end_ms, _): &&(u64, SessionId)| *end_ms > now_ms;
         let mut all: Vec<_> = (self.ends.iter().filter(lasting))

@@ -1,6 +1,6 @@
 //! The leases of a group: by id, by end, by lowest slot and by holder name, and the slots that they have.
 //!
-//! Keeps the four views and the free slots in step; decides nothing. An ended lease stays until somebody removes it
+//! It keeps the four views and the free slots consistent, and decides nothing. An ended lease stays until it is removed
 //! (R9), a name belongs to one lease (R16).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -58,7 +58,8 @@ impl Leases {
         self.held
     }
 
-    /// Slots held by leases that haven't ended. So many that have are looked at; more than that count still.
+    /// Slots held by leases that haven't ended. Only so many ended leases are looked at: more than that are counted
+    /// too.
     pub(super) fn held_at(&self, now_ms: u64) -> u64 {
         let ended = self.by_end.iter().take_while(|(end_at_ms, _)| *end_at_ms <= now_ms).take(MAX_TOUCHED);
         let slots = |id: &ByText| self.by_id.get(&id.0).map_or(0, |lease| u64::from(lease.slots.weight()));
@@ -123,7 +124,7 @@ impl Leases {
         slots.iter().all(|slot| self.free.is_free(*slot))
     }
 
-    /// A lease on just these slots, if all of them are free (R14). The id must be new.
+    /// A lease on exactly these slots, if all of them are free (R14). The id must be new.
     pub(super) fn restore(
         &mut self,
         id: LeaseId,
@@ -137,7 +138,7 @@ impl Leases {
         Some(self.attach(id, Lease { end_at_ms, token, slots, terms }))
     }
 
-    /// Ends a lease: its slots are free, its name is nobody's.
+    /// Removes a lease and frees its slots and name.
     pub(super) fn remove(&mut self, id: LeaseId) -> Option<Lease> {
         let lease = self.detach(id)?;
         self.free.give_back(&lease.slots);
@@ -145,7 +146,7 @@ impl Leases {
         Some(lease)
     }
 
-    /// The slots and the name of `former` go to `id`; what `former` had is handed back for [`Leases::give_again`].
+    /// The slots and the name of `former` go to `id`. The former lease is returned, for [`Leases::give_again`].
     pub(super) fn take_over(
         &mut self,
         former: LeaseId,
@@ -159,7 +160,7 @@ impl Leases {
         Some((before, self.attach(id, Lease { end_at_ms, token, slots, terms })))
     }
 
-    /// Undoes a take-over by `id`, unless somebody else has taken it over from there.
+    /// Undoes a take-over by `id`, unless another lease has taken it over since.
     pub(super) fn give_again(&mut self, id: LeaseId, former: LeaseId, before: Lease) {
         if self.detach(id).is_some() {
             self.attach(former, before);
@@ -177,7 +178,7 @@ impl Leases {
         Some(lease)
     }
 
-    /// Somebody else has the lease by a pass, unless that isn't news.
+    /// Records who has the lease by a pass, unless that is known already.
     pub(super) fn pass(&mut self, id: LeaseId, passed: &Passed) -> bool {
         let Some(lease) = self.by_id.get_mut(&id).filter(|lease| lease.token < passed.token) else {
             return false;

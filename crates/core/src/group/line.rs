@@ -1,6 +1,6 @@
-//! The line of a group: who waits, in which order, and whom a newcomer may not overtake (R3, R4).
+//! The line of a group: its waiters in order, and which of them a new request may not overtake (R3, R4).
 //!
-//! A class is the waiters of one limit, ordered by priority, then ticket. Knows no lease, no session and no time.
+//! A class is the waiters of one limit, ordered by priority, then ticket. Leases, sessions and time aren't known here.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,7 +17,7 @@ pub(super) struct Waiter {
     pub(super) terms: Arc<Terms>,
 }
 
-/// A place inside a class. The id only parts tickets that are equal, which re-entries can bring about.
+/// A place inside a class. The id orders equal tickets, which can occur after re-entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     priority: Reverse<i8>,
@@ -31,7 +31,7 @@ impl Place {
     }
 }
 
-/// All who wait.
+/// All waiters.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Line {
     waiters: HashMap<LeaseId, Waiter>,
@@ -61,7 +61,7 @@ impl Line {
         self.classes.keys().all(|class| *class == limit)
     }
 
-    /// Whether somebody waits whom a request of this limit and priority may not overtake (R3).
+    /// Whether a waiter exists that a request of this limit and priority may not overtake (R3).
     pub(super) fn stands_before(&self, limit: u32, priority: i8) -> bool {
         let mut heads = self.classes.range(limit..).filter_map(|(_, class)| class.first());
         heads.any(|head| head.priority.0 >= priority)
@@ -92,7 +92,7 @@ impl Line {
         Some(waiter)
     }
 
-    /// Everybody, by limit, then priority, then ticket.
+    /// All, by limit, then priority, then ticket.
     pub(super) fn in_order(&self) -> impl Iterator<Item = (LeaseId, &Waiter)> {
         let places = self.classes.values().flatten();
         places.filter_map(|place| self.waiters.get(&place.id.0).map(|waiter| (place.id.0, waiter)))

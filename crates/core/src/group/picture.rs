@@ -1,6 +1,5 @@
-//! A group seen from outside: the pages of inspect for people, and a snapshot that two implementations agree on.
-//!
-//! Reads only.
+//! A group seen from outside: the pages of inspect, and a snapshot that must be equal in all implementations.
+//! Read-only.
 
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use super::state::{Now, State};
 use crate::lease::{Epoch, FencingToken, Identity, LeaseId, SessionId, Slot, Ticket};
 use crate::protocol::{HolderView, MAX_TOUCHED, Page, Picture, WaiterView};
 
-/// All that a group knows and that every implementation must agree on.
+/// The state of a group, which must be equal in all implementations.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
     /// `None` without state.
@@ -30,9 +29,9 @@ pub struct Snapshot {
     pub waiters: Vec<WaiterSnapshot>,
     /// The sessions that have waiters in line or whose guard hasn't passed, by id.
     pub sessions: Vec<SessionSnapshot>,
-    /// Who sessions said that they are, and up to when that is kept, by id.
+    /// Introductions and their ends, by session.
     pub introductions: Vec<(SessionId, u64, Arc<Identity>)>,
-    /// Its note, the last one that was there.
+    /// Its note, or the last one that it had.
     pub note: Option<NoteSnapshot>,
     /// When a note was wanted last, and for how long none was written from then on.
     pub wanted_ms: u64,

@@ -1,7 +1,7 @@
 //! The reconcile call: a session finds out about its own ids after an unclear outcome (R12, R14, R30).
 //!
-//! Only here does a lease come back into a group that has lost it, only here does a group find out that its state went
-//! back, and only here is a connection number guarded.
+//! Only this call lets a lease re-enter a group that has lost it, finds out that a group's state went back, and stores
+//! and guards a connection number.
 
 use std::sync::Arc;
 
@@ -53,8 +53,8 @@ impl State {
         self.note_reconciled(turn, tickets.min(), &limits.collect::<Vec<_>>());
     }
 
-    /// Whether the state went back to what it was before one of these grants, as a replica that is promoted without the
-    /// last writes does: it is of the same epoch and doesn't know the grant yet, or shows its id as it was before.
+    /// Whether the state went back to one from before one of these grants, as when a replica is promoted without the
+    /// last writes: it has the same epoch, and doesn't know the grant, or shows its id as it was before.
     fn went_back(&self, turn: &Turn<'_>, items: &[ReconcileItem]) -> bool {
         items.iter().any(|item| {
             let ReconcileItem::Keep(keep) = item else { return false };
@@ -65,7 +65,7 @@ impl State {
         })
     }
 
-    /// What the group has of the session, from this rank on, and where to go on.
+    /// The session's ids that the group has, from this rank on, and the next rank.
     fn own(&self, session: SessionId, from: u64) -> (Vec<LeaseId>, Option<u64>) {
         let skipped = usize::try_from(from).unwrap_or(usize::MAX);
         let leases = self.leases.in_order().skip(skipped).take(MAX_TOUCHED);
@@ -89,8 +89,8 @@ impl State {
         }
     }
 
-    /// A lease that is there as its session knows it. Without a length it ends when that was stated last, also in a
-    /// state that has gone back to before its renewal.
+    /// A lease that the group has as its session knows it. Without a length it ends when that was last stated, also if
+    /// the state went back to one from before its renewal.
     fn kept(&mut self, turn: &Turn<'_>, keep: &Keep) -> Option<Reconciled> {
         let lease = self.leases.get(keep.id).filter(|lease| is_that(lease, keep))?;
         let extended = keep.extend_ms.map(|length_ms| turn.now.ms.saturating_add(length_ms));
@@ -106,7 +106,7 @@ impl State {
         if let Some(kept) = self.kept(turn, keep) {
             return kept;
         }
-        // A state from before the grant still has it in line, or has granted it a second time.
+        // A state from before the grant has it still in line, or has granted it a second time.
         self.leases.remove(keep.id);
         self.leave(turn.now, keep.id);
         // Under the same epoch a missing lease was released or reaped, unless the state went back (R14) or is an old
@@ -139,8 +139,8 @@ impl State {
         Reconciled::Held(grant)
     }
 
-    /// Slots and name were free, or taken over, when they were granted: whoever has them by an older grant has ended
-    /// since, and only an old snapshot still shows it.
+    /// Slots and name were free, or taken over, when they were granted. So a lease that has them by an older grant had
+    /// ended, and only an old snapshot still shows it.
     fn outdate(&mut self, keep: &Keep) {
         for older in self.leases.older(&keep.slots, keep.terms.holder.as_ref(), keep.token) {
             self.leases.remove(older);
@@ -172,7 +172,7 @@ impl State {
     }
 }
 
-/// Whether the lease is the one that its session knows: of its grant, or of a pass since that a renewal has told (R36).
+/// Whether the lease is the one that its session knows: by its grant, or by a later pass that a renewal reported (R36).
 fn is_that(lease: &Lease, keep: &Keep) -> bool {
     keep.token <= lease.token && lease.token <= keep.current
 }

@@ -1,14 +1,14 @@
-//! What a group knows of the sessions that wait in it or have reconciled with it.
+//! The sessions that wait in a group or have reconciled with it.
 //!
-//! A record counts while its session has waiters in line, or until its guard (R12); after that it is as if it weren't
-//! there, and goes. Whether a session lives is only ever asked here (R18, R19).
+//! A record is valid while its session has waiters in line, or until its guard (R12); after that it is ignored and
+//! removed. Whether a session is live is decided here alone (R18, R19).
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::lease::SessionId;
 use crate::protocol::Caller;
 
-/// How long a reconciled connection number is remembered without a waiter in line.
+/// How long a reconciled connection number is kept without a waiter in line.
 const GUARD_MS: u64 = 60_000;
 
 /// One session, as the group knows it.
@@ -55,7 +55,7 @@ impl Sessions {
         self.records.get(&session).map_or(0, |record| record.count)
     }
 
-    /// The caller has shown that it lives; without a record there is nothing to keep. Its new deadline, if any.
+    /// The caller has shown that it is live. Its new deadline, if it has a record.
     pub(super) fn keep_alive(&mut self, caller: &Caller, now_ms: u64) -> Option<u64> {
         let record = self.records.get_mut(&caller.session)?;
         record.deadline_ms = now_ms.saturating_add(caller.keep_alive_ms);
@@ -104,7 +104,7 @@ impl Sessions {
         }
     }
 
-    /// Forgets records whose guard has passed.
+    /// Removes records whose guard has passed.
     pub(super) fn forget(&mut self, now_ms: u64) {
         while self.guards.front().is_some_and(|(guard_ms, _)| *guard_ms <= now_ms) {
             let passed = self.guards.pop_front().map(|(_, session)| session);
@@ -116,7 +116,7 @@ impl Sessions {
         }
     }
 
-    /// Those that count now, in no order.
+    /// The valid records, in no order.
     pub(super) fn counting(&self, now_ms: u64) -> impl Iterator<Item = (SessionId, &Record)> {
         self.records.iter().filter(move |(_, record)| record.counts(now_ms)).map(|(id, record)| (*id, record))
     }

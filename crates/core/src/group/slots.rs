@@ -1,13 +1,13 @@
 //! Which slots of a group are free, and taking the smallest of them (R2).
 //!
-//! Free are the gaps below the highest slot in use, kept as ranges, and everything above it: a lease that re-enters
-//! with slot 1,000,000 makes one range. Knows no lease and no limit.
+//! The gaps below the highest slot in use are kept as ranges; everything above it is free. So a lease that re-enters
+//! with slot 1,000,000 makes one range. Leases and limits aren't known here.
 
 use std::collections::BTreeMap;
 
 use crate::lease::Slot;
 
-/// The slots of one lease, ascending, never none. Most leases have one, which needs no memory of its own.
+/// The slots of one lease, ascending, at least one. Most leases have one, which needs no allocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Taken {
     One(Slot),
@@ -55,7 +55,7 @@ impl FreeSlots {
         }
     }
 
-    /// Takes just these slots, or none of them: they must be ascending, begin above 0 and all be free.
+    /// Takes exactly these slots, or none: they must be ascending, above 0 and all free.
     pub(super) fn take_just(&mut self, slots: &[Slot]) -> Option<Taken> {
         let ascending = slots.first().is_some_and(|first| *first > 0) && slots.is_sorted_by(|a, b| a < b);
         if !ascending || !slots.iter().all(|slot| self.is_free(*slot)) {

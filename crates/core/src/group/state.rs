@@ -1,7 +1,7 @@
-//! The state of a group, and the small moves that all calls are made of: grant, take over, join, leave.
+//! The state of a group, and the steps that all calls are made of: grant, take over, join, leave.
 //!
-//! Keeps leases, line and sessions in step with each other; when a move is allowed, the calls decide. Tokens and
-//! tickets grow here (R15).
+//! They keep leases, line and sessions consistent; the calls decide when a step is allowed. Tokens and tickets grow
+//! here (R15).
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ impl State {
         self.latest_ms.saturating_add(RESERVE_MS)
     }
 
-    /// The state lives on for whatever lasts until then (R8).
+    /// The state must last at least until then (R8).
     pub(super) fn outlive(&mut self, at_ms: u64) {
         self.latest_ms = self.latest_ms.max(at_ms);
     }
@@ -80,7 +80,7 @@ impl State {
         self.leases.add(id, terms.clone(), token, end_at_ms).as_grant(id, now.ms)
     }
 
-    /// The lease of a name goes to `id` (R16); what the former owner had comes back too.
+    /// The lease of a name goes to `id` (R16); the former lease is returned too.
     pub(super) fn take_over(
         &mut self,
         now: Now,
@@ -95,12 +95,12 @@ impl State {
         Some((before, lease.as_grant(id, now.ms)))
     }
 
-    /// A lease goes on for its length from now, if it is there.
+    /// Extends a lease to its length from now, if it exists.
     pub(super) fn extend(&mut self, now: Now, id: LeaseId, length_ms: u64) -> Option<&Lease> {
         self.end_at(id, now.ms.saturating_add(length_ms))
     }
 
-    /// A lease goes on until then, if it is there.
+    /// Extends a lease until then, if it exists.
     pub(super) fn end_at(&mut self, id: LeaseId, end_at_ms: u64) -> Option<&Lease> {
         self.latest_ms = self.latest_ms.max(end_at_ms);
         self.leases.extend(id, end_at_ms)
@@ -146,7 +146,7 @@ impl State {
         self.leases.first_to_end().map(|(end_at_ms, _)| end_at_ms.saturating_sub(now.ms))
     }
 
-    /// The ticket of who joins next.
+    /// The ticket of the next request that joins.
     pub(super) fn next_ticket(&self, now: Now) -> Ticket {
         Ticket(now.us.max(self.last_ticket.0.saturating_add(1)))
     }

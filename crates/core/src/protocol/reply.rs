@@ -127,7 +127,8 @@ pub enum Renewed {
         /// The new end.
         end_at_ms: u64,
     },
-    /// The group doesn't have it. Whether it is lost depends on the epoch: see [`ReconcileItem::Keep`](super::ReconcileItem::Keep).
+    /// The group doesn't have it. Whether it is lost depends on the epoch: see
+    /// [`ReconcileItem::Keep`](super::ReconcileItem::Keep).
     Gone,
     /// The holder name belongs to another lease now (R16).
     TakenOver,
@@ -156,8 +157,8 @@ pub enum Left {
 /// What became of one id of a reconcile call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reconciled {
-    /// Held: as it was, restored, or granted meanwhile. The end is as [`Keep::extend_ms`](super::Keep::extend_ms) asks; what was wanted has its
-    /// full length.
+    /// Held: as it was, restored, or granted meanwhile. The end is as [`Keep::extend_ms`](super::Keep::extend_ms) asks;
+    /// what was wanted has its full length.
     Held(Grant),
     /// In line with this ticket.
     InLine {

@@ -1,8 +1,8 @@
 //! The embedded store: groups in this process, behind one lock.
 //!
-//! All links of one store, and of its clones, see the same groups; nobody outside the process does. It keeps no rule
-//! itself, those are `group`'s. Calls are carried out where they are sent; a link's replies and pushes come in the
-//! order in which they were made, because both are queued under the lock (R17). A dropped link has no receivers (R18).
+//! All links of one store, and of its clones, have the same groups, which only this process sees. The rules are in
+//! `group`. Calls are carried out on the thread that sends them; a link's replies and pushes keep their order, because
+//! both are queued under the lock (R17). A dropped link has no receivers (R18).
 
 use std::collections::HashMap;
 use std::future::ready;
@@ -42,7 +42,7 @@ struct World {
     links: u64,
 }
 
-/// Where a session's pushes go, and which of its links that is.
+/// Where a session's pushes go: the events of its newest link.
 struct Listener {
     link: u64,
     events: UnboundedSender<LinkEvent>,
@@ -59,7 +59,7 @@ impl MemoryStore {
         Self { shared: Arc::new(Shared { clock, world: Mutex::default() }) }
     }
 
-    /// The store of this name; it lasts as long as somebody in the process has it.
+    /// The store of this name. It exists as long as it is referenced in the process.
     pub fn shared(name: &str) -> Self {
         static STORES: LazyLock<Mutex<HashMap<String, Weak<Shared>>>> = LazyLock::new(Mutex::default);
         let mut stores = lock(&STORES);
@@ -89,7 +89,7 @@ impl Store for MemoryStore {
             world.listeners.insert(session, Listener { link, events: events.clone() });
             link
         };
-        // A store that is part of the process can't have lost anything: there is nothing to settle for (R30).
+        // A store in this process can't have lost leases, so there is no settling time (R30).
         let info = LinkInfo { listens: true, uptime: Some(Duration::MAX), ..LinkInfo::default() };
         let link: Box<dyn Link> = Box::new(MemoryLink { shared, session, number, events });
         Box::pin(ready(Ok((link, info))))
@@ -131,7 +131,7 @@ impl Link for MemoryLink {
                 }
             };
             // Under the lock: a push for this link that another call makes from now on must come after this reply.
-            // Nobody may be there any more to read it, which is nobody's loss.
+            // The receiver may be gone already.
             let _ = self.events.send(event);
         }
     }
@@ -140,14 +140,14 @@ impl Link for MemoryLink {
 impl Drop for MemoryLink {
     fn drop(&mut self) {
         let mut world = lock(&self.shared.world);
-        // A later link of the session may have taken its place.
+        // Unless a later link of the session has replaced it.
         if world.listeners.get(&self.session).is_some_and(|listener| listener.link == self.number) {
             world.listeners.remove(&self.session);
         }
     }
 }
 
-/// The machine's wall clock at the start, carried on by one that never goes back.
+/// The wall clock at the start, continued by a clock that never goes back.
 fn unix_clock() -> Clock {
     let start = Moment::now();
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,9 +1,10 @@
-//! Groups in a Redis server: each call one script, each link one connection.
+//! Groups in a Redis server.
 //!
-//! Knows no rule and remembers nothing between links. `library`, `keys` and `reply` are the bytes; `server`,
-//! `sentinel`, `address` and `tls` are where, `login` who we are there; `connection` is how a link opens, `attempts`
-//! how long that may hang, `progress` what it waits for, `about` what it meets there, `link` how it runs, `bundle` what
-//! goes together; `push`, `list` and `replicas` are what comes beside the calls; `cluster` makes one of many servers.
+//! It has no rule and remembers nothing between links. `library`, `keys` and `reply` write and read the protocol.
+//! `server`, `sentinel`, `address` and `tls` find and reach the server, `login` has the credentials. `connection` opens
+//! a link, `attempts` bounds a hanging one, `progress` is what it waits for, `about` what the server tells of itself.
+//! `link` is an open link, `bundle` decides which calls go together. `push`, `list` and `replicas` are other uses of a
+//! server, `cluster` is many servers as one, `transport` a client of the user's.
 
 use std::sync::Arc;
 

@@ -1,8 +1,7 @@
-//! What a server says about itself when a link opens: how long it runs, which process it is, and whether it can be
-//! relied on.
+//! What a server tells about itself when a link opens: its uptime, its process, and whether it is suitable.
 //!
-//! Asked once per connection, by `INFO` and a script; where that isn't permitted nothing is known, and nothing fails
-//! for it (R30).
+//! It is asked once per connection, by `INFO` and a script. If that isn't permitted, nothing is known, which is no
+//! error (R30).
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use redis::{ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value
 use crate::moment::Moment;
 use crate::sync::lock;
 
-/// The oldest version that is known to run the scripts, and the oldest that they're tested on.
+/// The oldest version that runs the scripts, and the oldest that they are tested on.
 const LEAST: (u32, u32) = (6, 0);
 const TESTED: (u32, u32) = (6, 2);
 
@@ -24,13 +23,13 @@ const WRITE_LONG: &str = "return string.format('lua_integer:%d', 450359962737049
 /// What is known of a server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct About {
-    /// How long it runs at least.
+    /// Its uptime, at least.
     pub(super) uptime: Option<Duration>,
     /// Which process it is.
     pub(super) run_id: Option<String>,
-    /// What an operator should know.
+    /// Warnings for the operator.
     pub(super) warnings: Vec<String>,
-    /// Its version, if that is one of Redis' that couldn't run the scripts.
+    /// Its version, if that is a Redis too old for the scripts.
     pub(super) doubted: Option<String>,
 }
 
@@ -88,7 +87,7 @@ impl About {
     }
 }
 
-/// Whether a server was found loading its data when a link was to be opened, and since when it's through with that.
+/// Whether the server was loading its data when a link was to be opened, and since when it has finished.
 #[derive(Default)]
 pub(super) struct Loading(Mutex<Loaded>);
 
@@ -101,7 +100,7 @@ enum Loaded {
 }
 
 impl Loading {
-    /// Takes note of why a link couldn't be opened.
+    /// Notes why a link couldn't be opened.
     pub(super) fn note(&self, error: &RedisError) {
         if error.kind() == ErrorKind::Server(ServerErrorKind::BusyLoading) {
             *self.state() = Loaded::NotYet;

@@ -1,7 +1,7 @@
 //! A socket to an address: TCP, TLS over it, or a Unix socket.
 //!
-//! Says nothing on the socket. All addresses of a name are tried at once, and the first that answers is taken: one that
-//! swallows packets must not use up the time of the others.
+//! Nothing is sent on the socket. All addresses of a name are tried at once, and the first that answers is used: one
+//! that drops packets must not use up the time of the others.
 
 use std::io;
 use std::time::Duration;
@@ -14,13 +14,12 @@ use tokio::task::JoinSet;
 use super::tls::Secure;
 use crate::config::{Address, Node};
 
-/// How long a connection is silent before the kernel probes it: a dead one is noticed after 25 s even if nothing is
-/// asked.
+/// After so long without traffic the kernel probes a connection: a dead one is noticed after 25 s even without calls.
 const SILENCE: Duration = Duration::from_secs(10);
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 const PROBES: u32 = 3;
 
-/// Bytes both ways.
+/// A stream of bytes in both directions.
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}

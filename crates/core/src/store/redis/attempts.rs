@@ -1,9 +1,9 @@
-//! Attempts that overlap: while none is done, another is begun every now and then beside those that hang, and the first
-//! that is done counts.
+//! Attempts that overlap: while none has finished, new ones are begun at intervals, and the first that finishes is
+//! used.
 //!
-//! A server that vanished without a word and is back answers a fresh socket at once, and an old one only when the
-//! kernel next repeats itself, which may be seconds later. A slow network needs its time, on the other hand. So what
-//! hangs isn't given up for it: it stays open beside the fresh one. Knows nothing of what is attempted.
+//! A server that vanished and is back answers a new socket at once, and an old one only after the kernel's next
+//! retransmission, which may be seconds later. On a slow network an attempt takes long. So a hanging attempt isn't
+//! ended: it stays open beside the new one. What is attempted isn't known here.
 
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
@@ -21,13 +21,13 @@ use crate::store::ConnectError;
 const SHORTEST_PACE: Duration = Duration::from_millis(100);
 const LONGEST_PACE: Duration = Duration::from_millis(500);
 
-/// How many attempts are open at once. The first stays to the end; of the others the oldest ends for a fresh one.
+/// How many attempts may be open at once. The first stays open; of the others the oldest ends for a new one.
 const MOST: usize = 8;
 
 /// How many of several candidates are attempted at once.
 const MOST_CANDIDATES: usize = 16;
 
-/// Why an attempt came to nothing.
+/// Why an attempt failed.
 pub(super) trait Refusal {
     /// Trying this one again won't help.
     fn is_fatal(&self) -> bool;
@@ -53,7 +53,7 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    /// As the options want it, whose owner has so many `other` connections to the same server.
+    /// By the options; `other`: how many other connections to the same server there are.
     pub(super) fn new(options: &Options, others: u32) -> Self {
         let pace = match options.settle / 4 {
             Duration::ZERO => LONGEST_PACE,
@@ -90,7 +90,7 @@ impl Attempts {
     /// How long after the attempt of this number, counted from 1, the next may begin.
     fn patience(&self, begun: usize, candidates: usize) -> Duration {
         match begun {
-            // Somebody else is asked sooner than the same again.
+            // Another candidate is asked sooner than the same one again.
             begun if begun < candidates => self.pace / 2,
             // There is no room beside it: the more time each of them gets the later it comes.
             begun if self.most == 1 => self.pace * 2u32.saturating_pow((begun - candidates).min(10) as u32),
@@ -182,7 +182,7 @@ where
         }
     }
 
-    /// Begins an attempt with whose turn it is; when the next may begin.
+    /// Begins an attempt with the next candidate; when the one after it may begin.
     fn begin_next(&mut self) -> Option<Instant> {
         let candidate = self.left.pop_front()?;
         self.left.push_back(candidate);
@@ -191,7 +191,7 @@ where
         }
         self.running.push_back((candidate, Box::pin((self.begin)(candidate))));
         self.begun += 1;
-        // Not in step with the other processes that lost the same server.
+        // Not at the same time as other processes that lost the same server.
         let share = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
         let patience = self.attempts.patience(self.begun, self.candidates);
         Some(Instant::now() + patience.mul_f64(0.9 + 0.1 * share))

@@ -1,24 +1,24 @@
-//! What goes out as one command: a request, or calls of one caller.
+//! What is sent as one command: a request, or several calls of one caller.
 //!
-//! A server saves what each command costs by itself. The calls of a group keep their order; those of different groups
-//! don't mind it.
+//! Fewer commands cost the server less. The calls of one group keep their order; between groups the order doesn't
+//! matter.
 
 use crate::protocol::{Call, CallId, Caller, Outgoing};
 
-/// Most groups of one command, so that none takes Redis much longer than the calls of one group can.
+/// The most groups of one command, so that it doesn't take Redis much longer than the calls of one group.
 const MAX_GROUPS: usize = 16;
 
 /// Which calls may go together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Together {
-    /// Those of several groups: the server has all keys in one place.
+    /// Calls of several groups: one server has all keys.
     pub(super) groups: bool,
     /// What asks for something new with what must go on when memory is full (R25): a command that does the first is
     /// refused as a whole then.
     pub(super) needs: bool,
 }
 
-/// A command to be.
+/// A command to be sent.
 pub(super) enum Bundle {
     Calls(Calls),
     Keys { place: usize, id: CallId, pattern: String, cursor: String },
@@ -27,10 +27,10 @@ pub(super) enum Bundle {
 /// Calls of one caller, those of one group one after the other.
 pub(super) struct Calls {
     pub(super) caller: Caller,
-    /// The server is asked in another's place (`ASKING`).
+    /// `ASKING` is sent before it.
     pub(super) asking: bool,
     pub(super) calls: Vec<Call>,
-    /// For each call its place among all that is sent at a time, and its id.
+    /// For each call its place among all that is sent together, and its id.
     pub(super) asked: Vec<(usize, CallId)>,
     groups: usize,
 }

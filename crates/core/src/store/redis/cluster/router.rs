@@ -1,5 +1,5 @@
-//! The task of a cluster's link: it sends each call to the member that has its group's hash slot (`route`), and passes on
-//! what members report (`events`).
+//! The task of a cluster's link: it sends each call to the member that has its group's hash slot (`route`), and passes
+//! on what members report (`events`).
 //!
 //! It keeps no rule and never sends a call again that a member may have carried out. A call that surely wasn't carried
 //! out (a redirection, a member that isn't reached yet) is sent on, within the time that an answer may take; after that

@@ -124,7 +124,8 @@ impl Completions {
         }
     }
 
-    // The push comes first if a pending call's answer may still say "in line": the session takes the later one as newer.
+    // The push comes first if a pending call's answer may still say "in line": the session takes the later one as
+    // newer.
     fn push(&mut self, push: Push, events: &UnboundedSender<LinkEvent>) {
         match self.rows.values().any(|row| row.asks_for(&push)) {
             true => self.early.push(push),

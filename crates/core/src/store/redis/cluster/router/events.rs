@@ -65,8 +65,8 @@ impl Router {
         }
     }
 
-    /// Every member gets every publication. The copy from the member that has the group is used: it comes in order with the
-    /// group's replies.
+    /// Every member gets every publication. The copy from the member that has the group is used: it comes in order with
+    /// the group's replies.
     fn pushed(&self, from: usize, push: Push) {
         if self.map.owner(hash_slot(&push.key)) == Some(from) {
             self.emit(LinkEvent::Push(push));
@@ -89,8 +89,8 @@ impl Router {
         }
     }
 
-    /// A member's link is down. The outcome of its unanswered calls is unclear, and the session reconciles its groups. With
-    /// the last link the cluster's link is down.
+    /// A member's link is down. The outcome of its unanswered calls is unclear, and the session reconciles its groups.
+    /// With the last link the cluster's link is down.
     pub(super) fn cut(&mut self, member: usize, reason: &str) -> bool {
         let mut slots = self.map.of(member);
         for sent in self.members[member].close() {

@@ -66,7 +66,8 @@ impl Pipelines {
         }
         let Calls { caller, calls, asked, asking, .. } = bundle;
         for ((call, (place, id)), result) in calls.into_iter().zip(asked).zip(results) {
-            // A full memory also refuses the other calls of a command that has an acquire: they go again without it (R25).
+            // A full memory also refuses the other calls of a command that has an acquire: they go again without it
+            // (R25).
             if apart || (acquiring && !acquires(&call) && is_for_memory(&result)) {
                 again.push(Waiting { request: Outgoing::Call { id, caller, call }, asking });
                 continue;
