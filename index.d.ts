@@ -39,7 +39,7 @@ export interface LimitConfig {
    * How long a holder keeps its slot without contact to Redis, and how long the slot of a crashed holder stays taken.
    * While the holder lives and is connected, the lease is renewed at a third of this. A slot that was handed over by
    * push counts 5 s (or the lease, if shorter) until its first confirmation. Danger: a lease below some seconds is lost
-   * by a short cut in the network, and one below a round trip can't be had; a long one keeps the slot of a crashed
+   * by a short cut in the network, and one below a round trip can't be granted; a long one keeps the slot of a crashed
    * holder for long.
    */
   limitExpire?: number | undefined
@@ -282,8 +282,8 @@ export interface ConnectionOptions {
 
   /**
    * How many connections may be open at once: 1 to 1000. Default: as many as are needed, which is one; one more with
-   * `minReplicas`; one more where RESP3 isn't to be had. What has no place is gone without, so that with 1 and without
-   * RESP3 waiters look every `limitInterval`. All limiters of a process with the same options share these.
+   * `minReplicas`; one more if the server has no RESP3. Optional connections above the number are skipped: with 1 and
+   * without RESP3, waiters poll every `limitInterval`. All limiters of a process with the same options share these.
    */
   maxConnections?: number | undefined
 

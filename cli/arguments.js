@@ -1,8 +1,7 @@
 'use strict'
 
-// Reads a command line. What each command takes is said in a table beside the command; the help is made of the same.
-// The rules of a value are the package's own: its errors name an option of the package, and here its flag is put for
-// it.
+// Reads a command line. Each command has a table of its options, from which the help is made too. The package checks
+// the values: its errors name an option of the package, which is replaced here by the flag.
 
 const { parseArgs } = require('node:util')
 
@@ -10,7 +9,7 @@ class UsageError extends Error {
   code = 'ERR_USAGE'
 }
 
-/** What every command that speaks with Redis takes. */
+/** The options of every command that connects to Redis. */
 const CONNECTION = {
   redis: { value: 'URL', help: 'where Redis is; default: the environment variable REDIS_URL', option: 'url' },
   prefix: { value: 'TEXT', help: "what the service has as keyPrefix; default: 'cl'", option: 'keyPrefix' },
@@ -24,7 +23,7 @@ const CONNECTION = {
   'tls-servername': { value: 'NAME', help: "the name in the server's certificate", option: 'tls.servername' },
 }
 
-/** What every command takes. */
+/** The options of every command. */
 const GENERAL = {
   json: { help: 'the answer, and errors, as JSON' },
   help: { short: 'h', help: 'this text' },
@@ -35,7 +34,7 @@ const forParser = (options) => Object.fromEntries(Object.entries(options).map(([
 
 const optionsOf = (command) => ({ ...command.options, ...CONNECTION, ...GENERAL })
 
-/** The command's name and the arguments without it; options may stand before it. */
+/** The command's name, and the arguments without it; options may come before it. */
 function splitCommand(args, commands) {
   const every = Object.assign({}, ...commands.map(optionsOf), { version: {} })
   const { tokens } = parseArgs({ args, options: forParser(every), strict: false, tokens: true, allowPositionals: true })
@@ -45,7 +44,7 @@ function splitCommand(args, commands) {
   return { name: first.value, rest: args.filter((_, i) => i !== first.index), asks: [] }
 }
 
-/** Values by the names of their options, and what stands alone; what follows `--` too, which is `run`'s command. */
+/** The options' values by name, and the positional arguments, with those after `--`: the command of `run`. */
 function readArguments(args, command) {
   const options = optionsOf(command)
   let parsed
@@ -68,13 +67,13 @@ function readArguments(args, command) {
   return { values, positionals: positionals.slice(0, positionals.length - after.length), after }
 }
 
-/** The number that a text is; the text itself if it isn't one, for the error that the package makes of it. */
+/** The text as a number; the text itself if it isn't one, for the package's error. */
 function toNumber(text) {
   if (/^(inf|infinity)$/i.test(text)) return Infinity
   return /^[+-]?(\d+\.?\d*|\.\d+)$/.test(text) ? Number(text) : text
 }
 
-/** How many texts must stand alone. */
+/** Checks the number of positional arguments. */
 function expectPositionals(positionals, min, max, what) {
   if (positionals.length < min) throw new UsageError(`${what} is missing`)
   if (positionals.length > max) throw new UsageError(`unexpected ${JSON.stringify(positionals[max])}`)

@@ -1,13 +1,13 @@
 'use strict'
 
-// A command as a child process: it has our input and output, gets our signals, and is ended when it must be.
+// A command as a child process: it has our input and output, gets our signals, and is ended when the lease is lost.
 
 const { spawn } = require('node:child_process')
 const { constants } = require('node:os')
 const { codes } = require('./exits.js')
 
 const PASSED_ON = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR1', 'SIGUSR2']
-// A terminal sends these to every process in front of it, so the command has got them already.
+// A terminal sends these to all foreground processes, so the command has got them already.
 const TYPED = ['SIGINT', 'SIGQUIT']
 
 const codeOfSignal = (signal) => 128 + constants.signals[signal]

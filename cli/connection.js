@@ -1,6 +1,6 @@
 'use strict'
 
-// From flags and environment to the options of a Limiter. What they may be, the package checks.
+// The options of a Limiter from flags and environment. The package checks them.
 
 const { readFileSync } = require('node:fs')
 const { UsageError } = require('./arguments.js')

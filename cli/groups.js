@@ -1,10 +1,10 @@
 'use strict'
 
-// Reads groups for people: what `limiter.status` tells, with the longest wait. Reads only.
+// Reads groups: the result of `limiter.status`, with the longest wait. Read-only.
 
 const AT_ONCE = 32
 
-/** One group; where its key holds something else, `{ key, error }`. */
+/** One group; `{ key, error }` if its key has something else. */
 async function readGroup(limiter, key) {
   try {
     const status = await limiter.status(key)

@@ -1,6 +1,6 @@
 'use strict'
 
-// The texts of --help, out of the tables beside the commands.
+// The texts of --help, from the tables of the commands.
 
 const { CONNECTION, GENERAL } = require('./arguments.js')
 const { codes, EXITS } = require('./exits.js')
@@ -34,7 +34,7 @@ function helpOf(command) {
   ].join('\n')
 }
 
-/** The help of them all. */
+/** The help of all commands. */
 function overview(commands) {
   return [
     'usage: concurrency-limit COMMAND [options]',

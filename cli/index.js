@@ -36,7 +36,7 @@ async function carryOut(command, rest, out) {
 
 async function main(args) {
   const out = new Output(process)
-  // Before the line is read: what is wrong with it is told as JSON, too.
+  // Before the line is read: its errors are JSON too.
   out.isJson = args.slice(0, args.includes('--') ? args.indexOf('--') : undefined).includes('--json')
   let command
   try {

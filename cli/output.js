@@ -1,6 +1,6 @@
 'use strict'
 
-// Where answers go: to standard output, as text or JSON; what went wrong to standard error.
+// Writes answers to standard output, as text or JSON, and errors to standard error.
 
 const { isUnicode, paint, wantsColour } = require('./text.js')
 
@@ -13,7 +13,7 @@ class Output {
     this.look = { pen: paint(wantsColour(stdout, env)), unicode: isUnicode(env, platform) }
     this.errorPen = paint(wantsColour(stderr, env))
     stdout.on('error', (error) => {
-      if (error.code === 'EPIPE') process.exit(0) // whoever reads has enough: `… | head -1`
+      if (error.code === 'EPIPE') process.exit(0) // the reader has closed the pipe: `… | head -1`
       throw error
     })
     // Nobody to tell what went wrong: the exit code still does, and `run` waits for its command.

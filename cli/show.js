@@ -32,7 +32,7 @@ const slotsOf = ({ slots }) => {
   return last - first === slots.length - 1 ? `${first}-${last}` : slots.join(',')
 }
 
-/** The process of a holder or waiter, as far as it tells: program, host and process id. */
+/** The process of a holder or waiter, as far as it's known: program, host and process id. */
 const processOf = ({ host, pid, program }) =>
   pid === null ? DASH : `${program === null ? '' : `${safe(program)} `}${safe(host ?? '?')}:${pid}`
 
@@ -61,7 +61,7 @@ const waiterCells = (waiter) => [
 const holderRows = (holders, { pen }) => [HOLDER_HEADS.map(pen.dim), ...holders.map(holderCells)]
 const waiterRows = (waiters, { pen }) => [WAITER_HEADS.map(pen.dim), ...waiters.map(waiterCells)]
 
-/** A group with all who hold and wait, but for at most `most` of each. */
+/** A group with its holders and waiters, at most `most` of each. */
 function groupDetail(group, look, most = Infinity) {
   const { error, holders, waiters } = group
   if (error !== undefined) return groupCells(group, look)

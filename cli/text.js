@@ -1,14 +1,14 @@
 'use strict'
 
-// How things look in a terminal: colours, bars, lengths of time, tables. What others wrote (keys, labels, names) is
-// shown without anything that a terminal would obey.
+// Output for a terminal: colours, bars, lengths of time, tables. Texts of others (keys, labels, names) are shown
+// without control characters.
 
 const { stripVTControlCharacters } = require('node:util')
 
 const ESCAPE = '\u001b'
 const COLOURS = { bold: [1, 22], dim: [2, 22], red: [31, 39], green: [32, 39], yellow: [33, 39], cyan: [36, 39] }
 
-/** Whether colours are wanted on this stream: FORCE_COLOR, NO_COLOR, else whether somebody looks. */
+/** Whether colours are wanted on this stream: by FORCE_COLOR, NO_COLOR, else if it is a terminal. */
 function wantsColour(stream, env) {
   if (env.FORCE_COLOR !== undefined) return env.FORCE_COLOR !== '0' && env.FORCE_COLOR !== 'false'
   if (env.NO_COLOR) return false
@@ -29,7 +29,7 @@ function isUnicode(env, platform) {
 // Controls, and marks that change the direction of what follows.
 const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]|\p{Cs}/gu
 
-/** A text of somebody else's on one line, with what a terminal would obey written as in a JavaScript string. */
+/** A text of others on one line, with control characters written as in a JavaScript string. */
 function safe(text) {
   return text.replace(UNSAFE, (sign) => `\\u${sign.codePointAt(0).toString(16).padStart(4, '0')}`)
 }

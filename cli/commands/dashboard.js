@@ -9,7 +9,7 @@ const { listKeys, readGroups } = require('../groups.js')
 
 const LOOKS_KEPT = 300
 
-/** Looks again and again; `latest` has what was seen last, and what went wrong since. */
+/** Reads the groups repeatedly; `latest` has the last result, and the error since. */
 function follow(read, history, intervalMs, signal) {
   const latest = { groups: [], more: false, at: null, error: null }
   const look = async () => {
@@ -43,7 +43,7 @@ module.exports = {
   about: [
     'Serves one page on 127.0.0.1: groups, their use over time, who holds and who waits. It looks at Redis for as long as it',
     'runs, and keeps the last 300 looks in memory. Everybody on this machine can read the page.',
-    'With --allow-release slots can be freed in the page, by whoever has the whole URL: there is a token in it.',
+    'With --allow-release slots can be freed in the page, with the whole URL only: it has a token.',
   ],
   options: {
     port: { value: 'N', number: true, help: 'the port, 0 to 65535; default: 0, a free one' },

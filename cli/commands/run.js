@@ -8,7 +8,7 @@ const { codes } = require('../exits.js')
 
 const MOST_BYTES = 128 // of a label
 
-/** What the command finds in its environment. */
+/** The command's additional environment variables. */
 const environmentOf = (lease) => ({
   CONCURRENCY_LIMIT_KEY: lease.key,
   CONCURRENCY_LIMIT_SLOT: String(lease.slot),
@@ -17,7 +17,7 @@ const environmentOf = (lease) => ({
   CONCURRENCY_LIMIT_LEASE: lease.leaseId,
 })
 
-/** What it does, for whoever looks at `status`, which also tells our host and process id. */
+/** The label that `status` shows, beside our host and process id. */
 function labelOf(command) {
   let name = basename(command).toWellFormed()
   while (Buffer.byteLength(name) > MOST_BYTES) name = [...name].slice(0, -1).join('')

@@ -42,7 +42,7 @@ async function plain(read, { out, isJson, rounds, intervalMs, signal }) {
   }
 }
 
-/** The whole screen, until somebody quits. */
+/** The full screen, until the user quits. */
 async function fullScreen(read, limiter, { out, intervalMs, signal, quit }) {
   const { State } = require('../watch/state.js')
   const { Terminal } = require('../watch/terminal.js')
@@ -87,7 +87,7 @@ async function fullScreen(read, limiter, { out, intervalMs, signal, quit }) {
     for (draw(); !signal.aborted; await refresh()) await pause(intervalMs, signal)
   }
   try {
-    // Whoever quits doesn't wait for an answer of Redis.
+    // After quitting, no answer of Redis is waited for.
     await Promise.race([looking(), once(signal, 'abort')])
   } finally {
     terminal.close()

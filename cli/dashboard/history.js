@@ -1,6 +1,6 @@
 'use strict'
 
-// What the page draws over time: the figures of each group at the last looks. Kept in memory, for as long as it runs.
+// The figures of each group at the last readings, for the page's lines. Kept in memory while the dashboard runs.
 
 class History {
   #most

@@ -1,8 +1,8 @@
 'use strict'
 
-// Serves the page and its data on loopback, and nothing to anybody who comes by another name: a page from elsewhere
-// that points its own name at 127.0.0.1 (DNS rebinding) is refused by its Host header.
-// Slots are freed only where that was allowed, for who has the token, and from the page itself.
+// Serves the page and its data on loopback. Requests with another name in the Host header are refused: a foreign page
+// might point its own name at 127.0.0.1 (DNS rebinding). Slots are freed only if that was allowed, with the token, and
+// by requests from the page itself.
 
 const { timingSafeEqual } = require('node:crypto')
 const { readFileSync } = require('node:fs')
@@ -36,7 +36,7 @@ class Refused extends Error {
   }
 }
 
-/** Compared in a time that tells nothing of where they differ. */
+/** Compares in constant time. */
 function isSame(given, expected) {
   const [a, b] = [Buffer.from(given), Buffer.from(expected)]
   return a.length === b.length && timingSafeEqual(a, b)

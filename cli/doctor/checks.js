@@ -1,6 +1,7 @@
 'use strict'
 
-// What a server's facts mean for limits: findings, each with what to change. Pure. `docs/operations.md` says why.
+// What a server's facts mean for limits: findings, each with what to change. Pure. The reasons are in
+// `docs/operations.md`.
 
 const { WAYS } = require('./rights.js')
 
@@ -118,7 +119,7 @@ const CHECKS = {
   },
 }
 
-/** What needs no INFO. */
+/** The checks that need no INFO. */
 const OF_CONNECTION = {
   latency({ latency: { medianMs, worstMs } }) {
     const says = `${ms(medianMs)} in the middle of 20 round trips, ${ms(worstMs)} at worst`

@@ -1,6 +1,6 @@
 'use strict'
 
-// What a server tells about itself, gathered without changing anything. What may not be asked is null.
+// Facts about a server, read without changing anything. What isn't permitted is null.
 
 const { ReplyError } = require('../server/connection.js')
 const { rightsOf } = require('./rights.js')
@@ -51,7 +51,7 @@ async function measure(connection) {
   }
 }
 
-/** Whether a publication arrives at a subscriber, as a waiting process would hear of its slot. */
+/** Whether a publication arrives at a subscriber, as a grant would at a waiting process. */
 async function tryPush({ connection, again }, prefix) {
   const channel = `${prefix}:push:concurrency-limit-doctor-${process.pid}-${Date.now()}`
   const listener = await again()

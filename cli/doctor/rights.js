@@ -1,7 +1,7 @@
 'use strict'
 
-// Which commands a limiter's user needs, each asked in a form that changes nothing: a server looks whether a command is
-// permitted before it looks at anything else of it.
+// The commands that a limiter's user needs, each sent in a form that changes nothing: a server checks first whether a
+// command is permitted.
 
 const SHA = '0'.repeat(40)
 

@@ -1,6 +1,6 @@
 'use strict'
 
-// What is on the screen of `watch`, and what each key changes. Pure: `press` gives what is to be done outside, if
+// The state of the screen of `watch`, and what each key changes. Pure: `press` returns what the caller has to do, if
 // anything: 'quit', 'interrupt', 'suspend', or { release }.
 
 const SORTS = {

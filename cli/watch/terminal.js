@@ -1,8 +1,7 @@
 'use strict'
 
-// The whole terminal, for as long as somebody watches: another screen, no cursor, each key as it is pressed. However
-// this process ends, the terminal is as it was before: `exit` comes also after an uncaught error, before that is
-// printed.
+// The full-screen terminal of `watch`: the alternate screen, no cursor, each key as it is pressed. The terminal is
+// restored however this process ends: `exit` also comes after an uncaught error, before that is printed.
 
 const readline = require('node:readline')
 

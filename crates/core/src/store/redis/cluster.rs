@@ -1,7 +1,7 @@
-//! Groups in a Redis Cluster: a link to each member that is needed, and each call to the one that has its group.
+//! Groups in a Redis Cluster: links to the members, and each call goes to the member that has its group.
 //!
-//! Reads no reply and keeps no rule. `map` is who has what, `survey` asks for it, `member` is one server's link,
-//! `router` brings calls and answers together, `pages` is how the groups of all are listed.
+//! It reads no reply and keeps no rule. `map` knows which member has which hash slot, `survey` asks for that, `member`
+//! is the link to one server, `router` sends calls and passes on answers, `pages` lists the groups of all members.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,19 +30,19 @@ use map::Topology;
 use member::Opened;
 use router::Router;
 
-/// How many members are remembered.
+/// The most members that are remembered.
 const MOST_REMEMBERED: usize = 64;
 
 /// Which cluster, and how long to wait for its members.
 struct Cluster {
     options: Options,
-    /// Members to begin with.
+    /// The members in the options.
     nodes: Vec<Node>,
     access: Access,
-    /// When any of its members was found loading.
+    /// Whether and when a member was loading.
     loading: Arc<Loading>,
     progress: Arc<Progress>,
-    /// Members that the cluster named when it was last asked, beginning with who answered.
+    /// The members in the cluster's last answer; first the one that answered.
     remembered: Mutex<Vec<Node>>,
 }
 
@@ -57,8 +57,8 @@ impl Cluster {
         Ok(server)
     }
 
-    /// Whom to ask about the cluster: first those that it was begun with, which are sure to mean this cluster, and
-    /// among them who answered last; then who was known last.
+    /// The nodes to ask about the cluster: first those of the options, which surely belong to this cluster (the one
+    /// that answered last before the others), then the last known members.
     fn candidates(&self) -> Vec<Node> {
         let remembered = lock(&self.remembered).clone();
         let mut candidates = self.nodes.clone();
@@ -67,7 +67,7 @@ impl Cluster {
         candidates
     }
 
-    /// Takes note of who belongs to the cluster, as `told` by one of them.
+    /// Remembers the members of the cluster, as one of them `told`.
     fn remember(&self, told: &Node, topology: &Topology) {
         let masters = topology.ranges.iter().map(|(_, _, master)| master);
         let mut members = Vec::new();
@@ -86,7 +86,7 @@ impl Cluster {
         (!is_ours).then(|| remembered.first().unwrap_or(&self.nodes[0]).clone())
     }
 
-    /// How long a member may owe an answer: a little less than the session waits, which would give up the whole link.
+    /// How long a member's answer is waited for: a little less than the session waits, which would end the whole link.
     fn patience(&self) -> Duration {
         self.options.command_timeout.mul_f64(0.9)
     }
@@ -107,7 +107,7 @@ impl ClusterStore {
         };
         let (loading, progress, remembered) = (Arc::default(), Arc::default(), Mutex::default());
         let cluster = Cluster { options, nodes, access, loading, progress, remembered };
-        // What is wrong with the options is found out here, not at the first call.
+        // So that invalid options are found here, and not at the first call.
         cluster.nodes.iter().try_for_each(|node| cluster.server(node, None).map(drop))?;
         Ok(Self { cluster: Arc::new(cluster) })
     }
@@ -146,7 +146,7 @@ struct ClusterLink {
 
 impl Link for ClusterLink {
     fn send(&mut self, requests: Vec<Outgoing>) {
-        // A router that has ended has said that the link is down.
+        // A router that has ended has reported that the link is down.
         let _ = self.orders.send(requests);
     }
 }
@@ -163,7 +163,7 @@ async fn open(
     let (first, opened) = open_any(&cluster, &topology, session, half).await?;
     let info = LinkInfo {
         listens: opened.info.listens,
-        // Each member settles by itself (R30).
+        // Each member has its own settling time (R30).
         uptime: opened.info.uptime.map(|_| Duration::MAX),
         warnings: opened.info.warnings.clone(),
     };

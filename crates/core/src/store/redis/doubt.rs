@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Reason to ask the sentinels at once.
+/// A reason to ask the sentinels at once.
 #[derive(Clone)]
 pub(super) struct Doubt(Arc<watch::Sender<()>>);
 
@@ -13,12 +13,12 @@ impl Doubt {
         Self(Arc::new(watch::Sender::new(())))
     }
 
-    /// There is some. Costs next to nothing where nobody asks.
+    /// Raises it. This is cheap when nobody waits for it.
     pub(super) fn raise(&self) {
         self.0.send_replace(());
     }
 
-    /// What changes whenever there is some.
+    /// Changes whenever it is raised.
     pub(super) fn doubts(&self) -> watch::Receiver<()> {
         self.0.subscribe()
     }

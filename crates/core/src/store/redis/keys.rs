@@ -38,17 +38,17 @@ impl GroupKeys {
     }
 }
 
-/// What stands between the braces in all keys of a group: the user's key, escaped.
+/// The hash tag of all keys of a group: the user's key, escaped.
 pub fn hash_tag(key: &Key) -> Cow<'_, str> {
     let key = key.as_str();
     if key.contains(['%', '}']) { key.replace('%', "%25").replace('}', "%7D").into() } else { key.into() }
 }
 
-/// The user's key of a group's hash; `None` for any other name.
+/// The user's key, from the name of a group's hash; `None` for any other name.
 pub fn user_key(prefix: &str, redis_key: &[u8]) -> Option<Key> {
     let rest = redis_key.strip_prefix(prefix.as_bytes())?;
     let escaped = rest.strip_prefix(b":{")?.strip_suffix(b"}")?;
-    // An escaped key is at most three times as long; anything longer isn't worth a look.
+    // An escaped key is at most three times as long: anything longer is no group.
     if escaped.len() > 3 * Key::MAX_BYTES || escaped.contains(&b'}') {
         return None;
     }
@@ -67,7 +67,7 @@ pub fn user_key(prefix: &str, redis_key: &[u8]) -> Option<Key> {
     Key::new(key)
 }
 
-/// What every push channel of this prefix begins with.
+/// The beginning of all push channels of this prefix.
 pub fn channel_prefix(prefix: &str) -> String {
     format!("{prefix}:push:")
 }

@@ -1,7 +1,8 @@
-//! Which groups exist: one page of `SCAN`, read back into users' keys.
+//! The list of groups: one page of `SCAN`, as users' keys.
 //!
-//! A page may be empty and a key may come twice, as with every `SCAN`. Only hashes whose name is a group's are listed;
-//! the server's pattern is wider than the user's where escapes make lengths differ, so each key is matched again here.
+//! A page may be empty and a key may be listed twice, as with every `SCAN`. Only hashes with the name of a group are
+//! listed. The server's pattern may match more than the user's, since escapes change lengths: each key is matched again
+//! here.
 
 use redis::{Cmd, Value};
 
@@ -10,7 +11,7 @@ use crate::lease::Key;
 use crate::protocol::CallError;
 use crate::store::glob;
 
-/// How many keys of the server one page looks at.
+/// How many keys of the server one page covers.
 const PAGE: usize = 500;
 
 /// The command for one page.
@@ -21,7 +22,7 @@ pub(super) fn command(prefix: &str, pattern: &str, cursor: &str) -> Cmd {
     command
 }
 
-/// What the server answered to it.
+/// The server's answer to it.
 pub(super) fn page(prefix: &str, pattern: &str, value: Value) -> Result<(Vec<Key>, String), CallError> {
     let (cursor, names): (String, Vec<Vec<u8>>) =
         redis::from_redis_value(value).map_err(|error| CallError::Garbage(error.to_string()))?;

@@ -1,18 +1,17 @@
-//! Who we are to servers and sentinels: as the options say it, or as the embedding program says it whenever a link
-//! opens.
+//! The credentials for servers and sentinels: from the options, or asked of the program whenever a link opens.
 //!
-//! It's asked once for a link, however many attempts and connections that takes. Whoever asks bounds the time.
+//! They are asked for once per link, for all its attempts and connections. The caller bounds the time.
 
 use redis::{ProtocolVersion, RedisConnectionInfo};
 
 use crate::config::{Access, Credential, Secret};
 
-/// How a connection is spoken.
+/// The protocol of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Speech {
     Resp3,
     Resp2,
-    /// RESP2, and nothing said that isn't needed: some proxies hang up on what they don't know.
+    /// RESP2, with only the necessary commands: some proxies close the connection at an unknown command.
     Bare,
 }
 
@@ -36,7 +35,7 @@ pub(super) const SERVER: Names = Names { username: "username", password: "passwo
 pub(super) const SENTINEL: Names = Names { username: "sentinel.username", password: "sentinel.password" };
 
 impl Login {
-    /// As this access wants it; the error says in words for people why it isn't to be had.
+    /// The credentials for this access; the error is a text for people.
     pub(super) async fn of(access: &Access, names: &Names) -> Result<Self, String> {
         Ok(Self {
             username: known(access.username.as_ref(), names.username).await?,
@@ -44,7 +43,7 @@ impl Login {
         })
     }
 
-    /// As the client library takes it.
+    /// As the client library takes them.
     pub(super) fn with(&self, db: u32, speech: Speech) -> RedisConnectionInfo {
         let login = RedisConnectionInfo::default().set_db(i64::from(db));
         let login = match speech {

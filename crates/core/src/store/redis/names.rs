@@ -1,6 +1,4 @@
-//! A store's names on the wire: which commands and which channel stand for a call and a session.
-//!
-//! Lays out no byte itself: `library` and `keys` do.
+//! The commands for calls, and the channel of a session, under a store's prefix. `library` and `keys` make the bytes.
 
 use redis::{Cmd, RedisError, RedisResult, Value};
 
@@ -9,7 +7,7 @@ use super::reply;
 use crate::lease::Epoch;
 use crate::protocol::{Call, CallError, Caller, Reply};
 
-/// What a link needs to say a call.
+/// What a link needs to send calls.
 pub(super) struct Names {
     layout: Layout,
     epochs: Epochs,
@@ -21,7 +19,7 @@ impl Names {
         Self { layout, epochs: Epochs(seed), library: Found::UNASKED }
     }
 
-    /// The server was asked how it runs the library.
+    /// How the server was found to run the library.
     pub(super) fn found(&mut self, library: Found) {
         self.library = library;
     }
@@ -46,7 +44,7 @@ impl Names {
         library::command(&self.layout, caller, calls, self.epochs.next(), self.library.way)
     }
 
-    /// The command that goes before the next call, where the library was found missing.
+    /// The command to send before the next call, if the library is missing.
     pub(super) fn load(&mut self) -> Option<(Way, Cmd)> {
         self.library.load()
     }
@@ -56,7 +54,7 @@ impl Names {
         let _ = self.library.answered(way, reply);
     }
 
-    /// What the reply to a command says of each of its calls.
+    /// The result of each call of a command, from its reply.
     pub(super) fn results(
         &mut self,
         calls: &[Call],

@@ -1,15 +1,13 @@
-//! What a store's attempts to connect wait for, and whether they have ever come through: for errors and warnings.
-//!
-//! Decides only what is worth being told.
+//! What a store's attempts to connect wait for, and whether one has ever succeeded: for errors and warnings.
 
 use std::sync::{Mutex, MutexGuard};
 
 use crate::sync::lock;
 
-/// So many of the things that are waited for are named.
+/// The most things that an error names.
 const MOST: usize = 3;
 
-/// Of one store, whose attempts may overlap.
+/// The progress of one store, whose attempts may overlap.
 #[derive(Default)]
 pub(super) struct Progress(Mutex<State>);
 

@@ -1,7 +1,7 @@
-//! What a session is told, and the second connection that carries it where RESP3 isn't to be had.
+//! Pushes, and the second connection for them where the server has no RESP3.
 //!
-//! On that connection the order between pushes and replies is lost; nothing else is. When it ends alone, the link says
-//! so and goes on without.
+//! With a second connection pushes and replies aren't in order. When only this connection ends, the link reports that
+//! and goes on without pushes.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -19,15 +19,14 @@ use super::reply;
 use super::server::{Reached, Server, Who};
 use super::task::Task;
 
-/// A publication arrived; one that can't be read says nothing (the safety look finds what it meant, R21).
+/// A publication arrived. One that can't be read is ignored: the safety poll finds what it told (R21).
 pub(super) fn arrived(flow: &Flow, prefix: &str, payload: &[u8]) {
     if let Some(push) = reply::push(prefix, payload) {
         flow.push(push);
     }
 }
 
-/// Subscribes on a connection of its own to where the one for calls leads, if that can be had in time; the task ends
-/// with it.
+/// Subscribes over a second connection to the server of the first one, if that succeeds in time. The task ends with it.
 pub(super) async fn subscribe(
     server: &Arc<Server>,
     who: &Arc<Who>,
@@ -66,7 +65,7 @@ async fn subscribed(
     Ok(subscription.into_on_message())
 }
 
-/// Has the connection for calls died with the other? Idle, it wouldn't tell: in RESP2 nothing reports its end.
+/// Whether the connection for calls has died too. While it's idle, nothing reports that in RESP2.
 async fn probe(flow: &Flow, mut calls: MultiplexedConnection, limit: Duration) {
     let ping = redis::cmd("PING");
     let answer = timeout(limit, calls.send_packed_command(&ping)).await;

@@ -1,9 +1,9 @@
-//! Whether replicas have what was written: `WAIT`, on a connection of its own because it blocks.
+//! Whether replicas have the written data: `WAIT`, on a connection of its own because it blocks.
 //!
-//! `WAIT` speaks for what its own connection has written. The publication before it, which nobody hears, is written to
-//! the replicas after all that came before; without it, a connection that never wrote would be told yes at once. (A
-//! `PING` did for that up to 7.0.) And it must be the server that the newest link leads to: after a failover, another
-//! one's replicas prove nothing.
+//! `WAIT` concerns what its own connection has written. So a publication without receivers is sent before it, which the
+//! replicas get after all earlier data; without it, the answer for a connection that never wrote is yes at once. (Up to
+//! 7.0 a `PING` would do.) The server must be the one of the newest link: after a failover, replicas of another server
+//! prove nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::task::Task;
 use crate::moment::whole_ms;
 use crate::store::{Checking, Replicas};
 
-/// Asks one server for its replicas.
+/// Asks one server about its replicas.
 pub(super) struct Wait {
     server: Arc<Server>,
     line: Option<Line>,

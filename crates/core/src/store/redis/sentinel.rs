@@ -1,8 +1,8 @@
-//! Where the primary is, as sentinels say.
+//! Finds the primary by asking sentinels.
 //!
-//! All of them are asked at once over short connections when a link opens, and `watch` asks them again and again beside
-//! the open link. Whom to believe when they differ is `belief`'s to say, what is asked and answered `word`'s. What they
-//! say may be out of date: whoever connects must see for itself that it's the primary.
+//! All of them are asked at once over short connections when a link opens, and `watch` asks them repeatedly while it is
+//! open. `word` is a question and its answer; `belief` decides when the answers differ. Answers may be out of date, so
+//! after connecting it is checked that the server is the primary.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -109,7 +109,7 @@ impl Sentinels {
         word::ask(&mut connection, &self.name).await
     }
 
-    /// Who we are to them.
+    /// The credentials for them.
     async fn login(&self) -> RedisResult<Login> {
         let unknown = |why| RedisError::from((ErrorKind::AuthenticationFailed, "no credentials", why));
         Login::of(&self.access, &login::SENTINEL).await.map_err(unknown)

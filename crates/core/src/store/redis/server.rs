@@ -1,7 +1,7 @@
 //! One server, wherever it is: how to open a connection to it, asking the sentinels first where they know it.
 //!
-//! It doesn't try again and keeps no connection: a failed-over primary is found because every connect asks anew, and
-//! because an open link is watched beside the sentinels' words.
+//! It doesn't retry and keeps no connection. A new primary is found because every connect asks the sentinels, and
+//! because an open link is watched.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,7 +27,7 @@ use crate::error::Error;
 /// So often a greeting that is hung up on is tried; a server that just goes away does that, too.
 const MOST_HANG_UPS: u32 = 2;
 
-/// A server, and how to speak with it.
+/// A server, and how to connect to it.
 pub(super) struct Server {
     pub(super) options: Options,
     /// For people; without password.
@@ -56,7 +56,7 @@ enum To {
 /// A connection that is logged in.
 pub(super) struct Connected {
     pub(super) connection: MultiplexedConnection,
-    /// Drives it: the connection ends with it.
+    /// Its driver: the connection ends with it.
     pub(super) driver: Task,
     /// Where it leads, as it's announced.
     pub(super) at: Address,

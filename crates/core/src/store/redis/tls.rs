@@ -1,7 +1,7 @@
 //! TLS to a server or a sentinel, by rustls with ring.
 //!
-//! Certificates are read here, before anything is connected: what can't be read is a `ConfigError` that names the
-//! member and shows nothing of it. `trust` is whom to believe, `words` what is said when something is wrong.
+//! Certificates are read before anything is connected: one that can't be read is a `ConfigError`, which names the
+//! option and doesn't show its value. `trust` decides which certificates are accepted, `words` has the messages.
 
 use std::io;
 use std::pin::Pin;
@@ -26,7 +26,7 @@ use crate::error::Error;
 mod trust;
 mod words;
 
-/// Everything that is needed to speak TLS.
+/// All that is needed for TLS.
 pub(super) struct Secure {
     connector: TlsConnector,
     servername: Option<ServerName<'static>>,
@@ -80,7 +80,7 @@ impl Secure {
         })
     }
 
-    /// Greets the other end.
+    /// Makes the TLS handshake.
     pub(super) async fn wrap(&self, host: &str, stream: TcpStream) -> io::Result<Explained> {
         let name = match &self.servername {
             Some(name) => name.clone(),
@@ -92,7 +92,7 @@ impl Secure {
     }
 }
 
-/// A stream that says in words what the other end had against it: in TLS 1.3 that comes only after the greeting.
+/// A stream that explains the other end's TLS alerts: in TLS 1.3 they may come after the handshake.
 pub(super) struct Explained {
     stream: TlsStream<TcpStream>,
     words: Words,

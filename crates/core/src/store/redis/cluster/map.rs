@@ -1,7 +1,7 @@
-//! Which member of a cluster has which hash slot, as `CLUSTER SLOTS` and redirections say it.
+//! Which member of a cluster has which hash slot, by `CLUSTER SLOTS` and redirections.
 //!
-//! Asks nobody. All keys of a group are in one hash slot, because the user's key is their hash tag (`keys`); so a call
-//! to a group has one member to go to. Members are known by number here; their addresses are `members`' to keep.
+//! It sends nothing. All keys of a group are in one hash slot, because the user's key is their hash tag (`keys`); so
+//! each call goes to one member. Members are numbers here; the router has their addresses.
 
 use redis::Value;
 
@@ -59,7 +59,7 @@ impl HashSlots {
 pub(super) struct SlotMap(Vec<Option<usize>>);
 
 impl SlotMap {
-    /// A map on which nobody has anything.
+    /// An empty map.
     pub(super) fn new() -> Self {
         Self(vec![None; HASH_SLOTS])
     }
@@ -73,7 +73,7 @@ impl SlotMap {
         self.0[usize::from(first)..=usize::from(last)].fill(Some(member));
     }
 
-    /// What a member has.
+    /// The hash slots of a member.
     pub(super) fn of(&self, member: usize) -> HashSlots {
         HashSlots(self.0.iter().map(|owner| *owner == Some(member)).collect())
     }
@@ -104,7 +104,7 @@ impl Topology {
             if first > last || usize::from(last) >= HASH_SLOTS {
                 return None;
             }
-            // A member whose address isn't known to the cluster is one that can't be asked.
+            // A member whose address the cluster doesn't know can't be asked.
             if let Some(master) = node(parts.next()?, asked)? {
                 topology.ranges.push((first, last, master));
             }
@@ -130,7 +130,7 @@ fn number(value: Value) -> Option<u16> {
     }
 }
 
-/// An address: a host that isn't said is the one that was asked, and `?` one that nobody knows.
+/// An address. A missing host is the one that was asked; `?` is an unknown one.
 fn node(value: Value, asked: &Node) -> Option<Option<Node>> {
     let mut parts = list(value)?.into_iter();
     let host = match parts.next()? {
@@ -146,7 +146,7 @@ fn node(value: Value, asked: &Node) -> Option<Option<Node>> {
     })
 }
 
-/// Where a member says to ask instead.
+/// The member to ask instead, named by a member.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Redirection {
     /// For this call only (`ASK`), not for the hash slot from now on (`MOVED`).
@@ -167,7 +167,7 @@ impl Redirection {
                 _ => None,
             })?;
         let slot = words.next()?.parse().ok().filter(|slot| usize::from(*slot) < HASH_SLOTS)?;
-        // Some say the port of the bus and the name behind it, and a script's error goes on.
+        // The port of the bus and a name may follow, and the rest of a script's error.
         let address =
             words.next()?.split(['@', ',']).next()?.trim_end_matches(|sign: char| !sign.is_ascii_digit());
         let (host, port) = address.rsplit_once(':')?;

@@ -1,7 +1,7 @@
-//! The link to one member of a cluster: opened when it's first needed, given up when it doesn't answer, opened again.
+//! The link to one member of a cluster: opened when it's first needed, closed when it doesn't answer, opened again.
 //!
-//! Every member is a server as any other: calls go over one connection that is also subscribed, so what a session is
-//! told by a member comes in order with that member's replies. Where a call belongs is `router`'s to know.
+//! A member is a server like any other: calls go over one connection that is also subscribed, so a member's pushes come
+//! in order with its replies. `router` knows which calls belong to it.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -25,8 +25,7 @@ use crate::store::{ConnectError, Link, LinkEvent, LinkInfo};
 /// The first wait between two attempts to open a member's link.
 const BACKOFF: Duration = Duration::from_millis(25);
 
-/// A late answer isn't held against a member before what lies in the socket could be read: a process that was frozen
-/// finds its answers there.
+/// An answer isn't late before the data in the socket could be read: a process that was frozen finds its answers there.
 const GRACE: Duration = Duration::from_millis(25);
 
 /// A request that has no answer yet.
@@ -34,7 +33,7 @@ pub(super) struct Sent {
     pub(super) request: Outgoing,
     /// When the session asked.
     pub(super) asked_at: Moment,
-    /// When it went to the member that has it.
+    /// When it was sent to the present member.
     pub(super) sent_at: Moment,
     /// How often it was sent on.
     pub(super) redirections: u8,
@@ -48,17 +47,17 @@ impl Sent {
     }
 }
 
-/// A member's link being opened, with the events that it will bring.
+/// A member's link being opened.
 type Opening = Pin<Box<dyn Future<Output = Result<Opened, ConnectError>> + Send>>;
 
-/// A link to a member, and what comes of it.
+/// A link to a member, and its events.
 pub(super) struct Opened {
     pub(super) link: RedisLink,
     pub(super) info: LinkInfo,
     events: UnboundedReceiver<LinkEvent>,
 }
 
-/// Opens a link to one of the members at these addresses, which somebody announced; which.
+/// Opens a link to one of the members at these announced addresses; its place among them.
 pub(super) async fn open_any(
     cluster: &Cluster,
     nodes: &[Node],
@@ -98,11 +97,11 @@ enum LinkState {
 /// One member of the cluster.
 pub(super) struct Member {
     pub(super) at: Node,
-    /// Who said so last.
+    /// The node that announced it last.
     pub(super) announced_by: Node,
-    /// The cluster named it when it was last asked.
+    /// It is in the cluster's last answer.
     pub(super) listed: bool,
-    /// Nothing new is asked of it until then: it has just started (R30).
+    /// Its settling time (R30): it has just started.
     settles_until: Option<Moment>,
     link: LinkState,
     failures: u32,
@@ -159,7 +158,7 @@ impl Member {
         }
     }
 
-    /// It carried something out.
+    /// It carried out a call.
     pub(super) fn answered_normally(&mut self, now: Moment) {
         self.settles_until = self.settles_until.filter(|until| now < *until);
     }
@@ -181,7 +180,7 @@ impl Member {
         due
     }
 
-    /// Takes over an opened link; what it knows of its other end.
+    /// Takes over an opened link; its server's information.
     pub(super) fn take(&mut self, Opened { link, info, events }: Opened) -> LinkInfo {
         self.link = LinkState::Open { link, events };
         self.failures = 0;
@@ -197,7 +196,7 @@ impl Member {
         self.in_flight.push_back(sent);
     }
 
-    /// Sends a request that belongs to another member, which said to ask this one. The link is open.
+    /// Sends a request that another member redirected to this one, after `ASKING`. The link is open.
     pub(super) fn send_asking(&mut self, sent: Sent) {
         self.flush();
         if let LinkState::Open { link, .. } = &mut self.link {
@@ -221,7 +220,7 @@ impl Member {
         self.in_flight.remove(at)
     }
 
-    /// Ends the link; what was sent and not answered.
+    /// Closes the link; the unanswered requests.
     pub(super) fn close(&mut self) -> VecDeque<Sent> {
         self.link = LinkState::Closed(None);
         self.overdue_since = None;
@@ -230,21 +229,21 @@ impl Member {
         std::mem::take(&mut self.in_flight)
     }
 
-    /// Ends a link that nobody needs.
+    /// Closes a link that isn't needed.
     pub(super) fn close_idle(&mut self) {
         if self.is_open() && self.in_flight.is_empty() {
             self.close();
         }
     }
 
-    /// It couldn't be opened: when it may be tried again.
+    /// The link couldn't be opened: sets when it may be tried again.
     pub(super) fn back_off(&mut self, now: Moment, longest: Duration) {
         self.failures += 1;
         let wait = (BACKOFF * 2u32.saturating_pow(self.failures.min(10) - 1)).min(longest);
         self.link = LinkState::Closed(Some(now + wait));
     }
 
-    /// What has come, if anything has.
+    /// The next event.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<MemberEvent> {
         match &mut self.link {
             LinkState::Closed(_) => Poll::Pending,
@@ -257,7 +256,7 @@ impl Member {
         }
     }
 
-    /// One more event, if it lies ready.
+    /// One more event, if one is ready.
     pub(super) fn try_event(&mut self) -> Option<LinkEvent> {
         match &mut self.link {
             LinkState::Open { events, .. } => events.try_recv().ok(),
@@ -265,7 +264,7 @@ impl Member {
         }
     }
 
-    /// When there is something to do that time brings: to try again, or to ask [`Self::is_overdue`].
+    /// When something is due: another try, or a call of [`Self::is_overdue`].
     pub(super) fn deadline(&self, patience: Duration) -> Option<Moment> {
         let next_try = match self.link {
             LinkState::Closed(until) => until,
@@ -275,7 +274,7 @@ impl Member {
         overdue.or_else(|| self.in_flight.front().map(|sent| sent.sent_at + patience)).or(next_try)
     }
 
-    /// Whether it has owed an answer for too long.
+    /// Whether an answer is missing for too long.
     pub(super) fn is_overdue(&mut self, now: Moment, patience: Duration) -> bool {
         let late = self.in_flight.front().is_some_and(|sent| sent.sent_at + patience <= now);
         let since = late.then(|| self.overdue_since.unwrap_or(now));

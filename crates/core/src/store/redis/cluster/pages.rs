@@ -1,18 +1,18 @@
-//! Which groups exist in a cluster: the pages of one master after the other, by address.
+//! The list of groups in a cluster: the pages of one master after the other, by address.
 //!
 //! A cursor is `0` before the first page and after the last, else the master's address, `/` and that master's own
-//! cursor. What moves from one master to another meanwhile may come twice or not at all.
+//! cursor. A group that moves to another master meanwhile may be listed twice or not at all.
 
 use super::member::Member;
 use crate::config::Node;
 
-/// Whether the cursor stands before the first page.
+/// Whether the cursor is before the first page.
 pub(super) fn is_first(cursor: &str) -> bool {
     cursor == "0"
 }
 
-/// Whom to ask for the page: the master that the cursor names, the next one if it is none any more; `None` after the
-/// last.
+/// The master to ask for the page: the one that the cursor names, or the next one if that isn't a master any more;
+/// `None` after the last.
 pub(super) fn owner(cursor: &str, members: &[Member], is_master: impl Fn(usize) -> bool) -> Option<usize> {
     let from = cursor.rsplit_once('/').map_or("", |(at, _)| at);
     masters(members, is_master).into_iter().find(|(at, _)| at.as_str() >= from).map(|(_, member)| member)

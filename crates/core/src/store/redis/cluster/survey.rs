@@ -1,7 +1,6 @@
-//! Asking the members of a cluster who has what: in turn until one knows, and not too often.
+//! Asks the members of a cluster for its map: one after the other until one answers, and not too often.
 //!
-//! Each question has a short connection of its own. It's asked when there is a sign that the map is wrong; a cluster
-//! that is well is never asked again.
+//! Each question has a short connection of its own. It is asked when the map may be wrong, and only then.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -41,7 +40,7 @@ pub(super) struct Survey {
 }
 
 impl Survey {
-    /// There is a sign that the map is wrong.
+    /// The map may be wrong.
     pub(super) fn want(&mut self) {
         self.wanted = true;
     }
@@ -75,14 +74,14 @@ impl Survey {
         self.asking = None;
         self.in_vain = if stuck { self.in_vain.saturating_add(1) } else { 0 };
         let wait = (SHORTEST * 2u32.saturating_pow(self.in_vain.min(10))).min(LONGEST);
-        // Not in step with the other processes that lost the same member.
+        // Not at the same time as other processes that lost the same member.
         let share = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
         self.not_before = now + wait.mul_f64(0.75 + 0.5 * share);
         self.asked_at
     }
 }
 
-/// Asks them all in turn until one knows; what it tells is remembered.
+/// Asks them one after the other until one answers; its members are remembered.
 pub(super) async fn ask_all(
     cluster: &Arc<Cluster>,
     candidates: Vec<Node>,

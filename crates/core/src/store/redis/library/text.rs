@@ -1,4 +1,4 @@
-//! The text of the library, joined from its pieces when the program is built, and how it's loaded and called.
+//! The text of the library, joined from its files when the program is built, and how it's loaded and called.
 
 use std::sync::LazyLock;
 
@@ -13,10 +13,10 @@ macro_rules! pieces {
     };
 }
 
-/// What the library is called, before the hash of its text.
+/// The library's name, without the hash of its text.
 const NAME: &str = "concurrency_limit_";
 
-/// What stands for the name in the text, which can't hold its own hash.
+/// The placeholder for the name in the text, which can't have its own hash in it.
 const NAME_IN_TEXT: &str = "$NAME";
 
 /// What each server has.
@@ -90,8 +90,8 @@ impl Library {
     }
 }
 
-/// Which of the library's functions: what asks for something new is refused as a whole when memory is full, what must
-/// go on isn't (R25), and what only reads may run where nothing may be written.
+/// The library's functions. With full memory Redis refuses the one for new requests, and runs the one for all else
+/// (R25). The one that only reads may run on a replica.
 fn flags(calls: &[Call]) -> &'static str {
     if calls.iter().any(|call| call.verb.asks_for_more()) {
         ""

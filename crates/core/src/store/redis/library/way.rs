@@ -1,10 +1,10 @@
-//! How a server runs the library: as functions, as a script that it knows by its hash, or as one that is sent with each
-//! call. The same text each time; the first that a server allows is taken.
+//! How a server runs the library: as functions, as a script by its hash, or as a script that is sent with each call.
+//! The text is always the same; the first way that a server allows is used.
 
-/// How a server runs the library. The lower ones cost it more.
+/// How a server runs the library. The first ones cost the server more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
-    /// `EVAL`: the text goes along each time.
+    /// `EVAL`: the text is sent with each call.
     Text,
     /// `EVALSHA`: its functions are made anew in each call.
     Script,
@@ -13,7 +13,7 @@ pub enum Way {
 }
 
 impl Way {
-    /// As ACL errors write it.
+    /// Its name in ACL errors.
     pub(super) fn command(self) -> &'static str {
         match self {
             Self::Function => "'fcall'",
@@ -22,7 +22,7 @@ impl Way {
         }
     }
 
-    /// The next that may be allowed where this one isn't.
+    /// The next way to try when this one isn't allowed.
     pub(super) fn below(self) -> Self {
         match self {
             Self::Function => Self::Script,

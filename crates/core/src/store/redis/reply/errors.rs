@@ -1,7 +1,7 @@
-//! What it means that a call was refused: by the library, by the server, or by a script's word.
+//! The meaning of errors: of the client library, of the server, and of a script.
 //!
-//! Tells what was surely not executed from what isn't permitted, has no memory or can't be understood (R24, R29). What
-//! is done about each is decided by the session.
+//! It distinguishes: surely not executed, not permitted, out of memory, not understood (R24, R29). The session decides
+//! what to do about each.
 
 use redis::{RedisError, Value};
 
@@ -53,7 +53,7 @@ pub(super) fn refusal(word: &str, text: String) -> CallError {
     }
 }
 
-/// Texts differ between versions, and inside a script some come wrapped in another (R24): hence no prefix match.
+/// Texts differ between versions, and a script may wrap an error in another one (R24): so prefixes aren't compared.
 fn of_text(text: String) -> CallError {
     const NOT_EXECUTED: [&str; 9] = [
         "NOSCRIPT",
@@ -88,7 +88,7 @@ fn of_text(text: String) -> CallError {
     }
 }
 
-/// Whether another member of the cluster is to be asked, however that is spelt.
+/// Whether another member of the cluster has to be asked.
 fn is_redirection(text: &str) -> bool {
     let words = text.split(|sign: char| !sign.is_ascii_alphanumeric());
     let mut pairs = words.clone().zip(words.skip(1));

@@ -1,7 +1,7 @@
 //! The primitives of replies: their words, one after the other.
 //!
-//! `None` is what can't be read. Knows what a number, a grant, a run of slots and a label look like, but not which verb
-//! is answered. Allocates no more than was received, but for runs of slots, which the highest weight bounds.
+//! What can't be read is `None`. It reads numbers, grants, runs of slots and labels, and doesn't know the verb. It
+//! allocates no more than was received, except for runs of slots, which the highest weight bounds.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl<'a> Words<'a> {
         self.next().map(|word| word == b"1")
     }
 
-    /// So many of a kind.
+    /// So many items of a kind.
     pub(super) fn each<T>(
         &mut self,
         number: usize,
@@ -69,7 +69,7 @@ impl<'a> Words<'a> {
         Some(all)
     }
 
-    /// As many of a kind as the first word says.
+    /// A count, and so many items of a kind.
     pub(super) fn counted<T>(&mut self, parse: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         // What the server says is no reason to make room for that many.
         let number: u64 = self.parse()?;

@@ -14,12 +14,12 @@ use crate::moment::Moment;
 /// How long sentinels must agree on an older word before it counts. They tell each other every two seconds what is new.
 const OLDER_COUNTS_AFTER: Duration = Duration::from_secs(10);
 
-/// What is believed of one primary.
+/// What is believed about one primary.
 pub(super) struct Belief {
     /// How many sentinels there are.
     sentinels: usize,
     known: Option<Word>,
-    /// Who was the primary before.
+    /// The primary before.
     left: Option<Node>,
     /// Since when more than half of all sentinels agree on a word that is older.
     older_since: Option<Moment>,

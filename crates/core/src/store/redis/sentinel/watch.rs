@@ -78,7 +78,7 @@ pub(in crate::store::redis) fn start(
     (0..many).map(|sentinel| Task::spawn(attend(Arc::clone(&watch), sentinel))).collect()
 }
 
-/// Attends to one sentinel. Its connection is made anew when it ends.
+/// Asks one sentinel repeatedly. Its connection is opened again when it ends.
 async fn attend(watch: Arc<Watch>, sentinel: usize) {
     loop {
         // Why there is none doesn't matter: the others are asked, and this one is tried again.
@@ -92,7 +92,7 @@ async fn attend(watch: Arc<Watch>, sentinel: usize) {
     }
 }
 
-/// Not in step with the other processes that watch the same primary.
+/// Not at the same time as other processes that watch the same primary.
 fn jittered(longest: Duration) -> Duration {
     let share = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
     longest.mul_f64(0.75 + 0.25 * share)

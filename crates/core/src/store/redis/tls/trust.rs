@@ -1,4 +1,4 @@
-//! Whose certificate is believed: that of whom somebody trusted vouches for, one that is itself trusted, or anybody's.
+//! Which certificates are accepted: those issued by a trusted one, those that are trusted themselves, or all.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use super::words::{Names, bad, is_own_authority};
 use crate::config::{Roots, Tls};
 use crate::error::Error;
 
-/// Who is believed.
+/// What is accepted.
 #[derive(Debug)]
 pub(super) enum Trust {
-    /// Whoever is vouched for.
+    /// Certificates that this verifier accepts.
     Trusted(Trusted),
-    /// Anybody (`rejectUnauthorized: false`), with a certificate of any age, version and kind of key. That the other
-    /// end owns its key isn't checked either: whoever sits between could show one of his own.
+    /// All (`rejectUnauthorized: false`), of any age, version and kind of key. It isn't checked either that the other
+    /// end owns its key: an attacker in between could show a certificate of their own.
     Anybody,
 }
 

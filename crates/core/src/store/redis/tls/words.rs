@@ -1,5 +1,4 @@
-//! What is wrong with TLS, in words for people that name the option which helps: never an error as its library prints
-//! it.
+//! The messages for TLS errors, which name the option that helps; the library's own texts aren't shown.
 
 use std::io;
 
