@@ -7,7 +7,7 @@ import { runAll } from './step.mjs'
 const SYSTEM = 'redis-system'
 
 /** Tests of the core that start a server; the others know no Redis. */
-const CORE = ['redis_store', 'conformance', 'agreement', 'scripts', 'limiter', 'together', 'cluster']
+const CORE = ['redis_store', 'conformance', 'agreement', 'scripts', 'library', 'limiter', 'together', 'cluster']
 const core = ['test', '--profile', 'ci', '--quiet', '-p', 'concurrency-limit', ...CORE.flatMap((of) => ['--test', of])]
 
 requireCargo()

@@ -3,9 +3,8 @@
 -- KEYS  of each group: 1 group (hash)  2 ends  3 gaps  4 queue (sorted sets)
 -- ARGV  1 the caller: session, connection number, flags (1 listens + 2 settling + 4 cluster), keep-alive in ms, channel
 --       prefix, a space between  2 epoch for a new state  3… see entry
-local ARGS, SESSION, SESSION_FIELD, CONNECTION, KEEP_ALIVE, EPOCH, CHANNEL, LISTENS, SETTLING, CLUSTER
-local now, now_us, now_text, now_us_text -- in ms, in µs; the last may be unknown
-local touched -- what the command has used of its budget (R26)
+local SESSION_FIELD, KEEP_ALIVE, EPOCH, LISTENS, CLUSTER
+local now_us_text -- unknown where the clock doesn't say it
 local caller, end_of
 
 piece(function()

@@ -1,13 +1,7 @@
 -- group: one group as it is stored, read and checked before anything is written (R24, R27); and all that a command sees
 -- and changes of it, begun anew in `look`: what an error left of the command before is forgotten there.
-local GROUP, ENDS, GAPS, QUEUE
-local g -- the state: see layouts
--- The other fields as this command leaves them: a text, or what was read out of it (see records); false for none, nil
--- where it needn't be known yet.
-local hash
 local wanted, many_wanted = { 'state' }, 2 -- the fields that the calls begin with; the first two are always the same
 local outlived -- sorted sets that are there without a state
-local again, push_refused -- of the present call
 -- Of the present call: the grants to waiters of the caller, their ids and their statements.
 local handed, grants, many_handed = {}, {}, 0
 local line_lost -- whether the queue vanished: its waiters are forgotten, a new generation begins
@@ -24,7 +18,6 @@ local swept -- stretches that were mended
 local places -- who has which slot, where somebody asked: slot → id or false
 
 local ended_at_once = false -- whether one of the ends to be written has come already
-local turn = 0 -- raised when all is written: a record that was set in this turn isn't
 local written -- the turn since whose beginning the present call has changed nothing, if its end knows of one
 -- To be written: the arguments of commands. The lists are used again in each command.
 local sets, dels, new_ends, old_ends, joins, leaves = {}, {}, {}, {}, {}, {}

@@ -31,8 +31,8 @@ if is_asked('join') then piece(function()
         elseif not line_takes(terms.limit) then
           answers[n] = 'limits'
         else
-          local ahead = num(g.waiting)
-          answers[n] = 'queued ' .. join(id, 'l' .. id, terms, note_place(number, ARGS[run + 2 * i + 1])) .. ' ' .. ahead
+          local ahead, ticket = num(g.waiting), note_place(number, ARGS[run + 2 * i + 1])
+          answers[n] = 'queued ' .. join(id, 'l' .. id, terms, ticket) .. ' ' .. ahead
           joined[n] = true
         end
       end
