@@ -5,6 +5,9 @@
 /** Ours over theirs in a column. */
 const over = (workload, column, peer) => (r) => r[workload]?.ours?.[column] / r[workload]?.[peer]?.[column]
 const ours = (workload, column) => (r) => r[workload]?.ours?.[column]
+/** The same of ours with limitKeep. */
+const keptOver = (workload, column, peer) => (r) => r[workload]?.['ours kept']?.[column] / r[workload]?.[peer]?.[column]
+const kept = (workload, column) => (r) => r[workload]?.['ours kept']?.[column]
 /** One of ours over another of ours. */
 const within = (workload, column, other) => (r) => r[workload]?.ours?.[column] / r[workload]?.ours?.[other]
 
@@ -31,18 +34,25 @@ export const AIMS = [
   aim('P1', 'pairs/s, × redis-benchmark', ['P1'], over('P1', 'pairs/s', 'redis-benchmark'), atLeast(1)),
   aim('P2', `pairs/s, × ${SEMAPHORE}`, ['P2'], over('P2', 'pairs/s', SEMAPHORE), atLeast(2)),
   aim('P3', `pairs/s, × ${SEMAPHORE}`, ['P3'], over('P3', 'pairs/s', SEMAPHORE), atLeast(3)),
+  ...['P1', 'P2'].flatMap((name) => [
+    aim(name, `limitKeep, pairs/s, × ${SEMAPHORE}`, [name], keptOver(name, 'pairs/s', SEMAPHORE), atLeast(4)),
+    aim(name, 'limitKeep, calls per pair', [name], kept(name, 'calls/pair'), atMost(0.02)),
+  ]),
   aim('P3', 'turns of a task, max/min', ['P3'], ours('P3', 'turns max/min'), atMost(1.2)),
   aim('P3', 'wait p99, × p50', ['P3'], within('P3', 'wait p99 ms', 'wait p50 ms'), atMost(2)),
   aim('P4', 'limit used, %', ['P4'], ours('P4', 'limit used %'), atLeast(96)),
   aim('P4', 'calls per acquire', ['P4'], ours('P4', 'calls/acquire'), atMost(3)),
   aim('P4', 'wait p99, × p50', ['P4'], within('P4', 'wait p99 ms', 'wait p50 ms'), atMost(1.3)),
   aim('P4', 'turns of a process, max/min', ['P4'], ours('P4', 'processes max/min'), atMost(1.05)),
+  aim('P4', 'limitKeep, limit used, × without', ['P4'], keptOver('P4', 'limit used %', 'ours'), atLeast(0.97)),
+  aim('P4', 'limitKeep, calls per acquire, × without', ['P4'], keptOver('P4', 'calls/acquire', 'ours'), atMost(1.03)),
   aim('P5', 'hand-off p50, × PING', ['P5'], ours('P5', 'p50 in PINGs'), atMost(2.5)),
   aim('P5', 'hand-off p99, ms', ['P5'], ours('P5', 'p99 ms'), atMost(5)),
   aim('P6', 'idle line: calls/s', ['P6'], ours('P6', 'calls/s'), atMost(2)),
   aim('P6', 'idle line: own CPU, %', ['P6'], ours('P6', 'own CPU %'), atMost(1)),
   aim('P6', "idle line: Redis's CPU, %", ['P6'], ours('P6', 'Redis CPU %'), atMost(1)),
   aim('P7', 'pair p50, × bare EVALSHA', ['P7'], over('P7', 'pair p50 µs', 'bare EVALSHA'), atMost(1.5)),
+  aim('P7', `limitKeep, pair p50, × ${SEMAPHORE}`, ['P7'], keptOver('P7', 'pair p50 µs', SEMAPHORE), atMost(0.1)),
   ...['each way', 'there and back'].map((way) =>
     aim(
       'P7',
@@ -115,5 +125,6 @@ export const AIMS = [
       atMost(2),
     ),
   ),
+  aim('P13', 'kept by another session: p99, × PING p99', ['P13'], ours('P13', 'p99 in PINGs'), atMost(3)),
   aim('P12', 'longest script, ms; idle machines only', GROWTH, longestOf(GROWTH), atMost(2)),
 ]

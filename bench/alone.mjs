@@ -114,6 +114,7 @@ const P7 = {
   title: 'one task, uncontended',
   limit: NEVER_FULL,
   scoped: true,
+  kept: true,
   async run(system, url, ms) {
     const { times, redisUs } = await loneTask(system, url, ms)
     return { 'pair p50 µs': median(times), 'pair p99 µs': quantile(times, 0.99), 'Redis µs/pair': redisUs }
@@ -124,6 +125,7 @@ const P7_MEMORY = {
   title: 'one task, uncontended, inside one process',
   limit: NEVER_FULL,
   local: true,
+  kept: true,
   async run(system, _url, ms) {
     const { times } = await loneTask(system, 'memory:', ms)
     return { 'pair p50 µs': median(times), 'pair p99 µs': quantile(times, 0.99) }
@@ -150,11 +152,44 @@ const P7_DELAYED = {
   title: 'one task, uncontended, 0.5 ms of network delay: each way, or there and back',
   limit: NEVER_FULL,
   scoped: true,
+  kept: true,
   not: ['bottleneck'], // its disconnect doesn't wait for what is under way, and rejects
   async run(system, url, ms) {
     const p50 = async (delayMs) =>
       median(await delayed(url, delayMs, async (far) => (await loneTask(system, far, ms)).times))
     return { 'pair p50 µs, each way': await p50(0.5), 'pair p50 µs, there and back': await p50(0.25) }
+  },
+}
+
+/** How long somebody else takes to get a slot that is kept, beside a PING of theirs. */
+const P13 = {
+  title: 'a slot that another session keeps, beside a PING',
+  alone: true,
+  async run(_system, url, ms) {
+    const [keeper, other, bare] = [await open('ours kept', url), await open('ours', url), ioredis(url)]
+    await bare.ping()
+    const [times, pings] = [[], []]
+    for (let n = 0, end = now() + ms; n < 25 || now() < end; n++) {
+      const key = `p13:${n}` // once a key: for some seconds after that nothing is kept there
+      await (await keeper.take(key, 1))()
+      const asked = now()
+      await bare.ping()
+      const from = now()
+      const give = await other.take(key, 1)
+      times.push(now() - from)
+      pings.push(from - asked)
+      await give()
+    }
+    await Promise.all([keeper.close(), other.close()])
+    bare.disconnect()
+    const at = (part) => quantile(times, part) / quantile(pings, part)
+    return {
+      'p50 ms': median(times),
+      'p99 ms': quantile(times, 0.99),
+      'PING p99 ms': quantile(pings, 0.99),
+      'p50 in PINGs': at(0.5),
+      'p99 in PINGs': at(0.99),
+    }
   },
 }
 
@@ -185,4 +220,4 @@ const P10 = {
 
 const nothing = { hidden: true, work: async () => ({ rss: process.memoryUsage.rss() }) }
 
-export const ALONE = { P5, P6, P7, 'P7-memory': P7_MEMORY, 'P7-delayed': P7_DELAYED, P10, nothing }
+export const ALONE = { P5, P6, P7, 'P7-memory': P7_MEMORY, 'P7-delayed': P7_DELAYED, P10, P13, nothing }

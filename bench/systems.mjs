@@ -44,13 +44,14 @@ const NAIVE = {
   give: `return redis.call('ZREM', KEYS[1], ARGV[1])`,
 }
 
-/** Ours, giving back by `give`. */
-async function openOurs(url, give) {
+/** Ours, giving back by `give`; slots are kept for `limitKeep` seconds. Each kind has a session of its own. */
+async function openOurs(url, give = (lease) => lease.release(), limitKeep = 0) {
   const { Limiter } = require('../index.js')
-  const limiter = new Limiter(url, url === 'memory:' ? {} : { settle: 0 })
+  const clientName = `keeps-${limitKeep}`
+  const limiter = new Limiter(url, url === 'memory:' ? { clientName } : { clientName, settle: 0 })
   return {
     async take(key, limit) {
-      const lease = await limiter.acquire({ key, limit, limitTimeout: PATIENCE_S, limitExpire: LEASE_S })
+      const lease = await limiter.acquire({ key, limit, limitTimeout: PATIENCE_S, limitExpire: LEASE_S, limitKeep })
       return () => give(lease)
     },
     sent: () => ({}),
@@ -60,9 +61,10 @@ async function openOurs(url, give) {
 }
 
 const SYSTEMS = {
-  ours: { open: (url) => openOurs(url, (lease) => lease.release()) },
+  ours: { open: (url) => openOurs(url) },
   // As `withLimit` does: nobody waits for the answer to the release.
-  'ours scoped': { scoped: true, open: (url) => openOurs(url, (lease) => lease[Symbol.asyncDispose]()) },
+  'ours scoped': { only: 'scoped', open: (url) => openOurs(url, (lease) => lease[Symbol.asyncDispose]()) },
+  'ours kept': { only: 'kept', open: (url) => openOurs(url, undefined, 0.1) },
   'redis-semaphore': {
     async open(url) {
       const { Semaphore } = require('redis-semaphore')
@@ -220,7 +222,7 @@ export function chosen(list) {
 export function can(name, workload) {
   const system = SYSTEMS[name]
   if (name === 'ours') return true
-  if (system.scoped) return workload.scoped === true
+  if (system.only) return workload[system.only] === true
   if (workload.alone || workload.not?.includes(name) || (system.local === true) !== (workload.local === true))
     return false
   return system.tool ? workload.tools?.includes(name) === true : (system.can?.(workload.limit) ?? true)

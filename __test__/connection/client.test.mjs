@@ -42,6 +42,20 @@ describe.each(KINDS)('%s', (kind) => {
     expect((await limiter.status('plain')).held).toBe(0)
   })
 
+  test('slots are kept, and go to whoever else asks', async () => {
+    const other = new Limiter(server.url)
+    const terms = { key: 'kept', limit: 1, limitKeep: 10 }
+    await until(async () => {
+      await limiter.withLimit(terms, () => {})
+      return (await limiter.stats()).kept.reused > 5
+    }, 'it is kept')
+    expect(await limiter.status('kept')).toMatchObject({ held: 0 })
+    const lease = await other.acquire({ key: 'kept', limit: 1, limitTimeout: 5 })
+    expect((await limiter.stats()).kept).toMatchObject({ now: 0, recalled: 1 })
+    expect(await lease.release()).toBe(true)
+    await other.close()
+  })
+
   test('keys, labels and names of any letters come back as they were', async () => {
     const key = '}%{ é😀\0\r\n"'
     const [label, holder] = ['l\0é\r\n😀', 'h\r\n\0"ü']

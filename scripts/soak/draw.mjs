@@ -62,6 +62,16 @@ function drawTask(random, group) {
   return task
 }
 
+/** All that a group is asked for is on the same terms then, and its slots are kept. */
+function keepSlots(random, { key }, tasks) {
+  const limitExpire = random.pick([0.5, 1.5, 3])
+  const limitKeep = random.pick([0.05, limitExpire / 3])
+  for (const task of tasks.filter(({ config }) => config.key === key)) {
+    const { weight, priority, renew, limitHold, ...config } = task.config
+    Object.assign(task, { config: { ...config, limitExpire, limitKeep }, holder: 'none', forgets: false })
+  }
+}
+
 function drawWorkers(random, kind, connection) {
   const brings = connection.minReplicas === undefined && connection.maxConnections === undefined && random.chance(0.35)
   const kinds = kind === 'single' ? ['ioredis', 'node-redis'] : ['ioredis']
@@ -109,5 +119,7 @@ export function drawDay(seed, { kind: only } = {}) {
   const day = { seed, kind, replicas, seeds, clocks, connection, groups, tasks, workers }
   // Last, so that the faults fit the rest.
   day.faults = drawFaults(random.branch(), day, TIMES)
+  const keeping = random.branch()
+  for (const group of groups.filter(() => keeping.chance(0.35))) keepSlots(keeping, group, tasks)
   return day
 }

@@ -172,3 +172,19 @@ async fn closing_fails_what_waits_and_gives_back_what_is_held() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_kept_slot_serves_the_next_request_and_goes_back_with_the_limiter() {
+    on_both("kept", |limiter| async move {
+        let kept = LimitConfig { limit_keep: Duration::from_secs(10), ..one() };
+        while limiter.stats().await.expect("the counters").kept.reused < 10 {
+            let lease = limiter.acquire(&kept).await.expect("the only slot");
+            assert!(lease.release().await);
+        }
+        let stats = limiter.stats().await.expect("the counters");
+        assert_eq!((stats.held, stats.kept.now), (0, 1));
+        assert_eq!(limiter.status("k").await.expect("a picture").held, 0);
+        limiter.close().await;
+    })
+    .await;
+}

@@ -52,6 +52,18 @@ fn two_crowds() {
     assert!(all(&[Plan::Crowd, Plan::Crowd], 1, 11, ALL) > 0);
 }
 
+/// The other one takes the slot before it's kept, gets what is kept, or finds it in use again.
+#[test]
+fn one_who_keeps_its_slot_beside_one_who_comes() {
+    assert!(all(&[Plan::Keep, Plan::Use], 1, 12, ALL) > 0);
+    assert!(all(&[Plan::Keep, Plan::Try], 1, 12, ALL) > 0);
+}
+
+#[test]
+fn two_who_keep_their_slots() {
+    assert!(all(&[Plan::Keep, Plan::Keep], 1, 11, ALL) > 0);
+}
+
 #[test]
 fn three_who_share_two_slots() {
     all(&[Plan::Use, Plan::Hurry, Plan::Cancel], 2, 9, ALL);

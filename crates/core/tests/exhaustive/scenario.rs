@@ -12,12 +12,20 @@ pub enum Plan {
     /// Three requests of one process: acquires them one after the other, and releases each when it's granted. Those
     /// that wait while it has the note, wait inside.
     Crowd,
+    /// Acquires and releases twice; its slot is kept in between.
+    Keep,
+    /// Tries once, and releases if it's granted.
+    Try,
 }
 
 impl Plan {
     /// How many requests it has.
     pub fn requests(self) -> u64 {
-        if self == Self::Crowd { 3 } else { 1 }
+        match self {
+            Self::Crowd => 3,
+            Self::Keep => 2,
+            Self::Use | Self::Cancel | Self::Hurry | Self::Try => 1,
+        }
     }
 }
 

@@ -155,7 +155,7 @@ impl World {
                 self.inside.retain(|lease| (lease.peer, lease.tag) != (peer, tag));
                 match plan {
                     Plan::Cancel => it.session.cancel(CLIENT, tag),
-                    Plan::Use | Plan::Hurry | Plan::Crowd => it.session.release(now, CLIENT, tag),
+                    _ => it.session.release(now, CLIENT, tag),
                 }
             }
             (Stage::Asked | Stage::Done, _) => {}
@@ -237,9 +237,10 @@ impl World {
         panic!("never done: {:#?}", self.peers);
     }
 
-    /// How many slots went on without a call.
-    pub fn passed(&self) -> u64 {
-        self.peers.iter().map(|peer| peer.session.stats().passed).sum()
+    /// How many slots went on without a call: passed, or kept.
+    pub fn without_a_call(&self) -> u64 {
+        let stats = self.peers.iter().map(|peer| peer.session.stats());
+        stats.map(|stats| stats.passed + stats.kept.reused).sum()
     }
 
     /// Everything that matters for what follows. (Maps in another order look like another state: that costs time only.)
@@ -268,10 +269,14 @@ fn request(limit: u32, plan: Plan, tag: Tag) -> Request {
             holder: None,
             label: None,
         },
-        timeout: (plan == Plan::Hurry).then_some(Duration::from_millis(500)),
+        timeout: match plan {
+            Plan::Hurry => Some(Duration::from_millis(500)),
+            Plan::Try => Some(Duration::ZERO),
+            _ => None,
+        },
         interval: Duration::from_millis(100),
         renew: true,
         hold: None,
-        keep: Duration::ZERO,
+        keep: if plan == Plan::Keep { LEASE / 3 } else { Duration::ZERO },
     }
 }

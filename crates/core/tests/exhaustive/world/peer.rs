@@ -84,10 +84,15 @@ impl Peer {
         }
     }
 
-    /// The request that does something next. A crowd asks first, then the first of it goes.
+    /// The request that does something next. A crowd asks first, then the first of it goes; who keeps its slot goes before
+    /// it asks again.
     pub(super) fn next_deed(&self) -> Option<Tag> {
         let first = |stage: Stage| self.stages.iter().position(|other| *other == stage).map(|at| at as Tag);
         let cancels = first(Stage::Asked).filter(|_| self.plan == Plan::Cancel);
-        first(Stage::Idle).or_else(|| first(Stage::Inside)).or(cancels)
+        match self.plan {
+            Plan::Keep if first(Stage::Asked).is_some() => None,
+            Plan::Keep => first(Stage::Inside).or_else(|| first(Stage::Idle)),
+            _ => first(Stage::Idle).or_else(|| first(Stage::Inside)).or(cancels),
+        }
     }
 }

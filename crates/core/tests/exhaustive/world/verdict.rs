@@ -50,8 +50,11 @@ impl World {
             }
             Event::Failed { tag, error, .. } => {
                 assert!(!std::mem::replace(&mut it.answered[tag as usize], true), "a second answer");
-                let may = !matches!(it.plan, Plan::Use | Plan::Crowd)
-                    && (error.is_some() == (it.plan == Plan::Hurry));
+                let may = match it.plan {
+                    Plan::Cancel => error.is_none(),
+                    Plan::Hurry | Plan::Try => error.is_some(),
+                    Plan::Use | Plan::Crowd | Plan::Keep => false,
+                };
                 assert!(may, "{:?} failed: {error:?}", it.plan);
                 it.stages[tag as usize] = Stage::Done;
             }
