@@ -15,6 +15,17 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
+        // Another test's server may take the free port first, and answer in its place.
+        (0..10).map(|_| Self::start_once()).find_map(Self::if_own).expect("no redis-server could be started")
+    }
+
+    fn if_own(mut self) -> Option<Self> {
+        let info: String = self.ask(&["INFO", "server"]);
+        let pid = info.lines().find_map(|line| line.strip_prefix("process_id:")).expect("a process id");
+        (pid == self.child.id().to_string()).then_some(self)
+    }
+
+    fn start_once() -> Self {
         let program = std::env::var("REDIS_SERVER_BIN").unwrap_or_else(|_| "redis-server".to_owned());
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("its address").port();
