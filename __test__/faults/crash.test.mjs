@@ -1,18 +1,13 @@
 // Processes that are killed, blocked or silent: what they held comes back in time, and nobody else is delayed.
 import { connect } from 'node:net'
-import { Limiter } from 'concurrency-limit'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { useRedis } from '../support/fixtures.mjs'
+import { describe, expect, test } from 'vitest'
+import { useLimiter, useRedis } from '../support/fixtures.mjs'
 import { redis, startProcess, until } from '../support/helpers.mjs'
 
 const LEASE_MS = 2000
 
 const server = useRedis()
-let witness
-beforeAll(() => {
-  witness = new Limiter(server.url)
-})
-afterAll(() => witness?.close())
+const witness = useLimiter(server)
 
 const now = () => Number(process.hrtime.bigint()) / 1e6
 const waiting = (key, count) => until(async () => (await witness.status(key)).waiting === count, `${count} wait`)

@@ -2,18 +2,13 @@
 // it, and is told of nothing that has ended meanwhile.
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Limiter } from 'concurrency-limit'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { useRedis } from '../support/fixtures.mjs'
+import { describe, expect, test } from 'vitest'
+import { useLimiter, useRedis } from '../support/fixtures.mjs'
 import { startProcess, until } from '../support/helpers.mjs'
 import { judge, startCrowd } from '../support/load.mjs'
 
 const server = useRedis()
-let witness
-beforeAll(() => {
-  witness = new Limiter(server.url)
-})
-afterAll(() => witness?.close())
+const witness = useLimiter(server)
 
 const now = () => Number(process.hrtime.bigint()) / 1e6
 const waiting = (key, count) => until(async () => (await witness.status(key)).waiting === count, `${count} wait`)

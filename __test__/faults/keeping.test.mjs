@@ -4,9 +4,9 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Limiter } from 'concurrency-limit'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { expectNoneTogether, now, withoutWanted } from '../support/crowds.mjs'
-import { useRedis } from '../support/fixtures.mjs'
+import { useLimiter, useRedis } from '../support/fixtures.mjs'
 import { redis, startRedis, until } from '../support/helpers.mjs'
 
 const WORKER = fileURLToPath(new URL('../support/keeper.worker.mjs', import.meta.url))
@@ -15,11 +15,7 @@ const LEASE = 6
 const KEEP = 2
 
 const server = useRedis()
-let witness
-beforeAll(() => {
-  witness = new Limiter(server.url)
-})
-afterAll(() => witness?.close())
+const witness = useLimiter(server)
 
 const keepers = []
 afterEach(async () => {

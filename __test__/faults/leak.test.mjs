@@ -1,15 +1,10 @@
 // What is opened and ended over and over leaves nothing behind: no thread, no socket, no memory, no lease, no waiter.
-import { Limiter } from 'concurrency-limit'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { useRedis } from '../support/fixtures.mjs'
+import { describe, expect, test } from 'vitest'
+import { useLimiter, useRedis } from '../support/fixtures.mjs'
 import { runNode, until } from '../support/helpers.mjs'
 
 const server = useRedis()
-let witness
-beforeAll(() => {
-  witness = new Limiter(server.url)
-})
-afterAll(() => witness?.close())
+const witness = useLimiter(server)
 
 const nothingIsLeft = (key) =>
   until(async () => {

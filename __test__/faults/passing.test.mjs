@@ -3,21 +3,16 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { Limiter } from 'concurrency-limit'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { expectNoneTogether, now, withoutWanted } from '../support/crowds.mjs'
-import { useRedis } from '../support/fixtures.mjs'
+import { useLimiter, useRedis } from '../support/fixtures.mjs'
 import { redis, scriptCalls, startRedis, until } from '../support/helpers.mjs'
 
 const WORKER = fileURLToPath(new URL('../support/crowd.worker.mjs', import.meta.url))
 const LEASE = 2
 
 const server = useRedis()
-let witness
-beforeAll(() => {
-  witness = new Limiter(server.url)
-})
-afterAll(() => witness?.close())
+const witness = useLimiter(server)
 
 const crowds = []
 afterEach(async () => {

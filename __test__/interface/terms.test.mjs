@@ -1,19 +1,15 @@
 // What the members of a request mean: weight, priority, maxWaiting, holder, label, limits that differ.
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ConfigError, Limiter, QueueFullError } from 'concurrency-limit'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { useRedis } from '../support/fixtures.mjs'
+import { ConfigError, QueueFullError } from 'concurrency-limit'
+import { describe, expect, test } from 'vitest'
+import { useLimiter, useRedis } from '../support/fixtures.mjs'
 import { rejection, until } from '../support/helpers.mjs'
 
 const server = useRedis()
 
 describe.each(['Redis', 'memory:'])('on %s', (place) => {
-  let limiter
-  beforeAll(() => {
-    limiter = new Limiter(place === 'Redis' ? server.url : place)
-  })
-  afterAll(() => limiter.close())
+  const limiter = useLimiter(place === 'Redis' ? server : place)
 
   const waiting = (key, count) => until(async () => (await limiter.status(key)).waiting === count, `${count} wait`)
 

@@ -1,15 +1,11 @@
 // close gives everything back, rejects what waits, ends the connection, and is final.
 import { ClosedError, LeaseLostError, Limiter } from 'concurrency-limit'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { useRedis } from '../support/fixtures.mjs'
+import { describe, expect, test } from 'vitest'
+import { useLimiter, useRedis } from '../support/fixtures.mjs'
 import { redis, rejection, until } from '../support/helpers.mjs'
 
 const server = useRedis()
-let witness
-beforeAll(() => {
-  witness = new Limiter(server.url)
-})
-afterAll(() => witness?.close())
+const witness = useLimiter(server)
 
 const open = (name) => new Limiter(server.url, { clientName: name })
 const connections = async (name) => (await redis(server.port, 'CLIENT', 'LIST')).split(`name=${name} `).length - 1

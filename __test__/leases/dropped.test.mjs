@@ -1,16 +1,11 @@
 // Limiters that are made for one use and dropped, never closed: they end by themselves once they are collected, a
 // warning names the habit, and whatever still holds, waits or was asked goes on.
-import { Limiter } from 'concurrency-limit'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { useRedis } from '../support/fixtures.mjs'
+import { describe, expect, test } from 'vitest'
+import { useLimiter, useRedis } from '../support/fixtures.mjs'
 import { redis, runNode, until } from '../support/helpers.mjs'
 
 const server = useRedis()
-let witness
-beforeAll(() => {
-  witness = new Limiter(server.url)
-})
-afterAll(() => witness?.close())
+const witness = useLimiter(server)
 
 /** A program of its own that collects garbage when it says `within` or `megabytes`. */
 function run(body) {

@@ -1,16 +1,11 @@
 // A lease that its user has forgotten stays held while its process lives: nothing of ours lets another in beside work
 // that may still run. Each program collects garbage until the lease's object is gone.
-import { Limiter } from 'concurrency-limit'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { useRedis } from '../support/fixtures.mjs'
+import { describe, expect, test } from 'vitest'
+import { useLimiter, useRedis } from '../support/fixtures.mjs'
 import { runNode, until } from '../support/helpers.mjs'
 
 const server = useRedis()
-let witness
-beforeAll(() => {
-  witness = new Limiter(server.url)
-})
-afterAll(() => witness?.close())
+const witness = useLimiter(server)
 
 /**
  * A program of its own, with `limiter`, the bounded `within(look)` and `collected(count)`, which waits until so many

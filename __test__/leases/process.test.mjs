@@ -1,15 +1,10 @@
 // How a process lives and ends with a limiter in it: what keeps it alive, what it gives back, what it says.
-import { Limiter } from 'concurrency-limit'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { useRedis } from '../support/fixtures.mjs'
+import { describe, expect, test } from 'vitest'
+import { useLimiter, useRedis } from '../support/fixtures.mjs'
 import { redis, runNode, startRedis, until } from '../support/helpers.mjs'
 
 const server = useRedis()
-let witness
-beforeAll(() => {
-  witness = new Limiter(server.url)
-})
-afterAll(() => witness?.close())
+const witness = useLimiter(server)
 
 /** A program of its own, with `limiter` and `config` at hand. */
 function run(key, body, { env = {} } = {}) {

@@ -3,17 +3,13 @@ import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { Limiter } from 'concurrency-limit'
 import { Redis } from 'ioredis'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { useRedis } from '../support/fixtures.mjs'
+import { expect, test } from 'vitest'
+import { useLimiter, useRedis } from '../support/fixtures.mjs'
 import { runNode, until } from '../support/helpers.mjs'
 import { startProxy } from '../support/proxy.mjs'
 
 const server = useRedis()
-let witness
-beforeAll(() => {
-  witness = new Limiter(server.url)
-})
-afterAll(() => witness?.close())
+const witness = useLimiter(server)
 
 const free = async (key) => (await witness.status(key)).held === 0
 const STALL_MS = 700

@@ -3,9 +3,8 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { Limiter } from 'concurrency-limit'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { useRedis } from '../support/fixtures.mjs'
+import { describe, expect, test } from 'vitest'
+import { useLimiter, useRedis } from '../support/fixtures.mjs'
 import { redis, until } from '../support/helpers.mjs'
 import { startProxy } from '../support/proxy.mjs'
 
@@ -13,11 +12,7 @@ const WORKER = fileURLToPath(new URL('../support/serverless.worker.mjs', import.
 const AT_ONCE_MS = 500
 
 const server = useRedis()
-let witness
-beforeAll(() => {
-  witness = new Limiter(server.url)
-})
-afterAll(() => witness?.close())
+const witness = useLimiter(server)
 
 /** An instance: `invoke(name, event)` → `{ answer, ms }`, `freeze()`, `thaw()`, `pid`. */
 async function withInstance(url, body) {
