@@ -20,6 +20,7 @@ const FLOORS: &[&[&str]] = &[
     &["session/output", "session/timers", "session/calls", "session/connection"],
     &["session/registry", "session/clients"],
     &["session/context"],
+    &["session/group_state/members/held"],
     &["session/group_state/members/acquisition"],
     &[
         "session/group_state/members",
@@ -31,6 +32,7 @@ const FLOORS: &[&[&str]] = &[
     &["session/group_state/state"],
     &["session/group_state/requests"],
     &["session/group_state/leases"],
+    &["session/group_state/slots"],
     &["session/group_state/passing"],
     &["session/group_state/send"],
     &["session/group_state/failure"],

@@ -3,15 +3,14 @@
 //! `state` is a record of five owners whose fields are their own: `members` (the requests and the sets that they are
 //! in), `flow` (what may be sent now), `poll`, `introduced` (whether the group knows who the session is) and `sole`
 //! (the note, by which requests wait inside and slots stay idle). The other files are what happens to them, each
-//! using those before it: `requests` is one request's life and `leases` one lease's, `keeping` and `passing` what goes
-//! on without a call, `send` makes calls, `failure` reads errors, `outcomes` reads one answer and `answer` a whole
+//! using those before it: `requests` is one request's life and `leases` one lease's, `slots` and `passing` what goes on
+//! without a call, `send` makes calls, `failure` reads errors, `outcomes` reads one answer and `answer` a whole
 //! reply or push, `upkeep` is what time does, and `recover` what a lost connection leaves behind.
 
 mod answer;
 mod failure;
 mod flow;
 mod introduced;
-mod keeping;
 mod leases;
 mod members;
 mod outcomes;
@@ -20,6 +19,7 @@ mod poll;
 mod recover;
 mod requests;
 mod send;
+mod slots;
 mod sole;
 mod state;
 mod upkeep;

@@ -5,14 +5,14 @@ use super::members::{Acquisition, State};
 use super::sole::Interval;
 use super::state::GroupState;
 use crate::error::{Error, Loss};
-use crate::lease::{FencingToken, LeaseId, Ticket};
+use crate::lease::{LeaseId, Ticket};
 use crate::moment::Moment;
 use crate::protocol::{Picture, WaiterView};
 use crate::session::calls::NoteTerms;
 use crate::session::context::Context;
 use crate::session::ids::AcquisitionId;
 use crate::session::input::Request;
-use crate::session::output::{Event, Granted};
+use crate::session::output::Event;
 
 impl GroupState {
     /// A new request: it's asked with the next calls of the group, or waits inside.
@@ -73,13 +73,6 @@ impl GroupState {
     fn busy(&self) -> usize {
         let held = self.members.held_count() + self.members.idle_count();
         held + self.members.asks_count() + self.members.waiting_count()
-    }
-
-    /// Whether its note is good (R33).
-    pub(super) fn is_sole(&self, cx: &Context, now: Moment) -> bool {
-        let linked = cx.connection.ready(now) && cx.connection.listens();
-        let sure = !self.members.has_unclear() && !self.flow.reconciling();
-        self.sole.is_good(now) && linked && sure
     }
 
     /// Ends a note that isn't good any more, and has no more wait inside than may (R35).
@@ -168,38 +161,6 @@ impl GroupState {
         if let Some(token) = self.sole.take_token(now, above) {
             self.pass(cx, now, id, token);
         }
-    }
-
-    /// A slot goes on to the first that waits inside, under the id that it has.
-    pub(super) fn pass(&mut self, cx: &mut Context, now: Moment, id: AcquisitionId, token: FencingToken) {
-        let Some(next) = self.members.first_inside() else { return };
-        self.disarm(cx, next);
-        let Some(newcomer) = self.members.remove(next) else { return };
-        let Some(lease) = self.members.get_mut(id) else { return };
-        let (former, tag) = (lease.client, lease.tag);
-        let (client, new_tag) = (newcomer.client, newcomer.tag);
-        let (queued, waited) = (newcomer.queued, now.saturating_since(newcomer.asked_at));
-        lease.go_to(newcomer);
-        let Some(held) = lease.held_mut() else { return };
-        held.pass(now, token);
-        let (slots, deadline, due_at) = (held.slots.clone(), held.valid_until, held.due_at());
-        self.members.lease_due_by(due_at);
-        cx.registry.forget(former, tag, id);
-        cx.registry.rename(client, new_tag, self.index, id);
-        cx.clients.one_less(former);
-        for ended in cx.clients.take_ended(None) {
-            cx.tell(Event::Closed { client: ended.client, tag: ended.tag });
-        }
-        if queued {
-            cx.stats.passed += 1;
-            cx.stats.granted_after_waiting += 1;
-        } else {
-            cx.stats.kept.reused += 1;
-            cx.stats.granted_at_once += 1;
-        }
-        cx.stats.waits.record(waited);
-        let lease = Granted { id: cx.lease_id(id), slots, token, deadline, waited, stood_in: false };
-        cx.tell(Event::Granted { client, tag: new_tag, lease });
     }
 
     /// Somebody else has released this lease (R36).

@@ -1,5 +1,5 @@
-//! Idle slots: while this session has the group's note, the slot of a released lease may stay with it for a time, and
-//! serve its next request without a call (R39). Where tokens are missing, it waits for them in the same way (R37).
+//! Slots that the session uses by itself while it has the group's note: they are passed from a released lease to the next
+//! request, or stay idle for it, without a call (R35, R36, R39). An idle slot may also wait for a token (R37).
 
 use std::time::Duration;
 
@@ -8,8 +8,16 @@ use crate::lease::FencingToken;
 use crate::moment::Moment;
 use crate::session::context::Context;
 use crate::session::ids::AcquisitionId;
+use crate::session::output::{Event, Granted};
 
 impl GroupState {
+    /// Whether its note is good (R33).
+    pub(super) fn is_sole(&self, cx: &Context, now: Moment) -> bool {
+        let linked = cx.connection.ready(now) && cx.connection.listens();
+        let sure = !self.members.has_unclear() && !self.flow.reconciling();
+        self.sole.is_good(now) && linked && sure
+    }
+
     /// Whether the session has the slot of this lease for its own requests (R35): the lease's token, if so.
     pub(super) fn usable(&self, cx: &Context, now: Moment, id: AcquisitionId) -> Option<FencingToken> {
         let terms = self.sole.terms().filter(|_| self.is_sole(cx, now))?;
@@ -22,6 +30,38 @@ impl GroupState {
         let lasts = now + acquisition.lease() / 3 <= held.valid_until;
         let plain = acquisition.note_terms().is_some() && held.slots.iter().all(|slot| *slot <= terms.limit);
         (lasts && plain && self.sole.epoch() == Some(held.epoch)).then_some(held.token)
+    }
+
+    /// A slot goes on to the first that waits inside, under the id that it has.
+    pub(super) fn pass(&mut self, cx: &mut Context, now: Moment, id: AcquisitionId, token: FencingToken) {
+        let Some(next) = self.members.first_inside() else { return };
+        self.disarm(cx, next);
+        let Some(newcomer) = self.members.remove(next) else { return };
+        let Some(lease) = self.members.get_mut(id) else { return };
+        let (former, tag) = (lease.client, lease.tag);
+        let (client, new_tag) = (newcomer.client, newcomer.tag);
+        let (queued, waited) = (newcomer.queued, now.saturating_since(newcomer.asked_at));
+        lease.go_to(newcomer);
+        let Some(held) = lease.held_mut() else { return };
+        held.pass(now, token);
+        let (slots, deadline, due_at) = (held.slots.clone(), held.valid_until, held.due_at());
+        self.members.lease_due_by(due_at);
+        cx.registry.forget(former, tag, id);
+        cx.registry.rename(client, new_tag, self.index, id);
+        cx.clients.one_less(former);
+        for ended in cx.clients.take_ended(None) {
+            cx.tell(Event::Closed { client: ended.client, tag: ended.tag });
+        }
+        if queued {
+            cx.stats.passed += 1;
+            cx.stats.granted_after_waiting += 1;
+        } else {
+            cx.stats.kept.reused += 1;
+            cx.stats.granted_at_once += 1;
+        }
+        cx.stats.waits.record(waited);
+        let lease = Granted { id: cx.lease_id(id), slots, token, deadline, waited, stood_in: false };
+        cx.tell(Event::Granted { client, tag: new_tag, lease });
     }
 
     /// Until when the slot of this lease stays if it's released now and nobody waits inside.
