@@ -243,7 +243,7 @@ fn a_jump_of_the_clock_and_deafness_end_it() {
     ] {
         let mut desk = sole_with([3]);
         end(&mut desk);
-        desk.pump();
+        // In the same turn: nothing has been sent about it yet.
         desk.release(0);
         desk.live(s(0.2));
         desk.granted(3);
@@ -277,6 +277,27 @@ fn a_lost_lease_has_somebody_asked_for_who_waits_inside() {
     assert_eq!(asked(&desk), 1);
     // As long as one is being asked for, nothing is passed: it was there first.
     desk.release(2);
+    assert_eq!(desk.session.stats().passed, 0);
+    desk.exchange();
+    desk.granted(3);
+    desk.granted(4);
+}
+
+#[test]
+fn who_is_asked_for_comes_before_those_inside() {
+    let mut desk = sole_with([3, 4]);
+    let id = desk.group.snapshot(0).leases[0].id;
+    desk.other_releases(id);
+    desk.bring_pushes();
+    let lost = desk.take_event(|event| matches!(event, Event::Lost { .. }));
+    let Some(Event::Lost { tag: lost, .. }) = lost else { panic!("{lost:?}") };
+    desk.release(lost);
+    let at =
+        desk.sent.iter().position(|sent| matches!(sent.call.verb, Verb::Release(_))).expect("it goes back");
+    let release = desk.sent.remove(at);
+    desk.carry_out(release);
+    // 3 is under way: the slot isn't for 4.
+    desk.release(if lost == 0 { 2 } else { 0 });
     assert_eq!(desk.session.stats().passed, 0);
     desk.exchange();
     desk.granted(3);
@@ -334,12 +355,15 @@ fn a_reconnected_session_keeps_what_was_passed_since() {
     let passed = desk.granted(3);
     let shown = desk.group.snapshot(0).leases.into_iter().find(|lease| lease.id == passed.id);
     assert!(shown.is_some_and(|lease| lease.token < passed.token));
+    let epoch = desk.group.snapshot(0).epoch;
+    desk.fresh = crate::lease::Epoch(8);
     desk.cut();
     desk.connect(Some(s(3_600.0)));
     desk.exchange();
     assert!(desk.take_event(|event| matches!(event, Event::Lost { .. })).is_none());
     let shown = desk.group.snapshot(0).leases.into_iter().find(|lease| lease.id == passed.id);
     assert_eq!(shown.map(|lease| lease.token), Some(passed.token));
+    assert_eq!(desk.group.snapshot(0).epoch, epoch, "the state hasn't gone back");
 }
 
 #[test]
