@@ -116,7 +116,7 @@ export const MUTATIONS = [
     file: SOLE,
     text: '        note.next += 1;\n',
     replacement: '',
-    tests: [CALM],
+    tests: [SESSION, CALM],
   },
   {
     name: "a block is ahead of Redis's clock",
