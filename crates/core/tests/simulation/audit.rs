@@ -63,7 +63,9 @@ impl Audit {
         if lease.stood_in {
             return self.enter_locally(now, who, lease);
         }
-        if self.is_taken_over(&lease) || self.is_gone_by_force(&lease) {
+        // Released behind its process's back: it may pass the slot on until it hears of that.
+        let is_released = self.forced.contains(&lease.id);
+        if is_released || self.is_taken_over(&lease) || self.is_gone_by_force(&lease) {
             return;
         }
         if self.is_forgotten(&lease, u64::MAX) {

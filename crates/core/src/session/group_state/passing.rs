@@ -21,14 +21,15 @@ impl GroupState {
         let asked = acquisition.note_terms();
         self.sole.expect(now, asked, !acquisition.keep.is_zero());
         if let Some(terms) = self.sole.terms() {
-            let has_slot = self.members.idle_count() > self.members.inside_count();
+            let inside = self.members.inside_count();
+            let waits = inside > 0 || self.busy() >= terms.limit as usize;
             if asked != Some(terms) {
                 self.sole.is_given_up(now);
                 let ended = self.sole.end(None);
                 self.leave_inside(cx, now, ended);
-            } else if has_slot && self.is_sole(cx, now) {
+            } else if self.members.idle_count() > inside && self.is_sole(cx, now) {
                 return self.take_idle(cx, now, acquisition);
-            } else if self.busy() >= terms.limit as usize && self.is_sole(cx, now) {
+            } else if waits && self.is_sole(cx, now) {
                 return self.wait_inside(cx, now, acquisition);
             }
         }
@@ -126,7 +127,7 @@ impl GroupState {
             State::InLine { ticket, .. } => Some(*ticket),
             _ => None,
         });
-        let mut place = begun.max(last_own.filter(|ticket| *ticket < ended_by).max().unwrap_or_default());
+        let mut place = begun.max(last_own.max().unwrap_or_default());
         for id in self.members.pending() {
             let Some(acquisition) = self.members.get_mut(id) else { continue };
             if std::mem::take(&mut acquisition.was_inside) {

@@ -417,3 +417,34 @@ fn a_note_that_is_refused_is_asked_for_a_second_later() {
     desk.pass(s(0.3));
     assert!(desk.sent.iter().any(is_note));
 }
+
+#[test]
+fn a_newcomer_does_not_come_before_those_inside_when_a_slot_goes_to_redis() {
+    let mut desk = sole_with([3]);
+    // In the same turn: the slot isn't passed, and nothing has been sent.
+    desk.session.cancel(CLIENT, 0);
+    desk.session.submit(desk.now, request(4));
+    desk.pump();
+    desk.exchange();
+    desk.granted(3);
+    assert!(desk.take_event(|event| matches!(event, Event::Granted { tag: 4, .. })).is_none());
+    desk.release(3);
+    desk.live(s(0.1));
+    desk.granted(4);
+}
+
+#[test]
+fn who_was_asked_for_when_the_note_ended_is_not_overtaken_by_those_inside() {
+    let mut desk = sole_with([3, 4]);
+    desk.cancel(0);
+    // Somebody else comes before the request that is on its way.
+    desk.other_asks_for(LeaseId { session: SessionId(2), number: 1 });
+    for sent in std::mem::take(&mut desk.sent) {
+        desk.carry_out(sent);
+    }
+    desk.bring_pushes();
+    assert_eq!((joined(&desk).len(), asked(&desk)), (0, 1));
+    desk.exchange();
+    let line: Vec<u64> = desk.group.snapshot(0).waiters.iter().map(|waiter| waiter.id.number).collect();
+    assert!(line.is_sorted() && line.len() == 2, "{line:?}");
+}
