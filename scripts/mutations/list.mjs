@@ -9,10 +9,14 @@ const LIBRARY = 'crates/core/lua/note.lua'
 const SOLE = 'crates/core/src/session/group_state/sole.rs'
 const PASSING = 'crates/core/src/session/group_state/passing.rs'
 const SLOTS = 'crates/core/src/session/group_state/slots.rs'
+const ANSWERS = 'crates/core/src/session/group_state/outcomes.rs'
+const REQUESTS = 'crates/core/src/session/group_state/requests.rs'
+const ACQUISITION = 'crates/core/src/session/group_state/members/acquisition.rs'
 const SEND = 'crates/core/src/session/group_state/send.rs'
 
 const NOTES = 'lib: group::tests::notes'
 const SESSION = 'lib: session::tests::passing'
+const KEEPING = 'lib: session::tests::keeping'
 const AGREEMENT = 'agreement: agree_on_notes'
 const CALM = 'simulation: without_faults_everyone_is_served_in_order'
 const SMALL = 'exhaustive: crowd'
@@ -187,6 +191,83 @@ export const MUTATIONS = [
     text: '        self.over = matches!(event, Event::Closed { .. });\n',
     replacement: '',
     tests: ['lib: driver::tests'],
+  },
+  {
+    name: 'a slot is passed while more is in Redis than the limit',
+    file: SLOTS,
+    text: ' || busy > terms.limit as usize {',
+    replacement: ' {',
+    tests: [SESSION],
+  },
+  {
+    name: 'a newcomer comes before those inside',
+    file: PASSING,
+    text: 'let waits = inside > 0 || self.busy()',
+    replacement: 'let waits = self.busy()',
+    tests: [SESSION],
+  },
+  {
+    name: 'slots stay kept when the note ends',
+    file: PASSING,
+    text: '        self.recall_idle(cx, now);\n',
+    replacement: '',
+    tests: [KEEPING],
+  },
+  {
+    name: 'slots are kept beyond their time',
+    file: SLOTS,
+    text: 'usable_until.min(now + acquisition.keep.min(stall_timeout))',
+    replacement: 'usable_until.max(now + stall_timeout.min(acquisition.keep))',
+    tests: [KEEPING],
+  },
+  {
+    name: 'a client that is not heard of keeps slots',
+    file: SLOTS,
+    text: 'cx.clients.stall_timeout(acquisition.client).unwrap_or(Duration::MAX)',
+    replacement: 'Duration::MAX.min(cx.settings.connect_timeout)',
+    tests: [KEEPING],
+  },
+  {
+    name: 'slots are kept under a note that does not say so',
+    file: SLOTS,
+    text: '!it.keep.is_zero() && self.sole.keeps()',
+    replacement: '!it.keep.is_zero()',
+    tests: [KEEPING],
+  },
+  {
+    name: 'a closed client leaves what it keeps',
+    file: REQUESTS,
+    text: 'if release || idle {',
+    replacement: 'if release {',
+    tests: [KEEPING],
+  },
+  {
+    name: 'a renewal is forgotten whose slot was kept meanwhile',
+    file: ANSWERS,
+    text: 'Some(State::Held(_) | State::Idle { .. }), Renewed::Extended',
+    replacement: 'Some(State::Held(_)), Renewed::Extended',
+    tests: [KEEPING],
+  },
+  {
+    name: 'who tries once leaves at once where slots are kept',
+    file: ACQUISITION,
+    text: '            self.give_up_at = Some(end);\n',
+    replacement: '            let _ = end;\n',
+    tests: [KEEPING],
+  },
+  {
+    name: 'who tries once is refused where slots are kept',
+    file: 'crates/core/src/group/acquire.rs',
+    text: '!(self.line.takes(terms.limit) && self.recalls(turn))',
+    replacement: '!(self.line.takes(terms.limit) && self.recalls(turn) && false)',
+    tests: [NOTES],
+  },
+  {
+    name: 'the library: who tries once is refused where slots are kept',
+    file: 'crates/core/lua/acquire.lua',
+    text: 'recalls = note_recalls()',
+    replacement: 'recalls = false',
+    tests: [AGREEMENT],
   },
   {
     name: "the library: another session's live note is overwritten",

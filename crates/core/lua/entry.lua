@@ -54,7 +54,7 @@ return piece(function()
     end
     if writes then
       if written ~= turn then flush() end
-      settle()
+      remember()
     end
   end
 

@@ -24,11 +24,11 @@ local sets, dels, new_ends, old_ends, joins, leaves = {}, {}, {}, {}, {}, {}
 local many_sets, many_dels, many_new_ends, many_old_ends, many_joins, many_leaves = 0, 0, 0, 0, 0, 0
 local changed_sessions, many_changed = {}, 0
 
-local look, settle, read, read_both, read_one, latest
+local look, remember, read, read_both, read_one, latest
 
 piece(function()
   local states, many_states = {}, 0 -- by their texts, as commands left them; the epoch in it makes a text one group's
-  local is_settled = true -- whether the command before wrote all that it changed
+  local is_clean = true -- whether the command before wrote all that it changed
 
   -- Nothing of ours may stand where there is no state, sorted sets that outlived their group excepted.
   local function nothing_yet()
@@ -51,7 +51,7 @@ piece(function()
 
   local function begin_anew()
     earliest, windows, places, swept, is_kept, turn = nil, nil, nil, 0, false, turn + 1
-    if is_settled then return nil end
+    if is_clean then return nil end
     line_lost, many_changed, ended_at_once = false, 0, false
     freed, many_freed, sorted, gap_window, taken, trimmed = {}, 0, 0, nil, nil, nil
     many_sets, many_dels, many_new_ends, many_old_ends, many_joins, many_leaves = 0, 0, 0, 0, 0, 0
@@ -61,7 +61,7 @@ piece(function()
   function look(keys, at)
     GROUP, ENDS, GAPS, QUEUE = keys[at], keys[at + 1], keys[at + 2], keys[at + 3]
     begin_anew()
-    is_settled = false
+    is_clean = false
     local got
     if many_wanted == 3 then -- A lone call, which needs no `unpack`.
       got = call('HMGET', GROUP, 'state', SESSION_FIELD, wanted[3])
@@ -91,11 +91,11 @@ piece(function()
   end
 
   -- All is written: whoever reads the same text next needn't read it out.
-  function settle()
+  function remember()
     local g = g
     if not g.text then return nil end
     if many_states >= 200 then states, many_states = {}, 0 end
-    states[g.text], many_states, is_settled = g, many_states + 1, true
+    states[g.text], many_states, is_clean = g, many_states + 1, true
   end
 
   -- Reads the fields among these that weren't read yet.

@@ -8,7 +8,7 @@
 --
 -- ARGV     limit · the number of the caller's note, or nothing · 1 if the caller keeps slots that nobody holds
 -- ANSWER   sole number begun after last: the tokens after one, up to another, are the caller's · wanted ticket · no ms
-local note_asked, note_settled, note_polled, note_place, note_heard, note_recalls
+local note_asked, note_reconciled, note_polled, note_place, note_heard, note_recalls
 
 -- Of these verbs each has to do with the note.
 if is_asked('note') or is_asked('acquire') or is_asked('join') or is_asked('renew') or is_asked('reconcile')
@@ -92,7 +92,7 @@ then piece(function()
   end
 
   -- The same of a reconcile call: who has come back into the line, and on which limits leases have.
-  function note_settled(items, answers)
+  function note_reconciled(items, answers)
     local it = unheard()
     if not it or it.ticket ~= '0' then return nil end
     if it.session == SESSION then return drop(it) end

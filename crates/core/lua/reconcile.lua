@@ -1,4 +1,4 @@
--- reconcile: settle the session's own ids after an unclear outcome; store its connection number (R12, R14, R30).
+-- reconcile: find out about the session's own ids after an unclear outcome; store its connection number (R12, R14, R30).
 --
 -- ARGV   rank from which on the session's own ids are looked for, or nothing · number of items, then for each one of
 --          keep · id · terms · epoch · token · slots · end, ms · length from now, ms, or nothing · the token now
@@ -206,7 +206,7 @@ if is_asked('reconcile') then piece(function()
     return concat(ids, ' ')
   end
 
-  local settle = { keep = keep, want = want, drop = drop }
+  local by_verb = { keep = keep, want = want, drop = drop }
 
   verbs.reconcile = { fields = fields, writes = true, carry_out = function(at)
     if not g.epoch and ARGS[at + 1] == '0' then return reply('0 -1', false) end
@@ -216,12 +216,12 @@ if is_asked('reconcile') then piece(function()
     went_back, reaped = has_gone_back(items), false
     guard()
     if went_back then g.epoch = EPOCH end
-    for i = 1, #items do answers[i] = settle[items[i].verb](items[i]) end
+    for i = 1, #items do answers[i] = by_verb[items[i].verb](items[i]) end
     if g.waiting > 0 then
       reap()
       hand_off()
     end
-    note_settled(items, answers)
+    note_reconciled(items, answers)
     answers[#answers + 1] = from == '' and '0 -1' or own_ids(tonumber(from))
     return reply(concat(answers, ' '), true)
   end }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::desk::{CLIENT, Desk, request, s, trying_once};
+use super::passing::sole;
 use crate::error::Error;
 use crate::lease::{LeaseId, SessionId};
 use crate::protocol::{CallError, News, Target, Terms, Verb};
@@ -169,6 +170,26 @@ fn a_request_that_is_not_to_be_kept_takes_a_kept_slot_and_gives_it_back() {
     desk.release(2);
     desk.exchange();
     assert_eq!(desk.held(), 0);
+}
+
+#[test]
+fn nothing_is_kept_before_redis_knows_that_the_session_does() {
+    let mut desk = sole();
+    desk.release(0);
+    desk.exchange();
+    desk.submit(keeping(3));
+    let asks = desk.sent.remove(0);
+    assert!(matches!(asks.call.verb, Verb::Acquire(_)));
+    desk.carry_out(asks);
+    desk.granted(3);
+    desk.release(3);
+    assert_eq!(releases(&desk).len(), 1);
+    desk.live(s(0.1));
+    desk.submit(keeping(4));
+    desk.exchange();
+    desk.granted(4);
+    desk.release(4);
+    assert_eq!(counted(&desk).now, 1);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::protocol::{CallError, News, Target, Terms, Verb};
 use crate::session::{AdminAnswer, AdminQuery, ClientId, Event, Request, Tag};
 
 /// A session that holds both slots, tags 0 and 1, and has the note, with tokens to pass with.
-fn sole() -> Desk {
+pub(super) fn sole() -> Desk {
     let mut desk = Desk::online();
     desk.submit(request(1));
     desk.submit(request(2));
@@ -447,4 +447,20 @@ fn who_was_asked_for_when_the_note_ended_is_not_overtaken_by_those_inside() {
     desk.exchange();
     let line: Vec<u64> = desk.group.snapshot(0).waiters.iter().map(|waiter| waiter.id.number).collect();
     assert!(line.is_sorted() && line.len() == 2, "{line:?}");
+}
+
+#[test]
+fn nothing_is_passed_while_more_may_be_in_redis_than_the_limit() {
+    let mut desk = sole_with([3, 4]);
+    let id = desk.group.snapshot(0).leases[0].id;
+    desk.other_releases(id);
+    desk.bring_pushes();
+    // Its holder has lost it and hasn't said anything; another slot is asked for.
+    desk.exchange();
+    desk.granted(3);
+    let held = if id.number == 1 { 2 } else { 0 };
+    desk.release(held);
+    assert!(desk.sent.iter().any(|sent| matches!(sent.call.verb, Verb::Release(_))));
+    desk.exchange();
+    desk.granted(4);
 }
