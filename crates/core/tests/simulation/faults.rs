@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::network::{Deed, Parcel, Turn};
+use crate::network::{Deed, Message, Turn};
 use crate::world::World;
 
 /// One kind of trouble.
@@ -119,10 +119,10 @@ impl Faults {
 }
 
 impl World {
-    fn strike(&mut self, fault: Fault, from: u64, to: u64, parcel: Parcel) {
+    fn strike(&mut self, fault: Fault, from: u64, to: u64, message: Message) {
         if self.faults.has(fault) && !self.calm {
             let at = self.now + self.dice.ms(from, to);
-            self.network.post(at, parcel);
+            self.network.post(at, message);
         }
     }
 
@@ -131,24 +131,29 @@ impl World {
         self.plan_part_cut(process);
         self.plan_suspend(process);
         self.plan_deafness(process);
-        self.strike(Fault::Crashes, 2_000, 60_000, Parcel::Deed { process, deed: Deed::Crash });
+        self.strike(Fault::Crashes, 2_000, 60_000, Message::Deed { process, deed: Deed::Crash });
     }
 
     pub(crate) fn plan_cut(&mut self, process: usize) {
-        self.strike(Fault::Cuts, 300, 8_000, Parcel::Deed { process, deed: Deed::Cut });
+        self.strike(Fault::Cuts, 300, 8_000, Message::Deed { process, deed: Deed::Cut });
     }
 
     pub(crate) fn plan_part_cut(&mut self, process: usize) {
-        self.strike(Fault::PartCuts, 300, 5_000, Parcel::Deed { process, deed: Deed::CutPart });
+        self.strike(Fault::PartCuts, 300, 5_000, Message::Deed { process, deed: Deed::CutPart });
     }
 
     pub(crate) fn plan_suspend(&mut self, process: usize) {
         let length = self.dice.ms(100, 12_000);
-        self.strike(Fault::Suspends, 1_000, 20_000, Parcel::Deed { process, deed: Deed::Suspend { length } });
+        self.strike(
+            Fault::Suspends,
+            1_000,
+            20_000,
+            Message::Deed { process, deed: Deed::Suspend { length } },
+        );
     }
 
     pub(crate) fn plan_deafness(&mut self, process: usize) {
-        self.strike(Fault::Deafness, 1_000, 15_000, Parcel::Deed { process, deed: Deed::Deafen });
+        self.strike(Fault::Deafness, 1_000, 15_000, Message::Deed { process, deed: Deed::Deafen });
     }
 
     pub(crate) fn plan_server_faults(&mut self) {
@@ -163,28 +168,28 @@ impl World {
         let both = self.faults.has(Fault::Restarts) && self.faults.has(Fault::Stalls);
         let empty = if both { self.dice.one_in(2) } else { self.faults.has(Fault::Restarts) };
         let fault = if empty { Fault::Restarts } else { Fault::Stalls };
-        self.strike(fault, 5_000, 20_000, Parcel::Server(Turn::Stops { empty }));
+        self.strike(fault, 5_000, 20_000, Message::Server(Turn::Stops { empty }));
     }
 
     pub(crate) fn plan_refusals(&mut self) {
         let length = self.dice.ms(50, 3_000);
-        self.strike(Fault::Refusals, 2_000, 15_000, Parcel::Server(Turn::Refuses { length }));
+        self.strike(Fault::Refusals, 2_000, 15_000, Message::Server(Turn::Refuses { length }));
     }
 
     pub(crate) fn plan_full_memory(&mut self) {
         let length = self.dice.ms(50, 5_000);
-        self.strike(Fault::FullMemory, 2_000, 15_000, Parcel::Server(Turn::IsFull { length }));
+        self.strike(Fault::FullMemory, 2_000, 15_000, Message::Server(Turn::IsFull { length }));
     }
 
     pub(crate) fn plan_outage(&mut self) {
         let length = self.dice.ms(50, 8_000);
-        self.strike(Fault::Outages, 2_000, 15_000, Parcel::Server(Turn::Hides { length }));
+        self.strike(Fault::Outages, 2_000, 15_000, Message::Server(Turn::Hides { length }));
     }
 
     /// What is remembered is what will be left after the rollback.
     pub(crate) fn plan_rollback(&mut self) {
         let length = self.dice.ms(1, 2_000);
-        self.strike(Fault::Rollbacks, 1_000, 8_000, Parcel::Server(Turn::IsCopied { length }));
+        self.strike(Fault::Rollbacks, 1_000, 8_000, Message::Server(Turn::IsCopied { length }));
     }
 
     /// How much later than its call's reply a push may come.

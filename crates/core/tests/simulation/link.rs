@@ -7,7 +7,7 @@
 use concurrency_limit::lease::Key;
 
 use crate::faults::Fault;
-use crate::network::{LinkId, Parcel, Way};
+use crate::network::{LinkId, Message, Way};
 use crate::world::World;
 
 /// The parts of a cluster.
@@ -84,7 +84,7 @@ impl World {
         self.next_link += 1;
         self.owner.insert(link, process);
         let at = self.now + self.dice.ms(0, 3);
-        self.network.post_in_order(link, Way::ToServer, at, Parcel::Knock { link, part });
+        self.network.post_in_order(link, Way::ToServer, at, Message::Knock { link, part });
         Strand { id: link, stands: false }
     }
 
@@ -99,7 +99,7 @@ impl World {
 
     fn say_farewell(&mut self, link: LinkId) {
         let at = self.now + self.dice.ms(0, 30);
-        self.network.post_in_order(link, Way::ToServer, at, Parcel::Hangup { link });
+        self.network.post_in_order(link, Way::ToServer, at, Message::Hangup { link });
     }
 
     /// Its connection breaks: what it sent may still be carried out, what comes is lost.
@@ -108,8 +108,8 @@ impl World {
         for Strand { id: link, .. } in strands {
             if self.server.serves(link) {
                 let (down, hangup) = (self.now + self.dice.ms(0, 5), self.now + self.dice.ms(0, 30));
-                self.network.post_in_order(link, Way::ToProcess, down, Parcel::Down { link });
-                self.network.post_in_order(link, Way::ToServer, hangup, Parcel::Hangup { link });
+                self.network.post_in_order(link, Way::ToProcess, down, Message::Down { link });
+                self.network.post_in_order(link, Way::ToServer, hangup, Message::Hangup { link });
             }
         }
     }
@@ -122,7 +122,7 @@ impl World {
         let Some(link) = link.filter(|link| self.server.serves(*link)) else { return };
         // Found out before a server that stops could be back: all strands to it are known to be lost by then.
         let found = self.now + self.dice.ms(10, 45);
-        self.network.post_in_order(link, Way::ToProcess, found, Parcel::Cut { link });
+        self.network.post_in_order(link, Way::ToProcess, found, Message::Cut { link });
         if self.dice.one_in(3) {
             self.say_farewell(link);
         } else {

@@ -39,7 +39,7 @@ fn live(seed: u64, faults: &Faults, mutation: Option<Mutation>, traced: bool) ->
     }
     world.run(Duration::from_secs(30));
     world.calm_down(Duration::from_secs(90));
-    world.settle_accounts();
+    world.must_be_clear();
     let (passed, reused) = world.without_a_call();
     [passed, reused, world.arrivals.judged]
 }

@@ -12,7 +12,7 @@ use concurrency_limit::session::{Check, Tag};
 pub(crate) type LinkId = u64;
 
 #[derive(Debug)]
-pub(crate) enum Parcel {
+pub(crate) enum Message {
     /// A process asks to be connected.
     Knock {
         link: LinkId,
@@ -125,7 +125,7 @@ pub(crate) enum Way {
 struct Entry {
     at: Moment,
     order: u64,
-    parcel: Parcel,
+    message: Message,
 }
 
 impl PartialEq for Entry {
@@ -157,16 +157,16 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Lets a parcel arrive at `at`.
-    pub(crate) fn post(&mut self, at: Moment, parcel: Parcel) {
+    /// Lets a message arrive at `at`.
+    pub(crate) fn post(&mut self, at: Moment, message: Message) {
         self.order += 1;
-        self.entries.push(Reverse(Entry { at, order: self.order, parcel }));
+        self.entries.push(Reverse(Entry { at, order: self.order, message }));
     }
 
-    /// Lets a parcel arrive at `at`, but not before those that went the same way of the same link earlier.
-    pub(crate) fn post_in_order(&mut self, link: LinkId, way: Way, at: Moment, parcel: Parcel) {
+    /// Lets a message arrive at `at`, but not before those that went the same way of the same link earlier.
+    pub(crate) fn post_in_order(&mut self, link: LinkId, way: Way, at: Moment, message: Message) {
         self.hold(link, way, at);
-        self.post(self.last[&(link, way)], parcel);
+        self.post(self.last[&(link, way)], message);
     }
 
     /// What goes this way of the link from now on arrives at `at` at the earliest.
@@ -179,7 +179,7 @@ impl Network {
         self.entries.peek().map(|Reverse(entry)| entry.at)
     }
 
-    pub(crate) fn take(&mut self) -> Option<Parcel> {
-        self.entries.pop().map(|Reverse(entry)| entry.parcel)
+    pub(crate) fn take(&mut self) -> Option<Message> {
+        self.entries.pop().map(|Reverse(entry)| entry.message)
     }
 }

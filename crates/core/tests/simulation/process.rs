@@ -13,7 +13,7 @@ use concurrency_limit::session::{Check, ClientId, Output, Session, Settings, Tag
 use crate::faults::{Fault, Faults};
 use crate::link::Link;
 use crate::local::LocalStore;
-use crate::network::{Deed, LinkId, Parcel, Way};
+use crate::network::{Deed, LinkId, Message, Way};
 use crate::users::Wanted;
 use crate::world::World;
 
@@ -47,7 +47,7 @@ pub(crate) struct Process {
     pub(crate) closing: HashSet<Tag>,
     wake_at: Option<Moment>,
     /// What arrived while it was suspended.
-    mail: Vec<Parcel>,
+    mail: Vec<Message>,
 }
 
 impl Process {
@@ -139,49 +139,49 @@ impl World {
         self.processes.push(Process::new(id, self.now, &self.faults));
         for _ in 0..USERS {
             let at = self.now + self.dice.ms(0, 500);
-            self.network.post(at, Parcel::Deed { process, deed: Deed::Acquire });
+            self.network.post(at, Message::Deed { process, deed: Deed::Acquire });
         }
         self.plan_process_faults(process);
         self.plan_oddities(process);
     }
 
-    pub(crate) fn hear(&mut self, process: usize, link: LinkId, parcel: Parcel) {
+    pub(crate) fn hear(&mut self, process: usize, link: LinkId, message: Message) {
         let now = self.now;
         let it = &mut self.processes[process];
         if !it.alive || !it.link.has(link) {
             return;
         }
         if it.suspended {
-            return it.mail.push(parcel);
+            return it.mail.push(message);
         }
         it.tell_time(now);
-        if !matches!(parcel, Parcel::Reply { .. } | Parcel::Push { .. }) {
+        if !matches!(message, Message::Reply { .. } | Message::Push { .. }) {
             it.steady_since = now;
         }
-        if matches!(parcel, Parcel::Welcome { .. }) {
+        if matches!(message, Message::Welcome { .. }) {
             it.linked_at = now;
         }
-        match parcel {
-            Parcel::Welcome { listens, uptime, .. } => match it.link.welcome(link) {
+        match message {
+            Message::Welcome { listens, uptime, .. } => match it.link.welcome(link) {
                 true => it.session().handle_connected(now, listens, uptime),
                 false if !listens => it.session().handle_push_lost(now),
                 false => {}
             },
-            Parcel::Refusal { .. } => {
+            Message::Refusal { .. } => {
                 match it.link.stands() {
                     true => it.session().handle_down(now, "refused".into()),
                     false => it.session().handle_connect_failed(now, "refused".into(), false),
                 }
                 self.hang_up(process, Some(link));
             }
-            Parcel::Reply { id, result, .. } => it.session().handle_reply(now, id, result),
-            Parcel::Push { push, .. } => it.session().handle_push(now, push),
-            Parcel::PushLost { .. } => it.session().handle_push_lost(now),
-            Parcel::Down { .. } => {
+            Message::Reply { id, result, .. } => it.session().handle_reply(now, id, result),
+            Message::Push { push, .. } => it.session().handle_push(now, push),
+            Message::PushLost { .. } => it.session().handle_push_lost(now),
+            Message::Down { .. } => {
                 it.session().handle_down(now, "cut".into());
                 self.hang_up(process, Some(link));
             }
-            Parcel::Cut { .. } => self.replace_strand(process, link),
+            Message::Cut { .. } => self.replace_strand(process, link),
             _ => {}
         }
         self.pump(process);
@@ -198,7 +198,7 @@ impl World {
             return;
         }
         if it.suspended && !matches!(deed, Deed::Resume | Deed::Crash) {
-            return it.mail.push(Parcel::Deed { process, deed });
+            return it.mail.push(Message::Deed { process, deed });
         }
         match deed {
             Deed::Acquire => self.acquire(process),
@@ -232,7 +232,7 @@ impl World {
             }
             Deed::Suspend { length } => {
                 it.suspended = true;
-                return self.network.post(now + length, Parcel::Deed { process, deed: Deed::Resume });
+                return self.network.post(now + length, Message::Deed { process, deed: Deed::Resume });
             }
             Deed::Resume => self.resume(process),
         }
@@ -247,8 +247,8 @@ impl World {
         it.steady_since = self.now;
         it.tell_time(self.now);
         self.pump(process);
-        for parcel in std::mem::take(&mut self.processes[process].mail) {
-            self.deliver(parcel);
+        for message in std::mem::take(&mut self.processes[process].mail) {
+            self.deliver(message);
         }
         self.plan_suspend(process);
     }
@@ -274,7 +274,7 @@ impl World {
         self.pump_by(process, Sessions::poll_without_calls);
         if self.processes[process].sessions.has_gathered() {
             let at = self.now + self.dice.ms(0, 1);
-            self.network.post(at, Parcel::Deed { process, deed: Deed::Wake });
+            self.network.post(at, Message::Deed { process, deed: Deed::Wake });
         }
     }
 
@@ -293,8 +293,8 @@ impl World {
                     let Some(link) = self.processes[process].link.strand_to(&call.key) else { continue };
                     check_batch(&call);
                     let at = self.now + self.dice.ms(0, 3);
-                    let parcel = Parcel::Call { link, id, caller, call };
-                    self.network.post_in_order(link, Way::ToServer, at, parcel);
+                    let message = Message::Call { link, id, caller, call };
+                    self.network.post_in_order(link, Way::ToServer, at, message);
                 }
                 Output::Send(Outgoing::Keys { .. }) => unreachable!("nobody asks for keys here"),
             }
@@ -308,7 +308,7 @@ impl World {
         let fails = self.faults.has(Fault::FewReplicas) && !self.calm && self.dice.one_in(3);
         let result = if fails { Err("too few".into()) } else { Ok(()) };
         let at = self.now + self.dice.ms(0, 200);
-        self.network.post(at, Parcel::Deed { process, deed: Deed::Checked { check, result } });
+        self.network.post(at, Message::Deed { process, deed: Deed::Checked { check, result } });
     }
 
     fn plan_wake(&mut self, process: usize) {
@@ -318,7 +318,7 @@ impl World {
         {
             let at = at.max(self.now);
             it.wake_at = Some(at);
-            self.network.post(at, Parcel::Deed { process, deed: Deed::Wake });
+            self.network.post(at, Message::Deed { process, deed: Deed::Wake });
         }
     }
 }

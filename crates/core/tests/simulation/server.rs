@@ -9,7 +9,7 @@ use concurrency_limit::moment::Moment;
 use concurrency_limit::protocol::{Call, CallError, CallId, Caller, Push, Reply, Verb};
 
 use crate::faults::Fault;
-use crate::network::{LinkId, Parcel, Turn, Way};
+use crate::network::{LinkId, Message, Turn, Way};
 use crate::world::World;
 
 /// So long after its start it refuses nothing. Left out is an empty server that refuses through its whole settling
@@ -29,7 +29,7 @@ pub(crate) struct Server {
     refuses: bool,
     full: bool,
     /// What arrives while it stands still.
-    mail: Vec<Parcel>,
+    mail: Vec<Message>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,16 +85,16 @@ impl Server {
 }
 
 impl World {
-    pub(crate) fn serve(&mut self, parcel: Parcel) {
+    pub(crate) fn serve(&mut self, message: Message) {
         if self.server.state == State::StandsStill {
-            return self.server.mail.push(parcel);
+            return self.server.mail.push(message);
         }
-        match parcel {
-            Parcel::Knock { link, part } => self.welcome(link, part),
-            Parcel::Call { link, id, caller, call } if self.server.serves(link) => {
+        match message {
+            Message::Knock { link, part } => self.welcome(link, part),
+            Message::Call { link, id, caller, call } if self.server.serves(link) => {
                 self.carry_out(link, id, caller, call);
             }
-            Parcel::Hangup { link } => {
+            Message::Hangup { link } => {
                 self.server.links.remove(&link);
             }
             _ => {}
@@ -104,13 +104,13 @@ impl World {
     fn welcome(&mut self, link: LinkId, part: usize) {
         let at = self.now + self.dice.ms(0, 3);
         if matches!(self.server.state, State::Down | State::Hidden) {
-            return self.network.post(at, Parcel::Refusal { link });
+            return self.network.post(at, Message::Refusal { link });
         }
         let listens = !(self.faults.has(Fault::Deafness) && self.dice.one_in(2));
         let session = self.processes[self.owner[&link]].id();
         self.server.links.insert(link, Line { session, part, listens });
         let uptime = Some(self.now.saturating_since(self.server.started_at));
-        self.network.post_in_order(link, Way::ToProcess, at, Parcel::Welcome { link, listens, uptime });
+        self.network.post_in_order(link, Way::ToProcess, at, Message::Welcome { link, listens, uptime });
     }
 
     /// Pushes go over this connection no more.
@@ -118,7 +118,7 @@ impl World {
         if let Some(line) = self.server.links.get_mut(&link) {
             line.listens = false;
             let at = self.now + self.dice.ms(0, 3);
-            self.network.post_in_order(link, Way::ToProcess, at, Parcel::PushLost { link });
+            self.network.post_in_order(link, Way::ToProcess, at, Message::PushLost { link });
         }
     }
 
@@ -133,11 +133,11 @@ impl World {
         for (name, token) in self.ledger.hear(&caller, &call, &result, &pushes) {
             self.audit.take_over(&call.key, &name, token);
         }
-        for (ear, push) in told {
-            self.send_push(ear, push);
+        for (to, push) in told {
+            self.send_push(to, push);
         }
         let at = self.now + self.dice.ms(0, 3);
-        self.network.post_in_order(link, Way::ToProcess, at, Parcel::Reply { link, id, result });
+        self.network.post_in_order(link, Way::ToProcess, at, Message::Reply { link, id, result });
     }
 
     fn ask_group(
@@ -154,9 +154,9 @@ impl World {
         let result =
             self.mutant.call(group, now_us, fresh, caller, &call.verb, &mut |session, epoch, news| {
                 let hears = |line: &Line| line.listens && line.session == session && line.part == part;
-                let ear = links.iter().filter(|(_, line)| hears(line)).map(|(link, _)| *link).max();
-                told.extend(ear.map(|ear| (ear, Push { key: call.key.clone(), epoch, news })));
-                match ear {
+                let to = links.iter().filter(|(_, line)| hears(line)).map(|(link, _)| *link).max();
+                told.extend(to.map(|to| (to, Push { key: call.key.clone(), epoch, news })));
+                match to {
                     _ if cluster => Receivers::Unknown,
                     Some(_) => Receivers::Somebody,
                     None => Receivers::Nobody,
@@ -168,7 +168,7 @@ impl World {
         result
     }
 
-    fn send_push(&mut self, ear: LinkId, push: Push) {
+    fn send_push(&mut self, to: LinkId, push: Push) {
         if self.faults.has(Fault::LostPushes) && !self.calm && self.dice.one_in(3) {
             return self.mutant.push_was_lost(&push);
         }
@@ -176,7 +176,7 @@ impl World {
         let twice = self.faults.has(Fault::DoublePushes) && self.dice.one_in(3);
         for _ in 0..=u8::from(twice) {
             let at = self.now + self.push_delay();
-            self.network.post_in_order(ear, way, at, Parcel::Push { link: ear, push: push.clone() });
+            self.network.post_in_order(to, way, at, Message::Push { link: to, push: push.clone() });
         }
     }
 
@@ -186,7 +186,7 @@ impl World {
             Turn::Starts => self.start_server(),
             Turn::Refuses { length } => {
                 self.server.refuses = true;
-                self.network.post(self.now + length, Parcel::Server(Turn::Obeys));
+                self.network.post(self.now + length, Message::Server(Turn::Obeys));
             }
             Turn::Obeys => {
                 self.server.refuses = false;
@@ -194,7 +194,7 @@ impl World {
             }
             Turn::IsFull { length } => {
                 self.server.full = true;
-                self.network.post(self.now + length, Parcel::Server(Turn::HasRoom));
+                self.network.post(self.now + length, Message::Server(Turn::HasRoom));
             }
             Turn::HasRoom => {
                 self.server.full = false;
@@ -202,7 +202,7 @@ impl World {
             }
             Turn::Hides { length } => {
                 self.hide_server();
-                self.network.post(self.now + length, Parcel::Server(Turn::Appears));
+                self.network.post(self.now + length, Message::Server(Turn::Appears));
             }
             Turn::Appears => {
                 if self.server.state == State::Hidden {
@@ -212,7 +212,7 @@ impl World {
             }
             Turn::IsCopied { length } => {
                 self.server.copy = self.server.groups.clone();
-                self.network.post(self.now + length, Parcel::Server(Turn::GoesBack));
+                self.network.post(self.now + length, Message::Server(Turn::GoesBack));
                 return;
             }
             Turn::GoesBack => {
@@ -243,7 +243,7 @@ impl World {
             self.server.state = State::StandsStill;
         }
         let at = self.now + self.dice.ms(50, 9_000);
-        self.network.post(at, Parcel::Server(Turn::Starts));
+        self.network.post(at, Message::Server(Turn::Starts));
     }
 
     /// Nobody reaches it for a while; what is under way to it is lost.
@@ -257,7 +257,7 @@ impl World {
     fn lose_links(&mut self) {
         for (link, _) in std::mem::take(&mut self.server.links) {
             let at = self.now + self.dice.ms(0, 3);
-            self.network.post_in_order(link, Way::ToProcess, at, Parcel::Down { link });
+            self.network.post_in_order(link, Way::ToProcess, at, Message::Down { link });
         }
     }
 
@@ -266,8 +266,8 @@ impl World {
             self.server.started_at = self.now;
         }
         self.server.state = State::Up;
-        for parcel in std::mem::take(&mut self.server.mail) {
-            self.serve(parcel);
+        for message in std::mem::take(&mut self.server.mail) {
+            self.serve(message);
         }
         self.plan_stop();
     }

@@ -5,35 +5,35 @@ use std::collections::HashMap;
 use concurrency_limit::protocol::{Answers, Call, CallError, Grant, ReconcileItem, Reply, Verb};
 use concurrency_limit::session::Event;
 
-use crate::network::{Deed, LinkId, Parcel};
+use crate::network::{Deed, LinkId, Message};
 
-/// Who is concerned by the arrival of this parcel, and what it is; nothing for a mere passing of time.
-pub(crate) fn describe(parcel: &Parcel, owner: &HashMap<LinkId, usize>) -> Option<(String, String)> {
+/// Who is concerned by the arrival of this message, and what it is; nothing for a mere passing of time.
+pub(crate) fn describe(message: &Message, owner: &HashMap<LinkId, usize>) -> Option<(String, String)> {
     let process = |link: &LinkId| format!("process {}", owner[link]);
     let server = |what: String| Some(("server".to_owned(), what));
-    match parcel {
-        Parcel::Deed { deed: Deed::Wake, .. } => None,
-        Parcel::Deed { process, deed } => Some((format!("process {process}"), format!("does {deed:?}"))),
-        Parcel::Server(turn) => server(format!("{turn:?}")),
-        Parcel::Knock { link, .. } => server(format!("is asked for link {link} by {}", process(link))),
-        Parcel::Hangup { link } => server(format!("loses link {link} of {}", process(link))),
-        Parcel::Call { link, id, call: what, caller } => {
+    match message {
+        Message::Deed { deed: Deed::Wake, .. } => None,
+        Message::Deed { process, deed } => Some((format!("process {process}"), format!("does {deed:?}"))),
+        Message::Server(turn) => server(format!("{turn:?}")),
+        Message::Knock { link, .. } => server(format!("is asked for link {link} by {}", process(link))),
+        Message::Hangup { link } => server(format!("loses link {link} of {}", process(link))),
+        Message::Call { link, id, call: what, caller } => {
             let settling = if caller.settling { ", settling" } else { "" };
             server(format!("carries out call {id} of {}{settling}: {}", process(link), call(what)))
         }
-        Parcel::Welcome { link, listens, uptime } => {
+        Message::Welcome { link, listens, uptime } => {
             Some((process(link), format!("has link {link}, listens: {listens}, uptime: {uptime:?}")))
         }
-        Parcel::Refusal { link } => Some((process(link), format!("doesn't get link {link}"))),
-        Parcel::Reply { link, id, result } => {
+        Message::Refusal { link } => Some((process(link), format!("doesn't get link {link}"))),
+        Message::Reply { link, id, result } => {
             Some((process(link), format!("hears of call {id}: {}", reply(result))))
         }
-        Parcel::Push { link, push } => {
+        Message::Push { link, push } => {
             Some((process(link), format!("hears a push of {:?}: {}", push.key, grants(push.news.grants()))))
         }
-        Parcel::PushLost { link } => Some((process(link), format!("hears no pushes on link {link}"))),
-        Parcel::Down { link } => Some((process(link), format!("loses link {link}"))),
-        Parcel::Cut { link } => Some((process(link), format!("loses link {link}, a part of the whole"))),
+        Message::PushLost { link } => Some((process(link), format!("hears no pushes on link {link}"))),
+        Message::Down { link } => Some((process(link), format!("loses link {link}"))),
+        Message::Cut { link } => Some((process(link), format!("loses link {link}, a part of the whole"))),
     }
 }
 

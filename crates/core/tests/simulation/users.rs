@@ -13,7 +13,7 @@ use concurrency_limit::protocol::{Target, Terms};
 use concurrency_limit::session::{AdminQuery, ClientId, Event, Granted, Request, Tag};
 
 use crate::audit::Inside;
-use crate::network::{Deed, Parcel};
+use crate::network::{Deed, Message};
 use crate::trace;
 use crate::world::World;
 
@@ -98,7 +98,7 @@ impl World {
         let request = Request { client, tag, key, terms, timeout, interval, renew, hold, keep };
         it.sessions.submit(self.now, request);
         if let Some(after) = cancel {
-            self.network.post(self.now + after, Parcel::Deed { process, deed: Deed::Cancel { tag } });
+            self.network.post(self.now + after, Message::Deed { process, deed: Deed::Cancel { tag } });
         }
     }
 
@@ -173,7 +173,7 @@ impl World {
     pub(crate) fn plan_oddities(&mut self, process: usize) {
         for deed in [Deed::Ask, Deed::Close] {
             let at = self.now + self.dice.ms(500, 20_000);
-            self.network.post(at, Parcel::Deed { process, deed });
+            self.network.post(at, Message::Deed { process, deed });
         }
     }
 
@@ -202,7 +202,7 @@ impl World {
         it.asked.insert(tag);
         it.sessions.ask(self.now, RESIDENT, tag, question);
         let at = self.now + self.dice.ms(500, 20_000);
-        self.network.post(at, Parcel::Deed { process, deed: Deed::Ask });
+        self.network.post(at, Message::Deed { process, deed: Deed::Ask });
     }
 
     /// The guest goes, and another one comes.
@@ -225,7 +225,7 @@ impl World {
         it.guest = ClientId(guest.0 + 1);
         if !self.calm {
             let at = self.now + self.dice.ms(500, 20_000);
-            self.network.post(at, Parcel::Deed { process, deed: Deed::Close });
+            self.network.post(at, Message::Deed { process, deed: Deed::Close });
         }
     }
 
@@ -302,7 +302,7 @@ impl World {
         } else {
             self.dice.ms(0, 400)
         };
-        self.network.post(self.now + hold, Parcel::Deed { process, deed: Deed::Release { tag } });
+        self.network.post(self.now + hold, Message::Deed { process, deed: Deed::Release { tag } });
     }
 
     /// Every request is answered within its own time.
@@ -317,7 +317,7 @@ impl World {
 
     fn come_again(&mut self, process: usize) {
         let at = self.now + self.dice.ms(1, 300);
-        self.network.post(at, Parcel::Deed { process, deed: Deed::Acquire });
+        self.network.post(at, Message::Deed { process, deed: Deed::Acquire });
     }
 }
 

@@ -14,7 +14,7 @@ use crate::dice::Dice;
 use crate::faults::Faults;
 use crate::ledger::Ledger;
 use crate::mutants::{Mutant, Mutation};
-use crate::network::{LinkId, Network, Parcel};
+use crate::network::{LinkId, Message, Network};
 use crate::patience::Patience;
 use crate::process::Process;
 use crate::server::Server;
@@ -90,8 +90,8 @@ impl World {
                 self.inspected_at = self.now;
                 self.inspect();
             }
-            let parcel = self.network.take().expect("it was there");
-            self.deliver(parcel);
+            let message = self.network.take().expect("it was there");
+            self.deliver(message);
         }
         self.now = end;
     }
@@ -103,7 +103,7 @@ impl World {
     }
 
     /// At the end nothing may be left anywhere.
-    pub(crate) fn settle_accounts(&self) {
+    pub(crate) fn must_be_clear(&self) {
         for process in self.processes.iter().filter(|process| process.alive) {
             process.must_be_done();
         }
@@ -140,23 +140,23 @@ impl World {
         say(self.now, who, what);
     }
 
-    pub(crate) fn deliver(&mut self, parcel: Parcel) {
+    pub(crate) fn deliver(&mut self, message: Message) {
         if self.traced
-            && let Some((who, what)) = trace::describe(&parcel, &self.owner)
+            && let Some((who, what)) = trace::describe(&message, &self.owner)
         {
             self.say(&who, &what);
         }
-        match parcel {
-            Parcel::Knock { .. } | Parcel::Call { .. } | Parcel::Hangup { .. } => self.serve(parcel),
-            Parcel::Server(turn) => self.turn(turn),
-            Parcel::Deed { process, deed } => self.act(process, deed),
-            Parcel::Welcome { link, .. }
-            | Parcel::Refusal { link }
-            | Parcel::Reply { link, .. }
-            | Parcel::Push { link, .. }
-            | Parcel::PushLost { link }
-            | Parcel::Down { link }
-            | Parcel::Cut { link } => self.hear(self.owner[&link], link, parcel),
+        match message {
+            Message::Knock { .. } | Message::Call { .. } | Message::Hangup { .. } => self.serve(message),
+            Message::Server(turn) => self.turn(turn),
+            Message::Deed { process, deed } => self.act(process, deed),
+            Message::Welcome { link, .. }
+            | Message::Refusal { link }
+            | Message::Reply { link, .. }
+            | Message::Push { link, .. }
+            | Message::PushLost { link }
+            | Message::Down { link }
+            | Message::Cut { link } => self.hear(self.owner[&link], link, message),
         }
     }
 }

@@ -55,7 +55,7 @@ pub(super) struct Sent {
     pub(super) call: Call,
 }
 
-pub(super) struct Desk {
+pub(super) struct Rig {
     pub(super) session: Session,
     pub(super) now: Moment,
     /// Calls that wait to be carried out.
@@ -75,7 +75,7 @@ pub(super) struct Desk {
     others: u64,
 }
 
-impl Desk {
+impl Rig {
     /// A session whose connection isn't open yet.
     pub(super) fn offline() -> Self {
         Self::with(|_| {})
@@ -112,14 +112,14 @@ impl Desk {
 
     /// A session whose grants are told when replicas have them, with an open connection.
     pub(super) fn checked() -> Self {
-        let mut desk = Self::with(|settings| settings.checked = true);
-        desk.submit(request(9));
-        desk.connect(Some(s(3_600.0)));
-        desk.cancel(9);
-        desk.live(s(0.1));
-        desk.checks.clear();
-        desk.events.clear();
-        desk
+        let mut rig = Self::with(|settings| settings.checked = true);
+        rig.submit(request(9));
+        rig.connect(Some(s(3_600.0)));
+        rig.cancel(9);
+        rig.live(s(0.1));
+        rig.checks.clear();
+        rig.events.clear();
+        rig
     }
 
     /// What was to be checked is found on enough replicas, or isn't.
@@ -132,13 +132,13 @@ impl Desk {
 
     /// A session with an open connection and one lease, tag 0.
     pub(super) fn online() -> Self {
-        let mut desk = Self::offline();
-        desk.session.submit(desk.now, request(0));
-        desk.pump();
-        desk.connect(Some(s(3_600.0)));
-        desk.exchange();
-        desk.granted(0);
-        desk
+        let mut rig = Self::offline();
+        rig.session.submit(rig.now, request(0));
+        rig.pump();
+        rig.connect(Some(s(3_600.0)));
+        rig.exchange();
+        rig.granted(0);
+        rig
     }
 
     pub(super) fn connect(&mut self, uptime: Option<Duration>) {
