@@ -720,8 +720,7 @@ export class Limiter extends EventEmitter<LimiterEvents> {
    *
    * `timeout` in seconds, 0 or more, default 10. Rejects like {@link Limiter.acquire}: with {@link UnavailableError}
    * when the time is over. What `onUnavailable` grants doesn't count; with it, an outage is known after
-   * `connectTimeout` and
-   * `commandTimeout` at most. `warnings` is what this limiter was told of the server by the events `warning` and
+   * `connectTimeout` and `commandTimeout` at most. `warnings` is what this limiter was told of the server by the events `warning` and
    * `pushUnavailable` since it was last connected.
    */
   ready(options?: { timeout?: number | undefined; signal?: AbortSignal | undefined }): Promise<{ warnings: string[] }>
@@ -729,8 +728,9 @@ export class Limiter extends EventEmitter<LimiterEvents> {
   /**
    * Who holds and who waits, now.
    *
-   * While a process has a key to itself, its requests wait inside it: only its own limiters show them, and who has a
-   * slot there is shown to others within a second.
+   * While a process has a key to itself, its requests wait inside it: only its own limiters show them. Others show who
+   * has a slot there once that has lasted for a second, and slots that are kept (`limitKeep`) as held by whoever had
+   * them last.
    */
   status(key: string): Promise<Status>
 
