@@ -133,7 +133,7 @@ impl World {
         for (name, token) in self.ledger.hear(&caller, &call, &result, &pushes) {
             self.audit.take_over(&call.key, &name, token);
         }
-        for (to, push) in told {
+        for (to, push) in told.into_iter().filter_map(|(to, push)| Some((to?, push))) {
             self.send_push(to, push);
         }
         let at = self.now + self.dice.ms(0, 3);
@@ -144,7 +144,7 @@ impl World {
         &mut self,
         caller: &Caller,
         call: &Call,
-        told: &mut Vec<(LinkId, Push)>,
+        told: &mut Vec<(Option<LinkId>, Push)>,
     ) -> Result<Reply, CallError> {
         let now_us = self.server_us();
         let fresh = Epoch(self.dice.any());
@@ -155,7 +155,10 @@ impl World {
             self.mutant.call(group, now_us, fresh, caller, &call.verb, &mut |session, epoch, news| {
                 let hears = |line: &Line| line.listens && line.session == session && line.part == part;
                 let to = links.iter().filter(|(_, line)| hears(line)).map(|(link, _)| *link).max();
-                told.extend(to.map(|to| (to, Push { key: call.key.clone(), epoch, news })));
+                // In a cluster nobody knows whether a push is heard, and what it grants stands.
+                if cluster || to.is_some() {
+                    told.push((to, Push { key: call.key.clone(), epoch, news }));
+                }
                 match to {
                     _ if cluster => Receivers::Unknown,
                     Some(_) => Receivers::Somebody,
