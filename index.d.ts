@@ -720,8 +720,8 @@ export class Limiter extends EventEmitter<LimiterEvents> {
    *
    * `timeout` in seconds, 0 or more, default 10. Rejects like {@link Limiter.acquire}: with {@link UnavailableError}
    * when the time is over. What `onUnavailable` grants doesn't count; with it, an outage is known after
-   * `connectTimeout` and `commandTimeout` at most. `warnings` is what this limiter was told of the server by the events `warning` and
-   * `pushUnavailable` since it was last connected.
+   * `connectTimeout` and `commandTimeout` at most. `warnings` is what this limiter was told of the server by the
+   * events `warning` and `pushUnavailable` since it was last connected.
    */
   ready(options?: { timeout?: number | undefined; signal?: AbortSignal | undefined }): Promise<{ warnings: string[] }>
 

@@ -107,6 +107,18 @@ describe('a request', () => {
     )
   })
 
+  test.each([
+    { weight: 2 },
+    { priority: 1 },
+    { holder: 'h' },
+    { limitHold: 1 },
+    { renew: false },
+    { limitExpire: 2.9 },
+  ])('with limitKeep beside %o is refused', async (other) => {
+    const config = { key: 'k', limit: 10, limitKeep: 1, ...other }
+    expectConfigError(await rejection(limiter.acquire(config)), 'limitKeep')
+  })
+
   test.each([[undefined], [null], ['key'], [() => {}]])(
     'that is %s instead of an object is refused',
     async (config) => {

@@ -1,10 +1,10 @@
 -- note: one session serves its own requests on one limit from the slots that it has, until somebody else asks
 -- (R32, R34, R37, R38, R39).
 --
--- sole     of the hash: session limit number begun confirmed ticket heard wanted cool keeps: the last ticket when the note
---          was written · when it was confirmed, ms · the ticket that ended it, 0 as long as it stands · 1 if its
---          session knows · when a note was last wanted, ms · for how long none is written then, ms; - and 0 without a
---          note
+-- sole     of the hash: session limit number begun confirmed ticket heard wanted cool keeps: the last ticket when the
+--          note was written · when it was confirmed, ms · the ticket that ended it, 0 as long as it stands · 1 if its
+--          session knows · when a note was last wanted, ms · for how long none is written then, ms · 1 if its session
+--          keeps slots; - and 0 without a note
 --
 -- ARGV     limit · the number of the caller's note, or nothing · 1 if the caller keeps slots that nobody holds
 -- ANSWER   sole number begun after last: the tokens after one, up to another, are the caller's · wanted ticket · no ms
@@ -21,9 +21,9 @@ then piece(function()
     local text = read_one('sole')
     if not text then return false end
     local session, limit, number, begun, confirmed, ticket, heard, wanted_at, cool, keeps =
-      match(text, '^(%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d) (%d+) (%d+) (%d)')
+      match(text, '^(%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d) (%d+) (%d+) ?(%d?)') -- The last word may be missing (R27).
     return { session = session, limit = limit, number = number, begun = begun, confirmed = tonumber(confirmed),
-      ticket = ticket, heard = heard, wanted_at = tonumber(wanted_at), cool = tonumber(cool), keeps = keeps }
+      ticket = ticket, heard = heard, wanted_at = tonumber(wanted_at), cool = tonumber(cool), keeps = keeps == '1' and '1' or '0' }
   end
 
   local function save(it)

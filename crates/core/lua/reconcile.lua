@@ -1,4 +1,5 @@
--- reconcile: find out about the session's own ids after an unclear outcome; store its connection number (R12, R14, R30).
+-- reconcile: find out about the session's own ids after an unclear outcome; store its connection number (R12, R14,
+-- R30).
 --
 -- ARGV   rank from which on the session's own ids are looked for, or nothing · number of items, then for each one of
 --          keep · id · terms · epoch · token · slots · end, ms · length from now, ms, or nothing · the token now

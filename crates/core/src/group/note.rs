@@ -1,7 +1,7 @@
 //! The note: one session serves its own requests on one limit from the slots that it has, until somebody else asks.
 //!
-//! Keeps R32, R34, R37, the interval of R38, and of R39 what other sessions meet. How long a session may rely on its note is not known here: it measures
-//! that by its own clock (R33).
+//! Keeps R32, R34, R37, the interval of R38, and of R39 what other sessions meet. How long a session may rely on its
+//! note is not known here: it measures that by its own clock (R33).
 
 use super::Receivers;
 use super::hand_off::Turn;

@@ -139,7 +139,8 @@ impl GroupState {
         true
     }
 
-    /// Gives a held lease back: to the first that waits inside, or to those that come next, if that may be; else to Redis.
+    /// Gives a held lease back: to the first that waits inside, or to those that come next, if that may be; else to
+    /// Redis.
     pub(in crate::session) fn pass_or_give_back(
         &mut self,
         cx: &mut Context,

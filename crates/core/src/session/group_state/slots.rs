@@ -1,5 +1,5 @@
-//! Slots that the session uses by itself while it has the group's note: they are passed from a released lease to the next
-//! request, or stay idle for it, without a call (R35, R36, R39). An idle slot may also wait for a token (R37).
+//! Slots that the session uses by itself while it has the group's note: they are passed from a released lease to the
+//! next request, or stay idle for it, without a call (R35, R36, R39). An idle slot may also wait for a token (R37).
 
 use std::time::Duration;
 

@@ -84,8 +84,8 @@ impl Peer {
         }
     }
 
-    /// The request that does something next. A crowd asks first, then the first of it goes; who keeps its slot goes before
-    /// it asks again.
+    /// The request that does something next. A crowd asks first, then the first of it goes; who keeps its slot goes
+    /// before it asks again.
     pub(super) fn next_deed(&self) -> Option<Tag> {
         let first = |stage: Stage| self.stages.iter().position(|other| *other == stage).map(|at| at as Tag);
         let cancels = first(Stage::Asked).filter(|_| self.plan == Plan::Cancel);

@@ -195,8 +195,8 @@ impl Acquisition {
     }
 
     /// It has joined the line, behind so many, with a call that was sent at `sent_at`. If it would have been refused
-    /// but for a slot that another session keeps, it waits for that only for a short time (R39); at `latest` it has to be
-    /// answered.
+    /// but for a slot that another session keeps, it waits for that only for a short time (R39); at `latest` it has to
+    /// be answered.
     pub(in crate::session) fn wait_briefly(
         &mut self,
         now: Moment,

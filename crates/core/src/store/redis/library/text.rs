@@ -35,8 +35,8 @@ pub(super) struct Library {
 impl Library {
     /// Joins the pieces. Tests bring a clock and receivers of their own.
     pub(super) fn new(clock: &str, tell: &str) -> Self {
-        // All but head and command stand in a function of their own: what those two declare is there for each piece then,
-        // without being looked for each time, which is a good part of what a script costs.
+        // All but head and command stand in a function of their own: what those two declare is there for each piece
+        // then, without being looked for each time, which is a good part of what a script costs.
         let text = [
             pieces!("head", "command"),
             "return piece(function()\n",
